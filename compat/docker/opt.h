@@ -1,0 +1,116 @@
+/*
+ * Docker's command lines as data, and the one parser that reads them (rules and texts: docker-cli.md sections 1 and 1.1).
+ *
+ * compat/docker/opt_<command>.c defines `const struct cmd_def cmd_def_<command>`; compat/docker/commands.c lists all of them by path.
+ * The table yields parsing, --help, completion and man pages; an option that is not carried out is an entry with a
+ * verdict and a reason, never a missing line.
+ */
+#ifndef ATP_DOCKER_OPT_H
+#define ATP_DOCKER_OPT_H
+
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct buf;
+struct err;
+
+enum opt_kind { /* decides how a value is checked; the text is kept as typed unless said */
+    OPT_BOOL,
+    OPT_STRING,
+    OPT_LIST,        /* repeatable, kept as typed */
+    OPT_STRINGS,     /* repeatable, each value a CSV record ("stringSlice"); opt_list() gives the fields */
+    OPT_STRINGARRAY, /* repeatable, kept as typed; help says stringArray */
+    OPT_MAP,         /* repeatable k=v */
+    OPT_FILTER,      /* repeatable name=value */
+    OPT_INT,
+    OPT_INT64,
+    OPT_UINT16,
+    OPT_UINT64,
+    OPT_BYTES,    /* 1.5g; docker-cli.md 4.6 */
+    OPT_DECIMAL,  /* --cpus */
+    OPT_DURATION, /* Go form */
+    OPT_IP,
+    OPT_IPSLICE,
+    OPT_IPNET,
+    OPT_MOUNT,
+    OPT_NETWORK,
+    OPT_ULIMIT,
+    OPT_GPUS,
+};
+
+enum verdict {
+    VERDICT_OURS,         /* carried out */
+    VERDICT_APPROXIMATED, /* carried out as something less or equal; reason says what (design.md 8) */
+    VERDICT_DELEGATED,    /* the whole command goes to the real docker; refused without one */
+    VERDICT_REFUSED,      /* exit 125 (or the command's) with the reason */
+    VERDICT_IGNORED_SAFE, /* has no effect by nature here and may be dropped without a difference (-q where nothing is printed) */
+};
+
+#define OPT_HIDDEN (1u << 0)    /* parsed, not shown in help */
+#define OPT_MORE (1u << 1)      /* opposed to OPT_HIDDEN: reserved for help groups */
+
+struct opt_def {
+    const char *name;     /* long, without dashes */
+    char shorthand;       /* 0 = none */
+    enum opt_kind kind;
+    const char *arg;      /* type word as docker's --help prints it ("string", "list", "bytes"...), NULL for a boolean */
+    const char *def;      /* default as text, NULL = the kind's zero value */
+    const char *help;     /* docker's own words are facts of its interface: same sentence as docker's --help */
+    enum verdict verdict;
+    const char *reason;   /* why, for every verdict but OURS */
+    const char *alias_of; /* hidden alias: the option that it stands for */
+    unsigned flags;
+};
+
+struct cmd_def {
+    const char *path;        /* canonical words after `docker`: "run", "image ls", "compose up" */
+    const char *aliases;     /* other spellings, comma separated as help prints them: "docker container run, docker run", or NULL */
+    const char *usage;       /* after the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
+    const char *summary;     /* the sentence of --help */
+    const struct opt_def *options; /* ends with a NULL name; sorted by name */
+    int min_args, max_args;  /* positionals; max -1 = any number */
+    bool interspersed;       /* flags may follow positionals */
+    enum verdict verdict;    /* of the command itself */
+    const char *reason;
+};
+
+/* What one command line said. Values live as long as it; argv is borrowed and must outlive it. */
+struct opt_parsed;
+
+/*
+ * Parses argv[0..argc) = the words after the command's own path. On a bad line fills err with docker's text, complete
+ * with usage and "Run 'docker run --help' for more information" lines as docker prints them, and its exit code.
+ * --help is not an error: opt_help_asked() is true then, and nothing else was checked.
+ */
+struct opt_parsed *opt_parse(const struct cmd_def *cmd, int argc, char *const *argv, struct err *err); /* NULL on error */
+void opt_parsed_free(struct opt_parsed *p);
+
+bool opt_help_asked(const struct opt_parsed *p);
+bool opt_given(const struct opt_parsed *p, const char *name);         /* appeared on the line (an alias counts) */
+bool opt_bool(const struct opt_parsed *p, const char *name);
+const char *opt_str(const struct opt_parsed *p, const char *name);    /* last value, else the default, else "" */
+int64_t opt_int(const struct opt_parsed *p, const char *name);        /* kinds INT, INT64, UINT16, UINT64, BYTES, DURATION (ns); checked while parsing */
+const struct strlist *opt_list(const struct opt_parsed *p, const char *name); /* in the order given; never NULL */
+const struct strlist *opt_args(const struct opt_parsed *p);           /* positionals; never NULL */
+const struct cmd_def *opt_command(const struct opt_parsed *p);
+
+/* Calls fn for every option that appeared on the line, once each, in table order: for verdicts and plans. */
+void opt_each_given(const struct opt_parsed *p, void (*fn)(const struct opt_def *def, void *arg), void *arg);
+
+void opt_print_help(const struct cmd_def *cmd, FILE *out); /* what `docker CMD --help` prints */
+
+/* The table of all commands, sorted by path. */
+extern const struct cmd_def *const cmd_defs[];
+extern const size_t cmd_defs_len;
+
+/*
+ * Finds the command that argv[0..argc) starts with ("image ls -q" -> "image ls", 2 words; every alias counts). Returns
+ * NULL when there is none. *ret_words is the number of words that named it.
+ */
+const struct cmd_def *cmd_find(int argc, char *const *argv, int *ret_words);
+
+#endif
