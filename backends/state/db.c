@@ -1,0 +1,91 @@
+#include "backends/state/db.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/err.h"
+
+#include <stdarg.h>
+
+int db_fail(struct state *s, struct err *err)
+{
+    int code = sqlite3_errcode(s->db) & 0xff;
+
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+        return err_set(err, 125, "the state file %s is damaged (%s): move it away to start with an empty one", s->path,
+                       sqlite3_errmsg(s->db));
+    if (code == SQLITE_BUSY)
+        return err_set(err, 125, "the state file %s is locked by another process for more than %d s", s->path,
+                       STATE_BUSY_MS / 1000);
+    return err_set(err, 125, "the state file %s: %s", s->path, sqlite3_errmsg(s->db));
+}
+
+/* Binds by the letters of types. */
+static void bind_all(sqlite3_stmt *st, const char *types, va_list ap)
+{
+    for (int i = 0; types[i]; i++) {
+        if (types[i] == 'i')
+            sqlite3_bind_int64(st, i + 1, va_arg(ap, int64_t));
+        else
+            sqlite3_bind_text(st, i + 1, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+    }
+}
+
+static sqlite3_stmt *vprepare(struct state *s, struct err *err, const char *sql, const char *types, va_list ap)
+{
+    sqlite3_stmt *st = NULL;
+
+    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) != SQLITE_OK) {
+        db_fail(s, err);
+        return NULL;
+    }
+    bind_all(st, types, ap);
+    return st;
+}
+
+sqlite3_stmt *db_prepare(struct state *s, struct err *err, const char *sql, const char *types, ...)
+{
+    sqlite3_stmt *st;
+    va_list ap;
+
+    va_start(ap, types);
+    st = vprepare(s, err, sql, types, ap);
+    va_end(ap);
+    return st;
+}
+
+int db_step(struct state *s, sqlite3_stmt *st, struct err *err)
+{
+    switch (sqlite3_step(st)) {
+    case SQLITE_ROW:
+        return 1;
+    case SQLITE_DONE:
+        return 0;
+    default:
+        return db_fail(s, err);
+    }
+}
+
+void db_done(sqlite3_stmt *st)
+{
+    sqlite3_finalize(st);
+}
+
+int db_run(struct state *s, struct err *err, const char *sql, const char *types, ...)
+{
+    cleanup_stmt sqlite3_stmt *st = NULL;
+    va_list ap;
+    int got;
+
+    va_start(ap, types);
+    st = vprepare(s, err, sql, types, ap);
+    va_end(ap);
+    if (!st)
+        return -1;
+    while ((got = db_step(s, st, err)) > 0)
+        ;
+    return got;
+}
+
+char *db_text(sqlite3_stmt *st, int column)
+{
+    return xstrdup((const char *)sqlite3_column_text(st, column));
+}

@@ -1,0 +1,109 @@
+/*
+ * What this machine remembers between commands: one SQLite file (WAL) below the state folder, shared by any number of
+ * atp-docker processes. It is a memory, not the truth: the truth about what runs is the server's, and a lost file costs
+ * look-ups, names of exited containers and caches, never a user's bytes.
+ *
+ * Every function is safe under concurrent processes: writers wait for each other up to STATE_BUSY_MS. Times are Unix
+ * seconds unless a name ends in _ns. A file of a newer schema or a damaged one is an error that names the file and the
+ * way on; an older one is brought up when it is opened.
+ *
+ * Strings in returned structs are owned by the struct and released by its _clear.
+ */
+#ifndef ATP_STATE_STATE_H
+#define ATP_STATE_STATE_H
+
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STATE_BUSY_MS 20000 /* fifty clients that each hold the file for a few milliseconds are far below it */
+
+struct err;
+struct state;
+
+/* dir: made 0700 with its parents when missing. */
+struct state *state_open(const char *dir, struct err *err);
+void state_free(struct state *s); /* NULL is fine */
+
+/* 12 hex digits, random, made once per state folder; ATP_DOCKER_SCOPE overrides it in the caller. Borrowed. */
+const char *state_scope(const struct state *s);
+
+/* ---- cache: small strings with an end ---- */
+
+/* 1 = found and not expired, 0 = nothing, -1 = err. *ret is owned by caller. */
+int state_cache_get(struct state *s, const char *key, char **ret, int64_t now, struct err *err);
+int state_cache_put(struct state *s, const char *key, const char *value, int64_t expires, struct err *err);
+int state_cache_drop(struct state *s, const char *key, struct err *err);
+
+/* ---- images: what `docker images` lists ---- */
+
+struct state_image {
+    char *id;     /* sha256:<64 hex>, digest of the configuration */
+    char *config; /* the configuration, JSON text */
+    char *source; /* "registry", "load" or "import" */
+    char *pull;   /* registry: the reference by digest that the server pulls, else NULL */
+    int64_t size, created, added;
+};
+void state_image_clear(struct state_image *im);
+
+/* Puts or replaces the image; ref (normalised, with tag) then names it, NULL = untagged; digest = manifest digest or NULL. */
+int state_image_put(struct state *s, const struct state_image *im, const char *ref, const char *digest, struct err *err);
+/* By normalised reference, or by id: "sha256:<hex>" or a hex prefix. 1 found, 0 not, -1 err (an ambiguous prefix too). */
+int state_image_by_ref(struct state *s, const char *ref, struct state_image *ret, struct err *err);
+int state_image_by_id(struct state *s, const char *id, struct state_image *ret, struct err *err);
+int state_image_untag(struct state *s, const char *ref, struct err *err); /* 1 = was there, 0 = not */
+int state_image_delete(struct state *s, const char *id, struct err *err); /* with its tags and server copies */
+/* Every tag of an image; digests[i] belongs to refs[i] and is "" where there is none. */
+int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests, struct err *err);
+/* Newest first. Returns the count in *ret_len; *ret is an array owned by caller (free each with _clear, then free). */
+int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
+
+/*
+ * The image on one server: server = server URL and workspace; layer = "base" or the agent's digest. 1/0/-1 like above.
+ */
+int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret, struct err *err);
+int state_server_image_put(struct state *s, const char *server, const char *id, const char *layer, const char *modal_id,
+                           struct err *err);
+int state_server_image_drop(struct state *s, const char *server, const char *id, struct err *err);
+
+/* ---- containers ---- */
+
+struct state_container {
+    char *id;      /* 64 hex */
+    char *name;
+    char *image;   /* the reference as given */
+    char *image_id;
+    char *command; /* JSON array: argv */
+    char *status;  /* created, running, exited */
+    char *server, *sandbox_id;
+    bool auto_remove;
+    int exit_code;
+    int64_t created_ns, started_ns, finished_ns; /* 0 = never */
+};
+void state_container_clear(struct state_container *c);
+
+/* Fails with Docker's conflict text (exit 125) when the name is taken. */
+int state_container_add(struct state *s, const struct state_container *c, struct err *err);
+int state_container_update(struct state *s, const struct state_container *c, struct err *err);
+int state_container_remove(struct state *s, const char *id, struct err *err);
+/* Full id, exact name, then unique id prefix. 1 found, 0 not, -1 err (ambiguous: Docker's text). */
+int state_container_find(struct state *s, const char *what, struct state_container *ret, struct err *err);
+int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len, struct err *err); /* newest first */
+
+/* ---- intents: written before a sandbox is asked for, dropped when its end is confirmed ---- */
+
+struct state_intent {
+    char *container_id, *server, *sandbox_name;
+    char *sandbox_id; /* NULL until the server said it */
+    int64_t pid, created;
+    bool ending; /* a terminate was sent */
+};
+void state_intent_clear(struct state_intent *in);
+
+int state_intent_add(struct state *s, const struct state_intent *in, struct err *err);
+int state_intent_update(struct state *s, const struct state_intent *in, struct err *err);
+int state_intent_drop(struct state *s, const char *container_id, struct err *err);
+int state_intent_list(struct state *s, const char *server, struct state_intent **ret, size_t *ret_len, struct err *err);
+
+#endif

@@ -1,0 +1,217 @@
+/* link: atp_state atp_sys atp_base */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "backends/state/state.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/fs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/atp-state-XXXXXX";
+
+static int make_dir(void **state)
+{
+    (void)state;
+    strcpy(dir + sizeof(dir) - 7, "XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        char *path = xasprintf("%s/%s", dir, files[i]);
+
+        unlink(path);
+        free(path);
+    }
+    return rmdir(dir);
+}
+
+static struct state *open_state(void)
+{
+    struct err err = ERR_INIT;
+    struct state *s = state_open(dir, &err);
+
+    if (!s)
+        fail_msg("%s", err.msg);
+    return s;
+}
+
+static void scope_stays(void **state)
+{
+    struct state *s = open_state();
+    char *scope = xstrdup(state_scope(s));
+
+    (void)state;
+    assert_int_equal(strlen(scope), 12);
+    state_free(s);
+    s = open_state();
+    assert_string_equal(state_scope(s), scope);
+    state_free(s);
+    free(scope);
+}
+
+static void cache_expires(void **state)
+{
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+    char *value = NULL;
+
+    (void)state;
+    assert_int_equal(state_cache_put(s, "k", "v", 100, &err), 0);
+    assert_int_equal(state_cache_get(s, "k", &value, 99, &err), 1);
+    assert_string_equal(value, "v");
+    free(value);
+    assert_int_equal(state_cache_get(s, "k", &value, 100, &err), 0);
+    assert_int_equal(state_cache_drop(s, "k", &err), 0);
+    assert_int_equal(state_cache_get(s, "k", &value, 1, &err), 0);
+    state_free(s);
+}
+
+static void images_by_tag_and_prefix(void **state)
+{
+    struct state_image a = {.id = "sha256:aa11", .config = "{}", .source = "registry", .pull = "x@sha256:1", .created = 1};
+    struct state_image b = {.id = "sha256:aa22", .config = "{}", .source = "load", .created = 2};
+    struct state_image got = {0}, *list = NULL;
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+    size_t len = 0;
+    char *server = NULL;
+
+    (void)state;
+    assert_int_equal(state_image_put(s, &a, "docker.io/library/x:1", "sha256:1", &err), 0);
+    assert_int_equal(state_image_put(s, &b, NULL, NULL, &err), 0);
+    assert_int_equal(state_image_by_ref(s, "docker.io/library/x:1", &got, &err), 1);
+    assert_string_equal(got.id, "sha256:aa11");
+    state_image_clear(&got);
+    assert_int_equal(state_image_by_id(s, "aa2", &got, &err), 1);
+    assert_string_equal(got.source, "load");
+    state_image_clear(&got);
+    assert_int_equal(state_image_by_id(s, "sha256:aa", &got, &err), -1);
+    assert_non_null(strstr(err.msg, "ambiguous"));
+    err_clear(&err);
+    assert_int_equal(state_image_by_id(s, "zz", &got, &err), 0);
+    assert_int_equal(state_image_by_id(s, "", &got, &err), 0);
+    assert_int_equal(state_image_list(s, &list, &len, &err), 0);
+    assert_int_equal(len, 2);
+    assert_string_equal(list[0].id, "sha256:aa22");
+    while (len > 0)
+        state_image_clear(&list[--len]);
+    free(list);
+    assert_int_equal(state_server_image_put(s, "srv", "sha256:aa11", "base", "im-1", &err), 0);
+    assert_int_equal(state_image_untag(s, "docker.io/library/x:1", &err), 1);
+    assert_int_equal(state_image_untag(s, "docker.io/library/x:1", &err), 0);
+    assert_int_equal(state_image_delete(s, "sha256:aa11", &err), 0);
+    assert_int_equal(state_server_image_get(s, "srv", "sha256:aa11", "base", &server, &err), 0);
+    state_free(s);
+}
+
+static void names_conflict(void **state)
+{
+    struct state_container c = {.id = "aaaa", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 1};
+    struct state_container d = {.id = "aabb", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 2};
+    struct state_container got = {0};
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(state_container_add(s, &c, &err), 0);
+    assert_int_equal(state_container_add(s, &d, &err), -1);
+    assert_int_equal(err.exit_code, 125);
+    assert_non_null(strstr(err.msg, "The container name \"/one\" is already in use by container \"aaaa\""));
+    err_clear(&err);
+    d.name = "bb";
+    assert_int_equal(state_container_add(s, &d, &err), 0);
+    assert_int_equal(state_container_find(s, "bb", &got, &err), 1); /* an exact name wins over an id prefix */
+    assert_string_equal(got.id, "aabb");
+    state_container_clear(&got);
+    assert_int_equal(state_container_find(s, "aa", &got, &err), -1);
+    assert_non_null(strstr(err.msg, "Multiple IDs found with provided prefix: aa"));
+    err_clear(&err);
+    assert_int_equal(state_container_find(s, "/one", &got, &err), 1);
+    state_container_clear(&got);
+    assert_int_equal(state_container_find(s, "*", &got, &err), 0);
+    state_free(s);
+}
+
+static void damaged_file_is_named(void **state)
+{
+    char *path = xasprintf("%s/state.db", dir);
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(fs_write_file(path, "this is not a database, it is a sentence of text", 48, 0600, &err), 0);
+    assert_null(state_open(dir, &err));
+    assert_non_null(strstr(err.msg, path));
+    assert_non_null(strstr(err.msg, "move it away"));
+    err_clear(&err);
+    unlink(path);
+    free(path);
+}
+
+/* Ten processes open a state that does not exist yet and write; nobody sees a lock error, nobody's row is lost. */
+static void first_use_by_many(void **state)
+{
+    struct state *s;
+    struct err err = ERR_INIT;
+    char *value = NULL;
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        if (fork() == 0) {
+            struct err e = ERR_INIT;
+            struct state *mine = state_open(dir, &e);
+            bool ok = mine != NULL;
+
+            for (int k = 0; ok && k < 20; k++) {
+                cleanup_free char *key = xasprintf("%d-%d", i, k);
+
+                ok = state_cache_put(mine, key, "v", 1000, &e) == 0;
+            }
+            if (!ok)
+                fprintf(stderr, "%s\n", e.msg);
+            state_free(mine);
+            _exit(ok ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < 10; i++) {
+        int status = 0;
+
+        wait(&status);
+        assert_int_equal(status, 0);
+    }
+    s = open_state();
+    for (int i = 0; i < 200; i++) {
+        cleanup_free char *key = xasprintf("%d-%d", i / 20, i % 20);
+
+        assert_int_equal(state_cache_get(s, key, &value, 1, &err), 1);
+        free(value);
+    }
+    state_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(scope_stays, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(cache_expires, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(images_by_tag_and_prefix, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(names_conflict, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(damaged_file_is_named, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(first_use_by_many, make_dir, remove_dir),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
