@@ -1,8 +1,9 @@
 /*
  * The engine's images: a content-addressed store of files (what MountPutFile and blobs bring), layers (directories made
- * from registry layers and COPY instructions) and images (a chain of layers and a configuration). Images are built as Modal builds them:
- * a list of Dockerfile lines, the first a FROM, with a context mount (protocol 3.2). Blocking work runs on libuv's
- * thread pool; callbacks come on the loop.
+ * from registry layers and COPY instructions) and images (a chain of layers and a configuration). Images are built as
+ * Modal builds them: a list of Dockerfile lines, the first a FROM, with a context mount (protocol 3.2). Builds run in
+ * threads of their own; callbacks come on the loop, and every function but images_has_file() and images_put_file*()
+ * belongs to its thread.
  *
  * Two builds of one definition at a time do the work once. A crash leaves old or complete layers only.
  */
@@ -20,8 +21,8 @@ struct err;
 struct images;
 
 struct images_config {
-    const char *dir;                /* private folder, exists */
-    const struct strlist *mirrors;  /* "docker.io=localhost:5000": pulls for the left host go to the right one */
+    const char *dir;               /* private folder, exists */
+    const struct strlist *mirrors; /* "docker.io=localhost:5000": pulls for the left host go to the right one */
 };
 
 struct images *images_new(uv_loop_t *loop, const struct images_config *config, struct err *err);
@@ -40,9 +41,12 @@ struct images_mount_file {
     const char *sha256_hex;
     uint32_t mode;
 };
-/* Registers a list of files; every one must be in the store. *ret_id is "mo-..." owned by caller, the same for the same list. */
-int images_put_mount(struct images *im, const struct images_mount_file *files, size_t len, char **ret_id, struct err *err);
-/* Directory holding the mount's files laid out (hard links into the store), for containers' mount_ids; made on first use. */
+/* Registers a list of files; every one must be in the store. *ret_id is "mo-..." owned by caller, the same for the same
+ * list. */
+int images_put_mount(struct images *im, const struct images_mount_file *files, size_t len, char **ret_id,
+                     struct err *err);
+/* Directory holding the mount's files laid out (hard links into the store), for containers' mount_ids; made on first
+ * use. */
 int images_mount_dir(struct images *im, const char *mount_id, char **ret_dir, struct err *err);
 
 /* ---- images ---- */
@@ -52,11 +56,13 @@ struct image_config { /* what the server runs with: the image's own configuratio
     char *workdir, *user; /* NULL = unset */
 };
 
-struct images_build {           /* borrowed for the call */
-    const struct strlist *lines; /* Dockerfile lines; FROM, COPY, ADD (local tar archives are unpacked), ENV, WORKDIR, USER, ENTRYPOINT, CMD, LABEL, EXPOSE, VOLUME, STOPSIGNAL, SHELL, ARG; RUN fails with a clear text until the engine builds (issue 4) */
+struct images_build {            /* borrowed for the call */
+    const struct strlist *lines; /* Dockerfile lines; FROM, COPY, ADD (local tar archives are unpacked), ENV, WORKDIR,
+                                    USER, ENTRYPOINT, CMD, LABEL, EXPOSE, VOLUME, STOPSIGNAL, SHELL, ARG; RUN fails with
+                                    a clear text until the engine builds (issue 4) */
     const char *base_id;         /* image that "FROM base" means, or NULL */
     const char *context_mount;   /* "mo-..." or NULL */
-    const struct strlist *build_args; /* K=V */
+    const struct strlist *build_args;              /* K=V */
     const char *registry_user, *registry_password; /* for the FROM, NULL = anonymous */
     bool force;
 };
@@ -64,8 +70,8 @@ struct images_build {           /* borrowed for the call */
 enum images_state { IMAGES_BUILDING, IMAGES_READY, IMAGES_FAILED };
 
 /*
- * The id ("im-" + 22 characters) is known at once and is the same for the same definition while it is cached. Progress is
- * read with images_log() and announced by on_change (called on the loop after every new log line and state change).
+ * The id ("im-" + 22 characters) is known at once and is the same for the same definition while it is cached. Progress
+ * is read with images_log() and announced by on_change (called on the loop after every new log line and state change).
  */
 int images_build(struct images *im, const struct images_build *build, char **ret_id, struct err *err);
 /* -1: no such image. For FAILED *ret_error (borrowed) is one line. */
@@ -74,13 +80,23 @@ int images_state(struct images *im, const char *id, enum images_state *ret, cons
 const struct strlist *images_log(struct images *im, const char *id);
 void images_on_change(struct images *im, void (*fn)(const char *image_id, void *arg), void *arg);
 
-/* A READY image: layer directories topmost first, and its configuration; borrowed until the next call into the store. */
+/* A READY image: layer directories topmost first, and its configuration; borrowed until the next call into the store.
+ */
 int images_layers(struct images *im, const char *id, struct strlist *ret_dirs, struct err *err);
 const struct image_config *images_configuration(struct images *im, const char *id);
 
 /* Named images: "name:tag". */
 int images_publish(struct images *im, const char *id, const char *tag, struct err *err);
 char *images_by_tag(struct images *im, const char *tag); /* image id owned by caller, or NULL */
+/* Calls fn for every tag ("name:tag") with its image. */
+void images_each_tag(struct images *im, void (*fn)(const char *tag, const char *id, void *arg), void *arg);
 int images_delete(struct images *im, const char *id, struct err *err); /* layers that nothing else uses go with it */
+/* Keeps a READY image's layers on the disk while a container runs on them, even when the image is deleted meanwhile. */
+int images_hold(struct images *im, const char *id, struct err *err);
+void images_release(struct images *im, const char *id);
+/* Bytes on the disk of all the layers that the image stands on; -1: no such image, or not READY. */
+int64_t images_size(struct images *im, const char *id);
+/* The image's OCI configuration (JSON text, borrowed until the image is freed); NULL unless READY. */
+const char *images_oci_config(struct images *im, const char *id);
 
 #endif
