@@ -21,7 +21,7 @@ static char dir[] = "/tmp/atp-state-XXXXXX";
 static int make_dir(void **state)
 {
     (void)state;
-    strcpy(dir + sizeof(dir) - 7, "XXXXXX");
+    memcpy(dir + sizeof(dir) - 7, "XXXXXX", 7);
     return mkdtemp(dir) ? 0 : -1;
 }
 
