@@ -1,0 +1,137 @@
+/*
+ * Options that only Modal has (design.md 9): one table of keys, four spellings, one precedence.
+ *
+ *     struct modal_options o;
+ *     modal_options_init(&o);
+ *     modal_options_from_labels(&o, labels, err) ... in any order: the higher source wins whichever comes first
+ *     modal_options_check(&o, err);           refuses what was given and is not carried out, and what contradicts
+ * itself modal_int(&o, MODAL_TIMEOUT)
+ */
+#ifndef ATP_TRANSLATE_MODAL_OPTIONS_H
+#define ATP_TRANSLATE_MODAL_OPTIONS_H
+
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+enum modal_key {
+    MODAL_ACQUIRE_TIMEOUT,
+    MODAL_APP,
+    MODAL_BLOCK_NETWORK,
+    MODAL_CIDR_ALLOWLIST,
+    MODAL_CLOUD,
+    MODAL_CPU,
+    MODAL_CPU_ENV,
+    MODAL_CUSTOM_DOMAIN,
+    MODAL_DOMAIN_ALLOWLIST,
+    MODAL_ENCRYPTED_PORTS,
+    MODAL_ENVIRONMENT,
+    MODAL_EXEC_TIMEOUT,
+    MODAL_GPU,
+    MODAL_H2_PORTS,
+    MODAL_IDLE_TIMEOUT,
+    MODAL_INBOUND_CIDR_ALLOWLIST,
+    MODAL_LINKS,
+    MODAL_MAX_COST,
+    MODAL_MAX_LIFETIME,
+    MODAL_MAX_SANDBOXES,
+    MODAL_MEMORY,
+    MODAL_MIN_SANDBOXES,
+    MODAL_ORPHAN_GRACE,
+    MODAL_POOL,
+    MODAL_PROFILE,
+    MODAL_PTY,
+    MODAL_REGION,
+    MODAL_RESET,
+    MODAL_SANDBOX_ENV,
+    MODAL_SECRETS,
+    MODAL_SLOTS_PER_SANDBOX,
+    MODAL_SYNC_CACHE,
+    MODAL_SYNC_CONFLICT,
+    MODAL_SYNC_EXCLUDE,
+    MODAL_SYNC_WHEN,
+    MODAL_TIMEOUT,
+    MODAL_UNENCRYPTED_PORTS,
+    MODAL_USER,
+    MODAL_VERBOSE,
+    MODAL_VOLUME_SAVE,
+    MODAL_VOLUMES,
+    MODAL_WARM,
+    MODAL_WORKSPACE_BASE,
+    MODAL_KEY_MAX
+};
+
+enum modal_type {
+    MODAL_TYPE_STRING,
+    MODAL_TYPE_NAME,    /* modal-protocol.md 9.3: app */
+    MODAL_TYPE_BOOL,    /* true false 1 0 yes no */
+    MODAL_TYPE_SECONDS, /* whole seconds within the key's range */
+    MODAL_TYPE_CPU,     /* decimal cores; the number is in thousandths */
+    MODAL_TYPE_MEMORY,  /* MiB, or with a suffix as -m; the number is in MiB */
+    MODAL_TYPE_LIST,    /* split at newlines when there are any, else at commas; blanks around an item are dropped */
+    MODAL_TYPE_CIDRS,   /* a list, each checked */
+    MODAL_TYPE_CHOICE   /* one of the words in the table */
+};
+
+enum modal_source { /* lowest first */
+                    MODAL_FROM_DEFAULT,
+                    MODAL_FROM_ATROPOS,
+                    MODAL_FROM_PROFILE,
+                    MODAL_FROM_ENV,
+                    MODAL_FROM_X_TOP,
+                    MODAL_FROM_X_SERVICE,
+                    MODAL_FROM_LABEL
+};
+
+struct modal_key_def {
+    const char *name; /* "sync.exclude" */
+    enum modal_type type;
+    const char *def;     /* default as text, NULL = unset */
+    const char *where;   /* what it acts on: "sandbox", "network", "sync", "client" */
+    bool carried_out;    /* false: refused when used */
+    const char *choices; /* "host|container|fail" for MODAL_TYPE_CHOICE */
+    int64_t min, max;    /* SECONDS, CPU, MEMORY */
+    const char *help;
+};
+
+extern const struct modal_key_def modal_keys[MODAL_KEY_MAX]; /* sorted by name */
+
+struct modal_value {
+    enum modal_source source; /* MODAL_FROM_DEFAULT = nobody said */
+    char *text;
+    char *origin; /* how it was spelled: "label modal.timeout", "ATP_DOCKER_MODAL_TIMEOUT" */
+    int64_t number;
+    struct strlist list;
+};
+
+struct modal_options {
+    struct modal_value values[MODAL_KEY_MAX];
+};
+
+void modal_options_init(struct modal_options *o);
+void modal_options_clear(struct modal_options *o);
+
+/* Index of a key ("outbound_cidr_allowlist" is cidr_allowlist), or MODAL_KEY_MAX. */
+enum modal_key modal_key_find(const char *name);
+
+/* One value. origin is for messages. An unknown key is an error that names the nearest one. */
+int modal_options_set(struct modal_options *o, enum modal_source source, const char *origin, const char *key,
+                      const char *value, struct err *err);
+
+int modal_options_from_labels(struct modal_options *o, const struct strlist *labels, struct err *err); /* "modal.k=v" */
+int modal_options_from_env(struct modal_options *o, char *const *environ, struct err *err); /* ATP_DOCKER_MODAL_K=v */
+int modal_options_from_profile(struct modal_options *o, const struct strlist *keys, struct err *err); /* "k=v" */
+
+int modal_options_check(const struct modal_options *o, struct err *err);
+
+bool modal_given(const struct modal_options *o, enum modal_key key);      /* by any source above the default */
+const char *modal_str(const struct modal_options *o, enum modal_key key); /* NULL when unset */
+int64_t modal_int(const struct modal_options *o, enum modal_key key);     /* 0 when unset */
+bool modal_bool(const struct modal_options *o, enum modal_key key);
+const struct strlist *modal_list(const struct modal_options *o, enum modal_key key); /* never NULL */
+
+#endif
