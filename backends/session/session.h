@@ -1,0 +1,135 @@
+/*
+ * The client's half of a session: one command in a container, its mounts pushed before and pulled after. A core without
+ * transport: it is given a loop, takes the bytes that the remote agent wrote (session_feed) and hands out the bytes
+ * that the agent must get (callback out). What travels is written down in translate/wire/wire.h.
+ *
+ * Order of calls:
+ *     s = session_new(...)            starts at once: HELLO, then the host trees are read and pushed, then START. Begin
+ *                                     it before the transport is up; the bytes wait in the owner's queue.
+ *     session_feed(), session_writable()            from the transport
+ *     session_stdin(), _stdin_eof(), _resize(), _signal(), _output_ready()    from the user's side
+ *     session_lost()                  when the transport ended or gave up
+ *     callback done                   exactly once, from the loop or from within one of the calls above; after it
+ *                                     nothing is called back any more. Bytes handed to out just before it (PULLED and
+ *                                     BYE or FINISH) still have to be written, with a deadline, not to be waited for
+ * long. session_free(s)                 at any time, not from within a callback; before done it abandons the session:
+ *                                     the process goes on, nothing half-made stays on the host.
+ *
+ * Everything is incremental: no call blocks on anything but a bounded piece of local disk work; trees are read in a
+ * thread. No call prints.
+ *
+ * The result (sync-rules 15): a failed push is 125 and the command did not run. A failed pull is 125 if the command
+ * gave 0, otherwise the command's own code; err says what happened in both cases and the result says that the pull
+ * failed, so that the owner keeps the container. Then FINISH is not sent.
+ */
+#ifndef ATP_SESSION_SESSION_H
+#define ATP_SESSION_SESSION_H
+
+#include "backends/sync/sync.h"
+#include "compat/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct session;
+struct strlist;
+
+struct session_start {
+    bool main;                  /* the container's process (run); otherwise one more process in it (exec) */
+    const struct strlist *argv; /* all of it: entrypoint and command */
+    const struct strlist *env;  /* K=V, complete; the agent adds HOME, and TERM=xterm with a terminal, when absent */
+    const char *cwd;            /* NULL or "": / */
+    const char *user;           /* NULL or "": root; name|uid[:group|gid], resolved in the container */
+    bool tty;
+    uint16_t rows, cols;  /* with tty; 0: unknown */
+    bool attach_stdin;    /* otherwise the process reads /dev/null */
+    bool keep_stdin_open; /* its stdin outlives this session (run -d -i) */
+};
+
+struct session_mount {
+    struct sync_tree host;         /* dirfd is borrowed until session_free() */
+    const char *label;             /* the host path as the user knows it, for messages */
+    const char *target;            /* absolute path in the container, clean (no "..", no "//") */
+    bool read_only;                /* pushed, never pulled */
+    const struct strlist *exclude; /* may be NULL; mounts nested in this one are excluded by the session itself */
+    enum sync_conflict conflict;
+    int keep_dirfd; /* where conflict copies and deleted files are kept; -1: nowhere */
+    /* What was last agreed with this very container; without it (ancestor NULL) this is the first push, which replaces.
+     */
+    const struct manifest *ancestor;
+    uint8_t nonce[SYNC_NONCE_LEN];
+    uint64_t generation;
+};
+
+enum session_end {
+    SESSION_EXITED,  /* code is the process's, 128 + n for a signal; or 125 because of pull_failed */
+    SESSION_REFUSED, /* it never ran: code 126, 127 or 125 and err as Docker says it, after "Error response from daemon:
+                        " */
+    SESSION_PUSH_FAILED, /* it never ran: 125 */
+    SESSION_LOST,        /* the peer or the transport is gone, or spoke nonsense: 125; the process may still run */
+    SESSION_DETACHED,    /* session_detach() */
+};
+
+struct session_result {
+    enum session_end end;
+    int code;         /* what the command returns */
+    int signal;       /* SESSION_EXITED by a signal, else 0 */
+    bool pull_failed; /* err says why; keep the container so that the files can be recovered */
+    struct err err;   /* owned by the session; msg NULL if there is nothing to tell */
+};
+
+struct session_callbacks {
+    /* Bytes for the agent; take all of them (copy). */
+    void (*out)(void *arg, const void *bytes, size_t len);
+    /* How many bytes given to out are not yet written. Above SESSION_OUT_HIGH the session holds bulk data back until
+     * session_writable() is called. */
+    size_t (*out_pending)(void *arg);
+    /* Output of the process; stream is 1 or 2. Returns how much was taken (0 = no room now: call session_output_ready()
+     * later). What is not taken waits in the session, WIRE_WINDOW at most, and holds the process. */
+    size_t (*output)(void *arg, int stream, const void *bytes, size_t len);
+    /* The session can take stdin (again). May be NULL without attach_stdin. */
+    void (*stdin_ready)(void *arg);
+    /* The process runs. May be NULL. */
+    void (*started)(void *arg);
+    /* One line for the user's stderr, without prefix or newline: conflicts, clock skew, files left out. May be NULL. */
+    void (*note)(void *arg, const char *line);
+    /* A new state was agreed for mount `index`, after its push and after its pull: to be stored with
+     * sync_ancestor_save(). manifest is borrowed. May be NULL. */
+    void (*agreed)(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
+                   const struct manifest *manifest);
+    void (*done)(void *arg, const struct session_result *result);
+};
+
+#define SESSION_OUT_HIGH (1u << 20) /* enough to fill a fast link for a few milliseconds, little to lose */
+
+/* Everything is copied except what is said to be borrowed. callbacks and loop are borrowed until session_free(). */
+struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
+                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg);
+void session_free(struct session *s);
+
+/* ---- the transport's side ---- */
+void session_feed(struct session *s, const void *bytes, size_t len); /* any length */
+void session_writable(struct session *s);
+/* The transport ended; why may be NULL. Harmless after done. */
+void session_lost(struct session *s, const char *why);
+
+/* ---- the user's side ---- */
+size_t session_stdin_room(const struct session *s); /* how much session_stdin() takes now; 0 before the start */
+size_t session_stdin(struct session *s, const void *bytes, size_t len); /* returns how much was taken */
+void session_stdin_eof(struct session *s);
+void session_output_ready(struct session *s);
+/* The user's side of stream 1 or 2 is gone (EPIPE): the process gets SIGPIPE when it writes, and output is dropped. */
+void session_output_closed(struct session *s, int stream);
+void session_resize(struct session *s, uint16_t rows, uint16_t cols);
+/* Sent to the process itself, as Docker does; with group, to its whole process group. Kept until the process runs. */
+void session_signal(struct session *s, int signo, bool group);
+/* Leaves the process running and ends the session with SESSION_DETACHED (detach keys; after `started` for -d). Mounts
+ * are not pulled. */
+void session_detach(struct session *s);
+
+/* Shortens the lease's times, in milliseconds; for tests. */
+void session_set_lease(struct session *s, int64_t speak_every, int64_t lost_after);
+
+#endif

@@ -1,0 +1,289 @@
+/*
+ * The session protocol: what the client and `atp-agent session` say to each other on the stdin and stdout of one remote
+ * exec. This file is its manual and its codec; both ends and the agent's own socket use it. Pure: bytes in, values out.
+ *
+ * THE STREAM. Each direction is a sequence of frames: one byte type, four bytes length (little endian), payload of at
+ * most LIMIT_FRAME bytes. All integers are little endian. The transport below is reliable, ordered and resumes by byte
+ * offset, so nothing is acknowledged or repeated here. Whatever the client says up to START and its first STDIN may be
+ * sent back to back, without waiting for an answer: a whole command costs one round trip.
+ *
+ *     client                                         agent
+ *     HELLO   version, capabilities, clock    <->    HELLO   the same, and facts about the container
+ *     MOUNT   index, target, what is known
+ *     DELTA.. the host's changes
+ *     DELTA_END                                ->
+ *                                             <-     PUSHED  nonce and generation of the state now agreed, or
+ *                                                    STALE   "what you know is not what I have": MOUNT with REPLACE or
+ *                                                            without ancestor, and all of DELTA again; START waits
+ *     START.. argv, env, user...               ->
+ *                                             <-     STARTED the process runs
+ *     STDIN STDIN_EOF RESIZE SIGNAL CLOSE      ->
+ *                                             <-     STDOUT STDERR
+ *     CREDIT                                  <->    CREDIT
+ *                                             <-     DELTA.. DELTA_END (per mount that is not read-only) or PULL_FAILED
+ *                                             <-     EXIT    how it ended, or why it did not start; always last
+ *     PULLED  generation, per mount            ->
+ *     BYE or FINISH                            ->            the session ends; FINISH ends the container as well
+ *
+ * ERROR, from either side, ends the session. It is the last frame of its direction.
+ *
+ * VERSIONS. HELLO says which versions its sender speaks (`oldest` to `newest`); both use the highest that they share
+ * and end with ERROR if there is none. The client knows the agent's version beforehand (it is in the agent's path), so
+ * it does not wait. HELLO may grow at its end: a reader ignores bytes that follow the fields it knows. No other frame
+ * may have bytes too many, and an unknown type is an error: what is new needs a capability bit or a version.
+ *
+ * CREDIT. STDOUT and STDERR together are sent only within what the client granted: WIRE_WINDOW bytes at first, more by
+ * CREDIT (stream OUTPUT) as the reader takes them. So a slow or gone reader holds the process as a pipe would. STDIN is
+ * granted in the same way by the agent (stream STDIN), so that SIGNAL and RESIZE never wait behind a process that does
+ * not read. DELTA is not metered: it goes to a disk.
+ *
+ * LEASE. Each side says HEARTBEAT if it said nothing else for LEASE_CLIENT_SPEAKS. The agent orphans a session that was
+ * silent for LEASE_ORPHANED: the process goes on, its output is dropped. The client calls such a session lost.
+ *
+ * MOUNTS. The state both sides last agreed on is an ancestor, bound to a random nonce that the agent made at the first
+ * push and to a generation that each exchange raises by one. MOUNT names the nonce and generation that the client
+ * knows; with REPLACE there is none and the target's tree is made equal. Without a nonce that both know nothing is ever
+ * deleted on the host.
+ */
+#ifndef ATP_WIRE_WIRE_H
+#define ATP_WIRE_WIRE_H
+
+#include "compat/base/buf.h"
+#include "compat/base/limits.h"
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+#define WIRE_VERSION    1
+#define WIRE_HEADER     5 /* bytes in front of each payload */
+#define WIRE_WINDOW     LIMIT_CREDIT
+#define WIRE_NONCE      16          /* SYNC_NONCE_LEN */
+#define WIRE_CHUNK      (64u << 10) /* what both ends put into one data frame: small enough to interleave */
+#define WIRE_START_MAX  (8u << 20)  /* all of START: what Linux takes for argv and env (6 MiB at most), and the rest */
+#define WIRE_MOUNTS_MAX 256u        /* mounts of one container */
+
+enum wire_type {
+    WIRE_HELLO = 1,
+    WIRE_MOUNT = 2,
+    WIRE_DELTA = 3,
+    WIRE_DELTA_END = 4,
+    WIRE_PUSHED = 5,
+    WIRE_STALE = 6,
+    WIRE_PULL_FAILED = 7,
+    WIRE_PULLED = 8,
+    WIRE_START = 9, /* fields; the last START frame has `last` set */
+    WIRE_STARTED = 10,
+    WIRE_STDIN = 11,     /* bytes */
+    WIRE_STDIN_EOF = 12, /* empty */
+    WIRE_STDOUT = 13,    /* bytes; with a terminal everything comes here */
+    WIRE_STDERR = 14,    /* bytes */
+    WIRE_CLOSE = 15,     /* the reader of an output stream is gone: the process gets SIGPIPE as from a pipe */
+    WIRE_RESIZE = 16,
+    WIRE_SIGNAL = 17,
+    WIRE_CREDIT = 18,
+    WIRE_HEARTBEAT = 19, /* empty */
+    WIRE_EXIT = 20,
+    WIRE_BYE = 21,    /* empty */
+    WIRE_FINISH = 22, /* empty; only after the main process has ended: init ends, and so the sandbox */
+    WIRE_ERROR = 23,
+    WIRE_TYPE_MAX
+};
+
+/* Name of a type for messages; "unknown" outside the enum. */
+const char *wire_type_name(uint8_t type);
+
+/* ---- frames ---- */
+
+struct wire_frame {
+    uint8_t type;
+    const uint8_t *data; /* borrowed from the parser; valid until the next call on it */
+    size_t len;
+};
+
+/* Cuts a byte stream into frames. Holds at most one frame beyond what it was last fed. */
+struct wire_parser {
+    struct buf in;
+    size_t taken; /* bytes at the start of `in` that were handed out already */
+};
+
+void wire_parser_init(struct wire_parser *p);
+void wire_parser_clear(struct wire_parser *p);
+/* Adds bytes from the stream (at most LIMIT_FRAME at once). Call wire_parser_next() until it returns 0 before the next.
+ */
+int wire_parser_feed(struct wire_parser *p, const void *bytes, size_t len, struct err *err);
+/* 1 = a frame, 0 = more bytes are needed, -1 = the stream is not ours (type or length impossible). */
+int wire_parser_next(struct wire_parser *p, struct wire_frame *ret, struct err *err);
+
+/* Appends a frame with this payload. Returns -1 if it does not fit (len over LIMIT_FRAME, or b's ceiling). */
+int wire_put(struct buf *b, uint8_t type, const void *payload, size_t len);
+
+/*
+ * ---- payloads ----
+ *
+ * wire_put_x() appends the whole frame to b (0, or -1 at b's ceiling or when a value is over its limit). wire_get_x()
+ * reads the payload of a frame of that type: -1 with a message if anything about it is wrong. Strings and lists that a
+ * get returns are owned by the value and released by its clear.
+ */
+
+/* What an end can do; found out at run time, not assumed. */
+enum wire_capability {
+    WIRE_CAP_TTY = 1 << 0,       /* terminals can be made */
+    WIRE_CAP_USERS = 1 << 1,     /* may change to other users */
+    WIRE_CAP_SUBREAPER = 1 << 2, /* orphans of the container come to init */
+    WIRE_CAP_OPENAT2 = 1 << 3,
+    WIRE_CAP_MOUNT = 1 << 4, /* may mount: a :ro target can be made read-only */
+    WIRE_CAP_PROC = 1 << 5,  /* /proc is there: all processes of the container can be found */
+    WIRE_CAP_SYNC = 1 << 6,  /* mounts are carried */
+};
+
+enum wire_main_state { WIRE_MAIN_NONE, WIRE_MAIN_RUNNING, WIRE_MAIN_ENDED };
+
+struct wire_hello {
+    uint16_t oldest, newest; /* protocol versions spoken */
+    uint64_t capabilities;   /* enum wire_capability */
+    int64_t clock_ns;        /* sender's real-time clock, for the skew */
+    /* facts; the client leaves them empty */
+    uint8_t main_state; /* enum wire_main_state */
+    int32_t main_code;  /* exit code of the container's process once it ended (128 + n for a signal) */
+    int32_t init_pid;
+    char *program; /* "atp-agent 0.1.0", "atp-docker 0.1.0": for messages */
+    char *machine; /* "Linux 6.1.0 x86_64" */
+};
+void wire_hello_clear(struct wire_hello *h);
+int wire_put_hello(struct buf *b, const struct wire_hello *h);
+int wire_get_hello(const struct wire_frame *f, struct wire_hello *ret, struct err *err);
+/* The version both speak, 0 if none. */
+uint16_t wire_hello_version(const struct wire_hello *ours, const struct wire_hello *theirs);
+
+enum wire_mount_flag {
+    WIRE_MOUNT_RO = 1 << 0,      /* push only */
+    WIRE_MOUNT_FILE = 1 << 1,    /* target is a single file, written in place */
+    WIRE_MOUNT_REPLACE = 1 << 2, /* first push: the target is made equal; nonce and generation are unset */
+};
+
+struct wire_mount {
+    uint16_t index; /* how the other frames name this mount; < WIRE_MOUNTS_MAX */
+    uint8_t flags;
+    uint8_t nonce[WIRE_NONCE];
+    uint64_t generation;
+    char *target;           /* absolute */
+    struct strlist exclude; /* paths below target that are not part of the mount */
+};
+void wire_mount_clear(struct wire_mount *m);
+int wire_put_mount(struct buf *b, const struct wire_mount *m);
+int wire_get_mount(const struct wire_frame *f, struct wire_mount *ret, struct err *err);
+
+/* DELTA: opaque bytes of a sync_sender. put takes at most LIMIT_FRAME - 2 bytes. get borrows from the frame. */
+int wire_put_delta(struct buf *b, uint16_t index, const void *bytes, size_t len);
+int wire_get_delta(const struct wire_frame *f, uint16_t *ret_index, const uint8_t **ret_bytes, size_t *ret_len,
+                   struct err *err);
+
+struct wire_delta_end {
+    uint16_t index;
+    uint64_t base_generation;         /* the generation that the delta starts from; 0 with REPLACE */
+    uint64_t skipped_special, moving; /* left out: special files; files that kept changing */
+};
+int wire_put_delta_end(struct buf *b, const struct wire_delta_end *e);
+int wire_get_delta_end(const struct wire_frame *f, struct wire_delta_end *ret, struct err *err);
+
+struct wire_pushed {
+    uint16_t index;
+    uint8_t nonce[WIRE_NONCE];
+    uint64_t generation;
+    uint64_t files, bytes, deleted, conflicts;
+};
+int wire_put_pushed(struct buf *b, const struct wire_pushed *p);
+int wire_get_pushed(const struct wire_frame *f, struct wire_pushed *ret, struct err *err);
+
+int wire_put_stale(struct buf *b, uint16_t index);
+int wire_get_stale(const struct wire_frame *f, uint16_t *ret_index, struct err *err);
+int wire_put_pull_failed(struct buf *b, uint16_t index, const char *text);
+int wire_get_pull_failed(const struct wire_frame *f, uint16_t *ret_index, char **ret_text, struct err *err);
+int wire_put_pulled(struct buf *b, uint16_t index, uint64_t generation);
+int wire_get_pulled(const struct wire_frame *f, uint16_t *ret_index, uint64_t *ret_generation, struct err *err);
+
+enum wire_start_flag {
+    WIRE_START_MAIN = 1 << 0, /* the container's process: there is one, and its end ends all others */
+    WIRE_START_TTY = 1 << 1,
+    WIRE_START_STDIN = 1 << 2,       /* stdin is a pipe from the client; otherwise /dev/null */
+    WIRE_START_STDIN_STAYS = 1 << 3, /* and stays open when this session goes away */
+};
+
+struct wire_start {
+    uint32_t flags;
+    uint16_t rows, cols; /* 0: unknown */
+    char *user;          /* "", name or uid, then optionally :group or :gid */
+    char *cwd;           /* "" is / */
+    struct strlist argv; /* not empty */
+    struct strlist env;  /* K=V, given as they are; HOME, and TERM with a terminal, are added when absent */
+};
+void wire_start_clear(struct wire_start *s);
+/* Appends as many START frames as needed. */
+int wire_put_start(struct buf *b, const struct wire_start *s);
+
+/* Puts START frames together again. */
+struct wire_start_reader {
+    struct wire_start start;
+    size_t size; /* bytes taken so far; WIRE_START_MAX at most */
+    bool complete;
+};
+void wire_start_reader_clear(struct wire_start_reader *r);
+/* Takes one START frame; `complete` is set by the last. -1: malformed, over the limit, or a frame after the last. */
+int wire_start_read(struct wire_start_reader *r, const struct wire_frame *f, struct err *err);
+
+int wire_put_started(struct buf *b, int32_t pid);
+int wire_get_started(const struct wire_frame *f, int32_t *ret_pid, struct err *err);
+
+enum wire_stream { WIRE_STREAM_STDIN = 0, WIRE_STREAM_STDOUT = 1, WIRE_STREAM_STDERR = 2, WIRE_STREAM_OUTPUT = 3 };
+
+int wire_put_close(struct buf *b, uint8_t stream); /* STDOUT or STDERR */
+int wire_get_close(const struct wire_frame *f, uint8_t *ret_stream, struct err *err);
+int wire_put_credit(struct buf *b, uint8_t stream, uint32_t bytes); /* STDIN or OUTPUT; bytes <= WIRE_WINDOW */
+int wire_get_credit(const struct wire_frame *f, uint8_t *ret_stream, uint32_t *ret_bytes, struct err *err);
+int wire_put_resize(struct buf *b, uint16_t rows, uint16_t cols);
+int wire_get_resize(const struct wire_frame *f, uint16_t *ret_rows, uint16_t *ret_cols, struct err *err);
+
+enum wire_signal_scope {
+    WIRE_SIGNAL_PROCESS, /* the process that START made: what Docker does */
+    WIRE_SIGNAL_GROUP,   /* its process group */
+};
+int wire_put_signal(struct buf *b, uint8_t signo, uint8_t scope);
+int wire_get_signal(const struct wire_frame *f, uint8_t *ret_signo, uint8_t *ret_scope, struct err *err);
+
+enum wire_exit_kind {
+    WIRE_EXIT_CODE,    /* value is the exit status */
+    WIRE_EXIT_SIGNAL,  /* value is the signal */
+    WIRE_EXIT_REFUSED, /* the process never ran; value is Docker's exit code and text says why */
+};
+enum wire_refusal {
+    WIRE_REFUSAL_NONE,
+    WIRE_REFUSAL_NOT_FOUND,      /* text belongs behind "unable to start container process: " */
+    WIRE_REFUSAL_NOT_EXECUTABLE, /* likewise */
+    WIRE_REFUSAL_CWD,            /* likewise */
+    WIRE_REFUSAL_USER,           /* text stands alone */
+    WIRE_REFUSAL_OTHER,          /* text stands alone */
+};
+struct wire_exit {
+    uint8_t kind;
+    uint8_t refusal;
+    int32_t value;
+    char *text; /* "" unless refused */
+};
+void wire_exit_clear(struct wire_exit *e);
+int wire_put_exit(struct buf *b, const struct wire_exit *e);
+int wire_get_exit(const struct wire_frame *f, struct wire_exit *ret, struct err *err);
+
+enum wire_error_kind {
+    WIRE_ERROR_PROTOCOL, /* the other end said something impossible */
+    WIRE_ERROR_PUSH,     /* a push failed: nothing was started */
+    WIRE_ERROR_INIT,     /* the container's first process does not answer */
+    WIRE_ERROR_ORPHANED, /* the client was silent for too long */
+};
+int wire_put_error(struct buf *b, uint8_t kind, const char *text);
+int wire_get_error(const struct wire_frame *f, uint8_t *ret_kind, char **ret_text, struct err *err);
+
+#endif
