@@ -6,6 +6,8 @@
 
 /* --- sizes, bytes --- */
 #define LIMIT_GRPC_MESSAGE (100u << 20)   /* Modal's own maximum, both directions (protocol 1.7) */
+#define LIMIT_GRPC_WINDOW (64u << 20)     /* HTTP/2 window of a stream and of a connection (protocol 1.7) */
+#define LIMIT_GRPC_METADATA (64u << 10)   /* header fields of one answer: nghttp2 refuses more as well */
 #define LIMIT_EXEC_ARGS 65536u            /* sum of argument lengths that Modal accepts (protocol 9.2); longer ones travel in START */
 #define LIMIT_STDIN_CHUNK (4u << 20)      /* one TaskExecStdinWrite: few round trips, little memory */
 #define LIMIT_FRAME (1u << 20)            /* one session frame: bounds what an opponent makes us hold */
