@@ -1,0 +1,34 @@
+/*
+ * A running task and the way to its worker, the "task command router" (TCR, protocol 6): one connection, a JWT, retries
+ * of its own. Access comes from the cache when it can, from the control plane otherwise, and anew when the JWT ran out
+ * or the address does not answer.
+ */
+#ifndef ATP_MODAL_TASK_H
+#define ATP_MODAL_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct modal_client;
+struct modal_task;
+
+/*
+ * With task id and access in the cache no call is made here and the connection starts at once; otherwise one or two
+ * calls. wait_ms: how long to wait for a sandbox without a task yet (V1 asks every 0.5 s). GRPC_NOT_FOUND or
+ * GRPC_FAILED_PRECONDITION: no such sandbox, or it has ended. Owned by caller, freed before the client.
+ */
+int modal_task_open(struct modal_client *c, const char *sandbox_id, int64_t wait_ms, struct modal_task **ret_task,
+                    struct err *err);
+void modal_task_free(struct modal_task *task); /* NULL is fine; its execs must be gone */
+
+const char *modal_task_id(const struct modal_task *task);
+struct modal_client *modal_task_client(const struct modal_task *task);
+
+/*
+ * Is this router URL one that a client of this server may use (protocol 6.2)? https always (not verified only if the
+ * server itself is localhost), http only if the server is localhost, unix only if the server is one too.
+ */
+int modal_router_url_check(const char *server_url, const char *router_url, bool *ret_unverified, struct err *err);
+
+#endif
