@@ -23,7 +23,7 @@ struct err;
 struct loop;
 struct modal_client;
 
-struct modal_options {
+struct modal_client_options {
     const char *server_url; /* "https://api.modal.com", "http://127.0.0.1:1234", "unix:///run/user/..." */
     const char *token_id;
     const char *token_secret;
@@ -40,7 +40,7 @@ struct modal_options {
 };
 
 /* Nothing is sent yet. Everything in options is copied but the cache. Owned by caller; the loop must outlive it. */
-struct modal_client *modal_client_new(struct loop *loop, const struct modal_options *options, struct err *err);
+struct modal_client *modal_client_new(struct loop *loop, const struct modal_client_options *options, struct err *err);
 void modal_client_free(struct modal_client *c); /* NULL is fine; tasks and execs of it must be gone */
 
 /* Starts connecting to the server now, so that it overlaps with local work. */
