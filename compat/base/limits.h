@@ -17,6 +17,14 @@
 #define LIMIT_PATH 4096u                  /* PATH_MAX: a longer name cannot exist on either side */
 #define LIMIT_DEPTH 256u                  /* directory nesting (sync-rules 4) */
 #define LIMIT_ENTRIES 1000000u            /* entries of one mount (sync-rules 4) */
+#define LIMIT_NAME 255u                   /* one component of a path: what every file system we meet can hold */
+#define LIMIT_SYNC_NAMES (256u << 20)     /* paths and link texts of one manifest: 1 M entries of 256 bytes each */
+#define LIMIT_SYNC_MANIFEST (512u << 20)  /* an encoded manifest: the names and 100 bytes an entry, with room */
+#define LIMIT_SYNC_BLOCK (256u << 10)     /* one block of a sync stream before compression: zstd's gain is flat beyond it */
+#define LIMIT_SYNC_RECORD (64u << 10)     /* one control record of a sync stream: several operations of the longest names */
+#define LIMIT_SYNC_TRASH (256u << 20)     /* bytes that the trash of a mount keeps; older batches go first */
+#define LIMIT_SYNC_NOTES 100u             /* lines told to the user after one exchange; the rest is counted */
+#define LIMIT_SYNC_BULK 100u              /* deletions on the host above which the bulk guard looks (sync-rules 3) */
 
 /* --- times, milliseconds --- */
 #define DEADLINE_LOST_PEER 15000          /* a peer silent for this long is lost (sync-rules G17) */
