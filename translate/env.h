@@ -13,13 +13,6 @@ struct err;
 struct input;
 
 /*
- * Checks one value of -e ("=x" and "" are refused) or of -l. The error's text is the bare reason; the caller puts it
- * into Docker's `invalid argument "=x" for "-e, --env" flag: ...`.
- */
-int env_check_word(const char *word, struct err *err);
-int label_check_word(const char *word, struct err *err);
-
-/*
  * Reads the contents of an env-file (name is for messages), appending to out. lookup: variables without "=" take the
  * client's value; NULL keeps them as they are (label files).
  */

@@ -118,6 +118,9 @@ void modal_options_clear(struct modal_options *o);
 /* Index of a key ("outbound_cidr_allowlist" is cidr_allowlist), or MODAL_KEY_MAX. */
 enum modal_key modal_key_find(const char *name);
 
+/* SYNC_EXCLUDE -> sync.exclude; a name that is no key comes back in small letters. Owned by caller. */
+char *modal_key_of_variable(const char *name);
+
 /* One value. origin is for messages. An unknown key is an error that names the nearest one. */
 int modal_options_set(struct modal_options *o, enum modal_source source, const char *origin, const char *key,
                       const char *value, struct err *err);

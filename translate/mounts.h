@@ -3,8 +3,8 @@
  * (a parent before what lies below it). Nothing here looks at the disk: whether a source exists, and whether it is a
  * file or a directory, is for the caller.
  *
- * Order of calls: mounts_add_volume() and mounts_add_mount() for each word, then mounts_finish() once.
- * Texts of Docker's daemon begin with "Error response from daemon: ", those of its client do not.
+ * Order of calls: mounts_add_volume() and mounts_add_mount() for each word, which make the checks of docker's client;
+ * then mounts_finish() once, which makes the daemon's (their texts begin with "Error response from daemon: ") and ours.
  */
 #ifndef ATP_TRANSLATE_MOUNTS_H
 #define ATP_TRANSLATE_MOUNTS_H
@@ -20,24 +20,27 @@ struct input;
 
 enum mount_type { MOUNT_BIND, MOUNT_VOLUME, MOUNT_TMPFS, MOUNT_NPIPE, MOUNT_IMAGE, MOUNT_CLUSTER, MOUNT_TYPE_MAX };
 
-struct mount {
+struct mount { /* strings are owned */
     enum mount_type type;
-    char *spec;   /* as typed */
-    char *source; /* bind: absolute and clean; volume: its name, NULL = anonymous; others: as typed or NULL */
-    char *target; /* absolute and clean */
+    bool from_mount; /* --mount, not -v */
+    char *spec;      /* as typed; of -v with its source made absolute */
+    char *type_word; /* --mount: type= in small letters */
+    char *source;    /* bind: absolute and clean; volume: its name, NULL = anonymous; others: as typed or NULL */
+    char *target;    /* absolute and clean */
     bool readonly;
-    bool create_source;         /* a missing host directory is made (-v), not refused (--mount) */
-    bool whole_home;            /* the source is the user's home directory itself: allowed, worth a line to the user */
-    bool nocopy;                /* volume */
-    char *mode;                 /* the options of -v as typed ("ro,z"), "" without */
-    char *propagation;          /* rprivate, shared, ... or NULL: has no effect on a synchronised directory */
-    char *driver;               /* volume */
-    char *subpath;              /* volume, image */
+    bool create_source; /* a missing host directory is made (-v), not refused (--mount) */
+    bool whole_home;    /* the source is the user's home directory itself: allowed, worth a line to the user */
+    bool nocopy;        /* volume */
+    char *mode;         /* -v: the options as typed ("ro,z"), NULL = none; z, Z and consistency words change nothing */
+    char *propagation;  /* "rprivate", "shared"...: nothing is mounted below a synchronised directory, so no effect */
+    char *consistency;  /* --mount: "cached"...: no effect, as with Docker on Linux */
+    char *driver;       /* volume */
+    char *subpath;      /* volume, image */
     struct strlist labels;      /* volume, K=V */
     struct strlist driver_opts; /* volume, K=V */
-    uint64_t tmpfs_size;        /* bytes, 0 = unset */
+    int64_t tmpfs_size;         /* bytes, 0 = unset */
     uint32_t tmpfs_mode;        /* 0 = unset */
-    const char *refused;        /* NULL = carried out; else why not (static text) */
+    unsigned option_groups;     /* --mount: which of bind-*, volume-*, image-*, tmpfs-* were given, 1 << mount_type */
 };
 
 struct mounts {
@@ -47,12 +50,10 @@ struct mounts {
 
 void mounts_clear(struct mounts *m);
 
-/* One -v value. Relative sources ("./x", "..") are resolved against in->cwd. Errors: exit code 125. */
+/* One -v value. Relative sources ("./x", "..") are resolved against in->cwd. The same word twice counts once. */
 int mounts_add_volume(struct mounts *m, const char *spec, const struct input *in, struct err *err);
 
-/*
- * One --mount value (a CSV record). The error's text is the bare reason ("target is required"): the caller puts it into
- * Docker's `invalid argument "..." for "--mount" flag: ...`. What only the daemon refuses is left to mounts_finish().
+/* One --mount value, a CSV record. Texts are the bare reasons ("target is required"), as compat/docker's parser quotes.
  */
 int mounts_add_mount(struct mounts *m, const char *spec, const struct input *in, struct err *err);
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct err;
+struct strlist;
 
 enum network_mode {
     NETWORK_DEFAULT, /* no word was given */
@@ -22,20 +23,14 @@ enum network_mode {
     NETWORK_MODE_MAX
 };
 
-/* "1.5" -> 1500000000. Docker's texts: "failed to parse abc as a rational number", "value is too precise". */
-int cpus_parse(const char *text, int64_t *ret_nano, struct err *err);
-
 /* Checks Docker's range (0.01 to host_cpus; 0 = upper end not known) and converts; 0 stays 0 = not limited. */
 int cpus_to_milli(int64_t nano, unsigned host_cpus, uint32_t *ret_milli, struct err *err);
-
-/* "1.5g", "512MB", "1GiB", "100" -> bytes. Docker's texts: "invalid size: 'x'", "invalid suffix: 'x'". */
-int bytes_parse(const char *text, int64_t *ret, struct err *err);
 
 /* Checks the 6 MB minimum and converts; 0 stays 0. */
 int memory_to_mib(int64_t bytes, uint32_t *ret_mib, struct err *err);
 
-/* One value of --network. A name that is not one of the words above, and container:x, are refused with a reason. */
-int network_parse(const char *word, enum network_mode *ret, struct err *err);
+/* The values of --network. Names that are not one of the words above, and container:x, are refused with a reason. */
+int network_parse(const struct strlist *words, enum network_mode *ret, struct err *err);
 
 const char *network_mode_name(enum network_mode mode); /* "bridge" for the default too, as inspect prints it */
 

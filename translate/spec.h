@@ -25,6 +25,8 @@ struct opt_parsed;
 
 enum { SPEC_ERR_PLAIN = 0, SPEC_ERR_COMPLETE = 0x5001 };
 
+#define STOP_TIMEOUT_UNSET INT32_MIN
+
 enum pull_policy { PULL_MISSING, PULL_ALWAYS, PULL_NEVER };
 
 struct container_spec {
@@ -34,6 +36,8 @@ struct container_spec {
     uint64_t name_random; /* for name_generate() */
 
     struct image_ref image;
+#define STOP_TIMEOUT_UNSET INT32_MIN
+
     enum pull_policy pull;
     char *platform; /* "linux/arm64", NULL = the machine's */
     bool quiet;     /* no pull output */
@@ -47,7 +51,7 @@ struct container_spec {
     char *user;                /* NULL = the image's */
     char *hostname;            /* NULL = the short id */
     char *stop_signal;         /* NULL = the image's */
-    int stop_timeout;          /* seconds, -1 = unset */
+    int stop_timeout;          /* seconds, negative = wait for ever, or STOP_TIMEOUT_UNSET */
 
     bool tty, interactive; /* -t, -i (stdin is kept open) */
     bool detach;
@@ -88,7 +92,7 @@ struct process_spec {
     char *user;    /* "" = root */
     char *hostname;
     char *stop_signal; /* "SIGTERM" by default, as written in the image or on the command line */
-    int stop_timeout;  /* seconds; 10 by default */
+    int stop_timeout;  /* seconds; 10 by default, negative = wait for ever */
     bool tty;
     bool open_stdin; /* without it the process reads end-of-file at once */
 };

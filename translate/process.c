@@ -1,0 +1,108 @@
+/*
+ * The second half of spec.h: what the container's process gets.
+ */
+#include "translate/spec.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "translate/env.h"
+#include "translate/paths.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_PATH         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_STOP_TIMEOUT 10 /* seconds; the daemon's */
+
+void process_clear(struct process_spec *p)
+{
+    strlist_clear(&p->argv);
+    strlist_clear(&p->env);
+    free(p->workdir);
+    free(p->user);
+    free(p->hostname);
+    free(p->stop_signal);
+    *p = (struct process_spec){0};
+}
+
+/*
+ * argv = entrypoint + command. A command on the line replaces the image's CMD; --entrypoint, even an empty one, takes
+ * both of the image's away.
+ */
+static int fill_argv(const struct container_spec *s, const struct oci_config *image, struct strlist *argv,
+                     struct err *err)
+{
+    strlist_copy(argv, s->entrypoint_set ? &s->entrypoint : &image->entrypoint);
+    if (s->cmd.len > 0)
+        strlist_copy(argv, &s->cmd);
+    else if (!s->entrypoint_set)
+        strlist_copy(argv, &image->cmd);
+    if (argv->len == 0)
+        return err_set(err, 125, "Error response from daemon: No command specified");
+    return 0;
+}
+
+/* Whether the person said anything about the variable of this "K=V". */
+static bool overridden(const struct strlist *env, const char *entry)
+{
+    cleanup_free char *key = xstrndup(entry, strcspn(entry, "="));
+
+    return strlist_env_get(env, key) != NULL;
+}
+
+/*
+ * The daemon's order: PATH, HOSTNAME and TERM, which keep their place when they are set by somebody; the person's
+ * variables; the image's that the person left alone.
+ */
+static void fill_env(const struct container_spec *s, const struct oci_config *image, const char *hostname,
+                     struct strlist *env)
+{
+    cleanup_strlist struct strlist from_image = STRLIST_INIT;
+
+    strlist_add(env, "PATH=" DEFAULT_PATH);
+    strlist_addf(env, "HOSTNAME=%s", hostname);
+    if (s->tty)
+        strlist_add(env, "TERM=xterm");
+    for (size_t i = 0; i < image->env.len; i++)
+        if (strchr(image->env.items[i], '=') && !overridden(&s->env, image->env.items[i]))
+            strlist_add(&from_image, image->env.items[i]);
+    env_merge(env, &s->env);
+    env_merge(env, &from_image);
+}
+
+/* The first that says something, else the default; owned by caller. */
+static char *first_of(const char *a, const char *b, const char *fallback)
+{
+    if (a && *a)
+        return xstrdup(a);
+    return xstrdup(b && *b ? b : fallback);
+}
+
+int process_from_spec(const struct container_spec *s, const struct oci_config *image, struct process_spec *ret,
+                      struct err *err)
+{
+    struct process_spec p = {.tty = s->tty, .open_stdin = s->interactive};
+    char short_id[CONTAINER_SHORT_ID_LEN + 1];
+
+    if (fill_argv(s, image, &p.argv, err) < 0) {
+        process_clear(&p);
+        return -1;
+    }
+    memcpy(short_id, s->id, CONTAINER_SHORT_ID_LEN);
+    short_id[CONTAINER_SHORT_ID_LEN] = '\0';
+    p.hostname = first_of(s->hostname, NULL, short_id);
+    fill_env(s, image, p.hostname, &p.env);
+    p.workdir = first_of(s->workdir, image->workdir, "/");
+    if (p.workdir[0] != '/') { /* an image's relative WORKDIR counts from the root */
+        char *absolute = path_absolute("/", p.workdir);
+
+        free(p.workdir);
+        p.workdir = absolute;
+    }
+    p.user = first_of(s->user, image->user, "");
+    p.stop_signal = first_of(s->stop_signal, image->stop_signal, "SIGTERM");
+    p.stop_timeout = s->stop_timeout != STOP_TIMEOUT_UNSET ? s->stop_timeout : DEFAULT_STOP_TIMEOUT;
+    *ret = p;
+    return 0;
+}
