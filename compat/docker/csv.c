@@ -11,7 +11,7 @@
 static int parse_error(const char *s, const char *p, const char *what, struct err *err)
 {
     const char *line_start = s;
-    int line = 1;
+    int line = 1, first = 1 + (int)strspn(s, "\n");
 
     for (const char *q = s; q < p; q++) {
         if (*q == '\n') {
@@ -19,6 +19,9 @@ static int parse_error(const char *s, const char *p, const char *what, struct er
             line_start = q + 1;
         }
     }
+    if (line != first)
+        return err_set(err, 0, "record on line %d; parse error on line %d, column %d: %s", first, line,
+                       (int)(p - line_start) + 1, what);
     return err_set(err, 0, "parse error on line %d, column %d: %s", line, (int)(p - line_start) + 1, what);
 }
 

@@ -246,18 +246,30 @@ static const char *plural(int count)
     return count == 1 ? "argument" : "arguments";
 }
 
+/* A group's first positional names one of its commands. Compose, which is a plugin of docker's, has its own text. */
+static int check_below(struct opt_parsed *p, const char *name, struct err *err)
+{
+    char *words[] = {xstrdup(p->cmd->path), p->args.items[0]};
+    int found = 0;
+    const struct cmd_def *cmd = cmd_find(2, words, &found);
+
+    free(words[0]);
+    if (cmd && found == 2)
+        return 0;
+    if (!strcmp(p->cmd->path, "compose"))
+        return err_set(err, 1, "unknown docker command: \"compose %s\"", p->args.items[0]);
+    err_set(err, 0, "docker: unknown command: %s %s", name, p->args.items[0]);
+    return usage_error(p, 1, "Run", err);
+}
+
 /* Holds the number of positionals to the table. "SRun" is what docker 28 prints there, and is kept. */
 static int check_args(struct opt_parsed *p, struct err *err)
 {
     int min = p->cmd->min_args, max = p->cmd->max_args, len = (int)p->args.len;
     cleanup_free char *name = cmd_name(p->cmd, p->words);
 
-    if (p->cmd->group && *p->cmd->path) {
-        if (!len)
-            return 0;
-        err_set(err, 0, "docker: unknown command: %s %s", name, p->args.items[0]);
-        return usage_error(p, 1, "Run", err);
-    }
+    if (p->cmd->group && *p->cmd->path)
+        return len ? check_below(p, name, err) : 0;
     if (len >= min && (max < 0 || len <= max))
         return 0;
     if (!max)

@@ -78,7 +78,7 @@ struct opt_def {
 enum cmd_section { SECTION_COMMANDS, SECTION_COMMON, SECTION_MANAGEMENT, SECTION_SWARM, SECTION_HIDDEN };
 
 struct cmd_def {
-    const char *path; /* canonical words after `docker`: "run", "image ls", "compose up" */
+    const char *path; /* words after `docker`: "run", "images", "volume rm"; "" = docker itself */
     const char *
         aliases; /* other spellings, comma separated as help prints them: "docker container run, docker run", or NULL */
     const char *usage;             /* after the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]" */

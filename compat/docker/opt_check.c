@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #define MAX_DOMAIN 255
+#define BLANKS     " \t\r\n\v\f"
 
 static bool is_address(const char *s)
 {
@@ -26,7 +27,7 @@ static char *trimmed(const char *s)
 {
     size_t len;
 
-    s += strspn(s, " \t\r\n\v\f");
+    s += strspn(s, BLANKS);
     for (len = strlen(s); len && isspace((unsigned char)s[len - 1]); len--)
         ;
     return xstrndup(s, len);
@@ -39,7 +40,7 @@ int opt_check_add_host(const char *value, struct err *err)
     cleanup_free char *address = NULL, *quoted = NULL;
     size_t len;
 
-    if (!at || at == value) {
+    if (!at || at == value || memchr(value, ':', (size_t)(at - value))) {
         quoted = quote_go_str(value);
         return err_set(err, 0, "bad format for add-host: %s", quoted);
     }
@@ -93,7 +94,7 @@ int opt_check_dns_search(const char *value, struct err *err)
 {
     cleanup_free char *domain = trimmed(value);
 
-    return !strcmp(domain, ".") || is_domain(domain) ? 0 : err_set(err, 0, "%s is not a valid domain", value);
+    return !strcmp(domain, ".") || is_domain(domain) ? 0 : err_set(err, 0, "%s is not a valid domain", domain);
 }
 
 int opt_check_env(const char *value, struct err *err)
@@ -103,13 +104,13 @@ int opt_check_env(const char *value, struct err *err)
 
 int opt_check_label(const char *value, struct err *err)
 {
-    cleanup_free char *whole = xstrndup(value, strcspn(value, "=")), *key = trimmed(whole);
+    const char *start = value + strspn(value, BLANKS);
+    cleanup_free char *key = xstrndup(start, strcspn(start, "="));
 
     if (!*key)
         return err_set(err, 0, "invalid label '%s': empty name", value);
-    for (const char *p = whole; *p; p++)
-        if (isspace((unsigned char)*p))
-            return err_set(err, 0, "label '%s' contains whitespaces", whole);
+    if (key[strcspn(key, BLANKS)])
+        return err_set(err, 0, "label '%s' contains whitespaces", key);
     return 0;
 }
 
@@ -164,7 +165,8 @@ int opt_check_weight_device(const char *value, struct err *err)
 
     if (!text)
         return -1;
-    if (units_parse_int10(text, 32, &weight, NULL) < 0 || weight < 0 || weight > 1000 || (weight && weight < 10))
+    if (!isdigit((unsigned char)*text) || units_parse_int10(text, 32, &weight, NULL) < 0 || weight > 1000 ||
+        (weight && weight < 10))
         return err_set(err, 0, "invalid weight for device: %s", value);
     return 0;
 }
@@ -187,11 +189,11 @@ int opt_check_bps_device(const char *value, struct err *err)
 int opt_check_iops_device(const char *value, struct err *err)
 {
     const char *text = after_device(value, err);
-    int64_t rate = 0;
+    int64_t rate;
 
     if (!text)
         return -1;
-    if (units_parse_int10(text, 64, &rate, NULL) < 0 || rate < 0)
+    if (!isdigit((unsigned char)*text) || units_parse_int10(text, 64, &rate, NULL) < 0)
         return err_set(err, 0,
                        "invalid rate for device: %s. The correct format is <device-path>:<number>. "
                        "Number must be a positive integer",

@@ -20,6 +20,16 @@ static char *lower(const char *s, size_t len)
     return copy;
 }
 
+/* The same without blanks at both ends. */
+static char *lower_trimmed(const char *s, size_t len)
+{
+    for (; len && isspace((unsigned char)*s); len--)
+        s++;
+    while (len && isspace((unsigned char)s[len - 1]))
+        len--;
+    return lower(s, len);
+}
+
 static bool one_of(const char *s, const char *const *words)
 {
     for (; *words; words++)
@@ -193,7 +203,7 @@ static int network_field(const char *field, bool *named, struct err *err)
 {
     static const char *const keys[] = {"alias", "ip", "ip6", "mac-address", "link-local-ip", NULL};
     const char *equals = strchr(field, '=');
-    cleanup_free char *key = equals ? lower(field, (size_t)(equals - field)) : NULL;
+    cleanup_free char *key = equals ? lower_trimmed(field, (size_t)(equals - field)) : NULL;
     int64_t number;
 
     if (!equals || equals == field)

@@ -177,6 +177,9 @@ static bool list_name(const char *name, size_t len, void *arg)
     }
     if (!len || memchr(name, ' ', len) || l->count == sizeof(l->entries) / sizeof(*l->entries))
         return false;
+    for (size_t i = 0; i < l->count; i++)
+        if (l->entries[i].len == len && !strncmp(l->entries[i].name, name, len))
+            return false;
     l->entries[l->count++] = (struct entry){name, len, l->cmd};
     return true;
 }

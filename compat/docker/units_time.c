@@ -2,16 +2,17 @@
 #include "compat/docker/units.h"
 
 #include "compat/base/alloc.h"
+#include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
-#include "compat/docker/quote.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NANO 1000000000
+#define NANO              1000000000
+#define LIMIT_QUOTED_TIME (1u << 20) /* one argument, its bytes four times as long */
 
 static const struct {
     const char *name;
@@ -23,9 +24,25 @@ static const struct {
 
 #define MAX_NS ((uint64_t)1 << 63) /* one more than the largest positive duration: -2^63 is a value */
 
+/* Go's time package quotes by bytes: whatever is not printable ASCII becomes \xNN. Owned by caller. */
+static char *quote_bytes(const char *s)
+{
+    struct buf out = BUF_INIT(LIMIT_QUOTED_TIME);
+
+    buf_addc(&out, '"');
+    for (; *s; s++) {
+        if ((unsigned char)*s < ' ' || (unsigned char)*s >= 0x80)
+            buf_addf(&out, "\\x%02x", (unsigned char)*s);
+        else
+            buf_addf(&out, strchr("\"\\", *s) ? "\\%c" : "%c", *s);
+    }
+    buf_addc(&out, '"');
+    return buf_detach(&out);
+}
+
 static int duration_error(const char *what, const char *s, struct err *err)
 {
-    cleanup_free char *quoted = quote_go_str(s);
+    cleanup_free char *quoted = quote_bytes(s);
 
     return err_set(err, 0, "time: %s duration %s", what, quoted);
 }
@@ -82,7 +99,7 @@ static uint64_t leading_unit(const char **s, const char *whole, struct err *err)
     for (size_t i = 0; i < sizeof(time_units) / sizeof(*time_units); i++)
         if (!strcmp(time_units[i].name, name))
             return time_units[i].ns;
-    quoted = quote_go_str(name);
+    quoted = quote_bytes(name);
     what = xasprintf("unknown unit %s in", quoted);
     duration_error(what, whole, err);
     return 0;

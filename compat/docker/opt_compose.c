@@ -1,0 +1,225 @@
+/* docker compose: the project, and what brings it up and down. The sentences are ours */
+#include "compat/docker/tables.h"
+
+static const struct opt_def options_compose[] = {
+    FLAG("all-resources", 0, "Include resources that no service uses", LATER),
+    OPT("ansi", 0, OPT_STRING, "string", "Use colours and cursor movements (\"never\", \"always\", \"auto\")", LATER,
+        .def = "auto"),
+    FLAG("compatibility", 0, "Name containers with underscores, as version 1 did", LATER),
+    FLAG("dry-run", 0, "Show what would be done without doing it", LATER),
+    OPT("env-file", 0, OPT_STRINGARRAY, "stringArray", "Read variables from this file instead of .env", LATER),
+    OPT("file", 'f', OPT_STRINGARRAY, "stringArray", "Read this compose file; may be repeated", LATER),
+    OPT("insecure-registry", 0, OPT_STRINGARRAY, "stringArray", "Talk to this registry without TLS", LATER,
+        .flags = OPT_HIDDEN),
+    FLAG("no-ansi", 0, "Use no colours and cursor movements", LATER, .flags = OPT_HIDDEN),
+    OPT("parallel", 0, OPT_INT, "int", "Do at most so many things at once, -1 for no limit", LATER, .def = "-1"),
+    OPT("profile", 0, OPT_STRINGARRAY, "stringArray", "Enable the services of this profile", LATER),
+    OPT("progress", 0, OPT_STRING, "string",
+        "How progress is shown (\"auto\", \"tty\", \"plain\", \"json\", \"quiet\")", LATER),
+    OPT("project-directory", 0, OPT_STRING, "string", "Resolve relative paths from this directory", LATER),
+    OPT("project-name", 'p', OPT_STRING, "string", "Name of the project", LATER),
+    FLAG("verbose", 0, "Print more", LATER, .flags = OPT_HIDDEN),
+    FLAG("version", 'v', "Print the version", LATER, .flags = OPT_HIDDEN),
+    OPT("workdir", 0, OPT_STRING, "string", "Resolve relative paths from this directory", LATER, .flags = OPT_HIDDEN),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose = {
+    .path = "compose",
+    .usage = "[OPTIONS] COMMAND",
+    .summary = "Define and run applications of several containers",
+    .options = options_compose,
+    .group = true,
+    .section = SECTION_HIDDEN,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_up[] = {
+    FLAG("abort-on-container-exit", 0, "Stop all containers when one ends", LATER),
+    FLAG("abort-on-container-failure", 0, "Stop all containers when one fails", LATER),
+    FLAG("always-recreate-deps", 0, "Recreate containers that others depend on", LATER),
+    OPT("attach", 0, OPT_STRINGARRAY, "stringArray", "Show the output of these services only", LATER),
+    FLAG("attach-dependencies", 0, "Show the output of services that others depend on too", LATER),
+    FLAG("build", 0, "Build images first", LATER),
+    FLAG("detach", 'd', "Run in the background", LATER),
+    OPT("exit-code-from", 0, OPT_STRING, "string", "Return the exit code of this service", LATER),
+    FLAG("force-recreate", 0, "Recreate containers even when nothing changed", LATER),
+    FLAG("menu", 0, "Offer keys while attached", LATER),
+    OPT("no-attach", 0, OPT_STRINGARRAY, "stringArray", "Do not show the output of these services", LATER),
+    FLAG("no-build", 0, "Build no image, even when one is missing", LATER),
+    FLAG("no-color", 0, "Use no colours", LATER),
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
+    FLAG("no-log-prefix", 0, "Print lines without the name of their container", LATER),
+    FLAG("no-recreate", 0, "Leave containers alone that exist", LATER),
+    FLAG("no-start", 0, "Create containers without starting them", LATER),
+    OPT("pull", 0, OPT_STRING, "string", "When to pull images (\"always\", \"missing\", \"never\")", LATER,
+        .def = "policy"),
+    FLAG("quiet-build", 0, "Print no output of builds", LATER),
+    FLAG("quiet-pull", 0, "Print no progress of pulls", LATER),
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
+    FLAG("renew-anon-volumes", 'V', "Make anonymous volumes anew", LATER),
+    OPT("scale", 0, OPT_STRINGARRAY, "stringArray", "Number of containers of a service (SERVICE=NUMBER)", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    FLAG("timestamps", 0, "Print the time of each line", LATER),
+    FLAG("wait", 0, "Wait until services are running or healthy", LATER),
+    OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", LATER),
+    FLAG("watch", 'w', "Refresh services when files change", LATER),
+    FLAG("y", 0, "Answer yes to every question", LATER, .flags = OPT_HIDDEN, .alias_of = "yes"),
+    FLAG("yes", 'y', "Answer yes to every question", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_up = {
+    .path = "compose up",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Create and start containers",
+    .options = options_compose_up,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_down[] = {
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
+    OPT("rmi", 0, OPT_STRING, "string", "Remove images too (\"local\", \"all\")", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    FLAG("volume", 0, "Remove named and anonymous volumes too", LATER, .flags = OPT_HIDDEN, .alias_of = "volumes"),
+    FLAG("volumes", 'v', "Remove named and anonymous volumes too", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_down = {
+    .path = "compose down",
+    .usage = "[OPTIONS] [SERVICES]",
+    .summary = "Stop and remove containers and networks",
+    .options = options_compose_down,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_run[] = {
+    FLAG("build", 0, "Build images first", LATER),
+    OPT("cap-add", 0, OPT_LIST, "list", "Add Linux capabilities", LATER),
+    OPT("cap-drop", 0, OPT_LIST, "list", "Drop Linux capabilities", LATER),
+    FLAG("detach", 'd', "Run in the background", LATER),
+    OPT("entrypoint", 0, OPT_STRING, "string", "Use this entrypoint instead of the image's", LATER),
+    OPT("env", 'e', OPT_STRINGARRAY, "stringArray", "Set a variable of the environment", LATER),
+    OPT("env-from-file", 0, OPT_STRINGARRAY, "stringArray", "Set the variables of a file", LATER),
+    FLAG("interactive", 'i', "Keep standard input open", LATER, .def = "true"),
+    OPT("label", 'l', OPT_STRINGARRAY, "stringArray", "Add or replace a label", LATER),
+    OPT("labels", 0, OPT_STRINGARRAY, "stringArray", "Add or replace a label", LATER, .flags = OPT_HIDDEN,
+        .alias_of = "label"),
+    OPT("name", 0, OPT_STRING, "string", "Name of the container", LATER),
+    FLAG("no-TTY", 0, "Use no terminal", LATER, .flags = OPT_HIDDEN, .alias_of = "no-tty"),
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
+    FLAG("no-tty", 'T', "Use no terminal", LATER, .def = "true"),
+    OPT("publish", 'p', OPT_STRINGARRAY, "stringArray", "Publish a port", LATER),
+    OPT("pull", 0, OPT_STRING, "string", "When to pull images (\"always\", \"missing\", \"never\")", LATER,
+        .def = "policy"),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    FLAG("quiet-build", 0, "Print no output of builds", LATER),
+    FLAG("quiet-pull", 0, "Print no progress of pulls", LATER),
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
+    FLAG("rm", 0, "Remove the container when it ends", LATER),
+    FLAG("service-ports", 'P', "Publish the ports of the service", LATER),
+    FLAG("tty", 't', "Use a terminal", LATER, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("use-aliases", 0, "Use the network aliases of the service", LATER),
+    OPT("user", 'u', OPT_STRING, "string", "User name or id", LATER),
+    OPT("volume", 'v', OPT_STRINGARRAY, "stringArray", "Mount a volume or a directory", LATER),
+    OPT("volumes", 0, OPT_STRINGARRAY, "stringArray", "Mount a volume or a directory", LATER, .flags = OPT_HIDDEN,
+        .alias_of = "volume"),
+    OPT("workdir", 'w', OPT_STRING, "string", "Resolve relative paths from this directory", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_run = {
+    .path = "compose run",
+    .usage = "[OPTIONS] SERVICE [COMMAND] [ARGS...]",
+    .summary = "Run a one-off command on a service",
+    .options = options_compose_run,
+    .min_args = 1,
+    .max_args = -1,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_exec[] = {
+    FLAG("detach", 'd', "Run in the background", LATER),
+    OPT("env", 'e', OPT_STRINGARRAY, "stringArray", "Set a variable of the environment", LATER),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    FLAG("interactive", 'i', "Keep standard input open", LATER, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("no-TTY", 0, "Use no terminal", LATER, .flags = OPT_HIDDEN, .alias_of = "no-tty"),
+    FLAG("no-tty", 'T', "Use no terminal", LATER, .def = "true"),
+    FLAG("privileged", 0, "Give the process more powers", LATER),
+    FLAG("tty", 't', "Use a terminal", LATER, .def = "true", .flags = OPT_HIDDEN),
+    OPT("user", 'u', OPT_STRING, "string", "User name or id", LATER),
+    OPT("workdir", 'w', OPT_STRING, "string", "Resolve relative paths from this directory", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_exec = {
+    .path = "compose exec",
+    .usage = "[OPTIONS] SERVICE COMMAND [ARGS...]",
+    .summary = "Execute a command in a running container",
+    .options = options_compose_exec,
+    .min_args = 2,
+    .max_args = -1,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_build[] = {
+    OPT("build-arg", 0, OPT_STRINGARRAY, "stringArray", "Set a variable of the build", LATER),
+    OPT("builder", 0, OPT_STRING, "string", "Builder to use", LATER),
+    FLAG("check", 0, "Check the build without doing it", LATER),
+    FLAG("compress", 0, "Compress what is sent", LATER, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("force-rm", 0, "Remove containers of builds always", LATER, .def = "true", .flags = OPT_HIDDEN),
+    OPT("memory", 'm', OPT_BYTES, "bytes", "Memory of the build", LATER),
+    FLAG("no-cache", 0, "Do not use earlier results", LATER),
+    FLAG("no-rm", 0, "Keep containers of builds", LATER, .flags = OPT_HIDDEN),
+    FLAG("parallel", 0, "Build several at once", LATER, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("print", 0, "Print the build as a bake file", LATER),
+    OPT("progress", 0, OPT_STRING, "string",
+        "How progress is shown (\"auto\", \"tty\", \"plain\", \"json\", \"quiet\")", LATER, .flags = OPT_HIDDEN),
+    OPT("provenance", 0, OPT_STRING, "string", "Add a provenance attestation", LATER),
+    FLAG("pull", 0, "Pull newer versions of base images", LATER),
+    FLAG("push", 0, "Push images afterwards", LATER),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    OPT("sbom", 0, OPT_STRING, "string", "Add a list of what is inside", LATER),
+    OPT("ssh", 0, OPT_STRING, "string", "Keys for the build", LATER),
+    FLAG("with-dependencies", 0, "Build what others depend on too", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_build = {
+    .path = "compose build",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Build or rebuild services",
+    .options = options_compose_build,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_create[] = {
+    FLAG("build", 0, "Build images first", LATER),
+    FLAG("force-recreate", 0, "Recreate containers even when nothing changed", LATER),
+    FLAG("no-build", 0, "Build no image, even when one is missing", LATER),
+    FLAG("no-recreate", 0, "Leave containers alone that exist", LATER),
+    OPT("pull", 0, OPT_STRING, "string", "When to pull images (\"always\", \"missing\", \"never\")", LATER,
+        .def = "policy"),
+    FLAG("quiet-pull", 0, "Print no progress of pulls", LATER),
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
+    OPT("scale", 0, OPT_STRINGARRAY, "stringArray", "Number of containers of a service (SERVICE=NUMBER)", LATER),
+    FLAG("yes", 'y', "Answer yes to every question", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_create = {
+    .path = "compose create",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Create containers without starting them",
+    .options = options_compose_create,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};

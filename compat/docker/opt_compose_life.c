@@ -1,0 +1,226 @@
+/* docker compose: the life of services. The sentences are ours */
+#include "compat/docker/tables.h"
+
+static const struct opt_def options_compose_cp[] = {
+    FLAG("all", 0, "Include all, not only what runs", LATER),
+    FLAG("archive", 'a', "Keep owners and groups", LATER),
+    FLAG("follow-link", 'L', "Follow symbolic links of the source", LATER),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_cp = {
+    .path = "compose cp",
+    .usage = "[OPTIONS] SERVICE:SRC_PATH DEST_PATH|-",
+    .summary = "Copy files between a container of a service and this machine",
+    .options = options_compose_cp,
+    .min_args = 2,
+    .max_args = 2,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_pull[] = {
+    FLAG("ignore-buildable", 0, "Leave out images that can be built", LATER),
+    FLAG("ignore-pull-failures", 0, "Go on when an image cannot be pulled", LATER),
+    FLAG("include-deps", 0, "Include the services that others depend on", LATER),
+    FLAG("no-parallel", 0, "Pull one after the other", LATER, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("parallel", 0, "Pull several at once", LATER, .def = "true", .flags = OPT_HIDDEN),
+    OPT("policy", 0, OPT_STRING, "string", "Which images to pull (\"missing\", \"always\")", LATER),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_pull = {
+    .path = "compose pull",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Pull service images",
+    .options = options_compose_pull,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_push[] = {
+    FLAG("ignore-push-failures", 0, "Go on when an image cannot be pushed", LATER),
+    FLAG("include-deps", 0, "Include the services that others depend on", LATER),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_push = {
+    .path = "compose push",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Push service images",
+    .options = options_compose_push,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_rm[] = {
+    FLAG("all", 'a', "No longer used", LATER, .flags = OPT_HIDDEN),
+    FLAG("force", 'f', "Ask nothing", LATER),
+    FLAG("stop", 's', "Stop containers first", LATER),
+    FLAG("volumes", 'v', "Remove anonymous volumes too", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_rm = {
+    .path = "compose rm",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Remove stopped containers",
+    .options = options_compose_rm,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_stop[] = {
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_stop = {
+    .path = "compose stop",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Stop services",
+    .options = options_compose_stop,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_start[] = {
+    FLAG("wait", 0, "Wait until services are running or healthy", LATER),
+    OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_start = {
+    .path = "compose start",
+    .usage = "[SERVICE...]",
+    .summary = "Start services",
+    .options = options_compose_start,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_restart[] = {
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_restart = {
+    .path = "compose restart",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Restart services",
+    .options = options_compose_restart,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_kill[] = {
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
+    OPT("signal", 's', OPT_STRING, "string", "Signal to send", LATER, .def = "SIGKILL"),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_kill = {
+    .path = "compose kill",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Kill containers",
+    .options = options_compose_kill,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+const struct cmd_def cmd_def_compose_pause = {
+    .path = "compose pause",
+    .usage = "[SERVICE...]",
+    .summary = "Pause services",
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+const struct cmd_def cmd_def_compose_unpause = {
+    .path = "compose unpause",
+    .usage = "[SERVICE...]",
+    .summary = "Unpause services",
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_wait[] = {
+    FLAG("down-project", 0, "Take the project down when the first container ends", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_wait = {
+    .path = "compose wait",
+    .usage = "SERVICE [SERVICE...] [OPTIONS]",
+    .summary = "Wait until containers end and print their exit codes",
+    .options = options_compose_wait,
+    .min_args = 1,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_attach[] = {
+    OPT("detach-keys", 0, OPT_STRING, "string", "Keys that detach", LATER),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    FLAG("no-stdin", 0, "Do not attach standard input", LATER),
+    FLAG("sig-proxy", 0, "Pass signals on", LATER, .def = "true"),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_attach = {
+    .path = "compose attach",
+    .usage = "[OPTIONS] SERVICE",
+    .summary = "Attach this terminal to a container of a service",
+    .options = options_compose_attach,
+    .min_args = 1,
+    .max_args = 1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_scale[] = {
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_scale = {
+    .path = "compose scale",
+    .usage = "[SERVICE=REPLICAS...]",
+    .summary = "Change the number of containers of services",
+    .options = options_compose_scale,
+    .min_args = 1,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_watch[] = {
+    FLAG("no-up", 0, "Do not start services first", LATER),
+    FLAG("prune", 0, "Remove images that are no longer used", LATER, .def = "true"),
+    FLAG("quiet", 0, "Print no output of builds", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_watch = {
+    .path = "compose watch",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Rebuild or refresh services when files change",
+    .options = options_compose_watch,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};

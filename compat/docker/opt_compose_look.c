@@ -1,0 +1,204 @@
+/* docker compose: looking at a project. The sentences are ours */
+#include "compat/docker/tables.h"
+
+static const struct opt_def options_compose_ps[] = {
+    FLAG("all", 'a', "Include all, not only what runs", LATER),
+    OPT("filter", 0, OPT_STRING, "string", "Show only what matches", LATER),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER),
+    FLAG("no-trunc", 0, "Cut nothing short", LATER),
+    FLAG("orphans", 0, "Include containers of services that the file no longer has", LATER, .def = "true"),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    FLAG("services", 0, "Print the names of services", LATER),
+    OPT("status", 0, OPT_STRINGARRAY, "stringArray", "Show only containers in this state", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_ps = {
+    .path = "compose ps",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "List containers",
+    .options = options_compose_ps,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_logs[] = {
+    FLAG("follow", 'f', "Print new lines as they come", LATER),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    FLAG("no-color", 0, "Use no colours", LATER),
+    FLAG("no-log-prefix", 0, "Print lines without the name of their container", LATER),
+    OPT("since", 0, OPT_STRING, "string", "Start at this time", LATER),
+    OPT("tail", 'n', OPT_STRING, "string", "Number of lines from the end", LATER, .def = "all"),
+    FLAG("timestamps", 't', "Print the time of each line", LATER),
+    OPT("until", 0, OPT_STRING, "string", "End at this time", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_logs = {
+    .path = "compose logs",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "View output from containers",
+    .options = options_compose_logs,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_config[] = {
+    FLAG("environment", 0, "Print the variables that are known", LATER),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"yaml\", \"json\")", LATER),
+    OPT("hash", 0, OPT_STRING, "string", "Print the hashes of services", LATER),
+    FLAG("images", 0, "Print the names of images", LATER),
+    FLAG("lock-image-digests", 0, "Print an override file with digests of images", LATER),
+    FLAG("models", 0, "Print the names of models", LATER),
+    FLAG("networks", 0, "Print the names of networks", LATER),
+    FLAG("no-consistency", 0, "Do not check the model", LATER),
+    FLAG("no-env-resolution", 0, "Do not read the services' env files", LATER),
+    FLAG("no-interpolate", 0, "Leave variables as they are", LATER),
+    FLAG("no-normalize", 0, "Leave the model as it is", LATER),
+    FLAG("no-path-resolution", 0, "Leave paths as they are", LATER),
+    OPT("output", 'o', OPT_STRING, "string", "Write to this file", LATER),
+    FLAG("profiles", 0, "Print the names of profiles", LATER),
+    FLAG("quiet", 'q', "Only check the model", LATER),
+    FLAG("resolve-image-digests", 0, "Put digests into the names of images", LATER),
+    FLAG("services", 0, "Print the names of services", LATER),
+    FLAG("variables", 0, "Print the variables of the model and their defaults", LATER),
+    FLAG("volumes", 0, "Print the names of volumes", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_config = {
+    .path = "compose config",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Print the application as it is understood",
+    .options = options_compose_config,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_images[] = {
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_images = {
+    .path = "compose images",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "List the images of containers",
+    .options = options_compose_images,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_ls[] = {
+    FLAG("all", 'a', "Include all, not only what runs", LATER),
+    OPT("filter", 0, OPT_FILTER, "filter", "Show only what matches", LATER),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_ls = {
+    .path = "compose ls",
+    .usage = "[OPTIONS]",
+    .summary = "List compose projects",
+    .options = options_compose_ls,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+const struct cmd_def cmd_def_compose_top = {
+    .path = "compose top",
+    .usage = "[SERVICES...]",
+    .summary = "List the running processes",
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_port[] = {
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    OPT("protocol", 0, OPT_STRING, "string", "tcp or udp", LATER, .def = "tcp"),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_port = {
+    .path = "compose port",
+    .usage = "[OPTIONS] SERVICE PRIVATE_PORT",
+    .summary = "Print the public port of a port",
+    .options = options_compose_port,
+    .min_args = 2,
+    .max_args = 2,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_events[] = {
+    FLAG("json", 0, "Print one object per line", LATER),
+    OPT("since", 0, OPT_STRING, "string", "Start at this time", LATER),
+    OPT("until", 0, OPT_STRING, "string", "End at this time", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_events = {
+    .path = "compose events",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Print the events of containers as they happen",
+    .options = options_compose_events,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_stats[] = {
+    FLAG("all", 'a', "Include containers that do not run", LATER),
+    OPT("format", 0, OPT_STRING, "string", "Go template of a line, or \"table\" or \"json\"", LATER),
+    FLAG("no-stream", 0, "Print the first values only", LATER),
+    FLAG("no-trunc", 0, "Cut nothing short", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_stats = {
+    .path = "compose stats",
+    .usage = "[OPTIONS] [SERVICE]",
+    .summary = "Print how much containers use",
+    .options = options_compose_stats,
+    .max_args = 1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_volumes[] = {
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_volumes = {
+    .path = "compose volumes",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "List volumes",
+    .options = options_compose_volumes,
+    .max_args = -1,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
+
+static const struct opt_def options_compose_version[] = {
+    OPT("format", 'f', OPT_STRING, "string", "How the output looks (\"pretty\", \"json\")", LATER),
+    FLAG("short", 0, "Print the number only", LATER),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_compose_version = {
+    .path = "compose version",
+    .usage = "[OPTIONS]",
+    .summary = "Print the version",
+    .options = options_compose_version,
+    .interspersed = true,
+    REFUSED(NOT_YET),
+};
