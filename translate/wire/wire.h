@@ -234,6 +234,8 @@ struct wire_start_reader {
 void wire_start_reader_clear(struct wire_start_reader *r);
 /* Takes one START frame; `complete` is set by the last. -1: malformed, over the limit, or a frame after the last. */
 int wire_start_read(struct wire_start_reader *r, const struct wire_frame *f, struct err *err);
+/* For who passes START on without reading it. */
+bool wire_start_is_last(const struct wire_frame *f);
 
 int wire_put_started(struct buf *b, int32_t pid);
 int wire_get_started(const struct wire_frame *f, int32_t *ret_pid, struct err *err);

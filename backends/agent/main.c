@@ -1,0 +1,83 @@
+#include "backends/agent/agent.h"
+
+#include "compat/base/err.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: atp-agent init|session|version [--run-dir DIR] [--orphan-grace MS] [--stop-grace MS]\n"
+    "       [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n";
+
+static const struct time_option {
+    const char *name;
+    size_t offset;
+} time_options[] = {
+    {"--orphan-grace", offsetof(struct agent_options, orphan_grace)},
+    {"--stop-grace", offsetof(struct agent_options, stop_grace)},
+    {"--linger", offsetof(struct agent_options, linger)},
+    {"--speak-every", offsetof(struct agent_options, speak_every)},
+    {"--orphaned-after", offsetof(struct agent_options, orphaned_after)},
+    {"--init-wait", offsetof(struct agent_options, init_wait)},
+};
+
+static int parse_ms(const char *s, int64_t *ret)
+{
+    char *end;
+    long long v;
+
+    errno = 0;
+    v = strtoll(s, &end, 10);
+    if (errno || end == s || *end || v < 0 || v > INT64_C(1000) * 3600 * 24 * 365)
+        return -1;
+    *ret = v;
+    return 0;
+}
+
+/* Every option takes a value; returns -1 for what is not one. */
+static int parse_option(struct agent_options *options, const char *name, const char *value)
+{
+    if (!value)
+        return -1;
+    if (!strcmp(name, "--run-dir")) {
+        options->run_dir = value;
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(time_options) / sizeof(time_options[0]); i++)
+        if (!strcmp(name, time_options[i].name))
+            return parse_ms(value, (int64_t *)(void *)((char *)options + time_options[i].offset));
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct agent_options options = agent_defaults;
+    struct err err = ERR_INIT;
+    const char *verb = argc > 1 ? argv[1] : "";
+    int code;
+
+    for (int i = 2; i < argc; i += 2)
+        if (parse_option(&options, argv[i], argv[i + 1]) < 0) {
+            fprintf(stderr, "atp-agent: bad option or value: %s\n%s", argv[i], usage);
+            return 100;
+        }
+    if (!strcmp(verb, "version") || !strcmp(verb, "--version")) {
+        printf("atp-agent %s\n", ATP_VERSION);
+        return 0;
+    }
+    if (!strcmp(verb, "init")) {
+        code = agent_init(&options, &err);
+    } else if (!strcmp(verb, "session")) {
+        code = agent_session(&options, &err);
+    } else {
+        fputs(usage, stderr);
+        return 100;
+    }
+    if (err.msg)
+        fprintf(stderr, "atp-agent: %s\n", err.msg);
+    err_clear(&err);
+    return code;
+}

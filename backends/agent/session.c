@@ -1,0 +1,325 @@
+/*
+ * One client's command. Stands between the client (stdin and stdout) and init (a socket): sync is done here, in this
+ * process, which can be killed without harm; everything about processes is passed on to init and back.
+ */
+#include "backends/agent/agent.h"
+
+#include "backends/agent/facts.h"
+#include "backends/agent/link.h"
+#include "backends/agent/mounts.h"
+#include "backends/agent/socket.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/loop.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LAST_WORDS 2000                                             /* ms to get the last frame out */
+#define HELD_MAX   (WIRE_START_MAX + LIMIT_FRAME + 2 * WIRE_WINDOW) /* START and stdin that wait for the pushes */
+
+struct session {
+    const struct agent_options *options;
+    struct loop *loop;
+    struct link client, init;
+    struct mounts *mounts;
+    struct loop_timer *beat;
+    struct buf held; /* frames for init that wait until all mounts are pushed */
+    struct wire_exit exit;
+    bool greeted;    /* the client's HELLO came and suits us */
+    bool start_seen; /* the last START frame */
+    bool released;   /* held was given to init */
+    bool ended;      /* EXIT came from init */
+    bool exit_sent;
+    bool over;
+};
+
+static void fail(struct session *s, uint8_t kind, const char *text)
+{
+    if (s->over)
+        return;
+    s->over = true;
+    wire_put_error(&s->client.queue, kind, text);
+    link_send(&s->client);
+}
+
+static void pass_on(struct link *to, const struct wire_frame *f)
+{
+    wire_put(&to->queue, f->type, f->data, f->len);
+    link_send(to);
+}
+
+/* ---- from the client ---- */
+
+/* Gives init what waited, once the mounts are as the client wants them. */
+static void release(struct session *s)
+{
+    if (s->released || !s->start_seen || !mounts_ready(s->mounts))
+        return;
+    s->released = true;
+    buf_add(&s->init.queue, s->held.data, s->held.len);
+    buf_clear(&s->held);
+    link_send(&s->init);
+}
+
+static int for_init(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    if (f->type == WIRE_START && s->start_seen)
+        return err_set(err, 125, "a second START");
+    if (s->released) {
+        if (!s->ended)
+            pass_on(&s->init, f);
+        return 0;
+    }
+    if (wire_put(&s->held, f->type, f->data, f->len) < 0)
+        return err_set(err, 125, "too much came before the start");
+    if (wire_start_is_last(f)) {
+        s->start_seen = true;
+        release(s);
+    }
+    return 0;
+}
+
+static int take_hello(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    struct wire_hello ours = {.oldest = WIRE_VERSION, .newest = WIRE_VERSION}, theirs;
+
+    if (s->greeted)
+        return err_set(err, 125, "a second HELLO");
+    if (wire_get_hello(f, &theirs, err) < 0)
+        return -1;
+    s->greeted = wire_hello_version(&ours, &theirs);
+    if (!s->greeted)
+        err_set(err, 125, "%s speaks versions %u to %u of the session protocol, this agent (" ATP_VERSION ") %d",
+                theirs.program, theirs.oldest, theirs.newest, WIRE_VERSION);
+    wire_hello_clear(&theirs);
+    return s->greeted ? 0 : -1;
+}
+
+static int on_client_frame(void *arg, const struct wire_frame *f, struct err *err)
+{
+    struct session *s = arg;
+
+    if (s->over)
+        return 0;
+    if (!s->greeted && f->type != WIRE_HELLO)
+        return err_set(err, 125, "%s frame before HELLO", wire_type_name(f->type));
+    switch (f->type) {
+    case WIRE_HELLO:
+        return take_hello(s, f, err);
+    case WIRE_MOUNT:
+        if (s->released)
+            return err_set(err, 125, "MOUNT after the start");
+        return mounts_frame(s->mounts, f, err);
+    case WIRE_DELTA:
+    case WIRE_DELTA_END:
+    case WIRE_PULLED:
+        return mounts_frame(s->mounts, f, err);
+    case WIRE_START:
+    case WIRE_STDIN:
+    case WIRE_STDIN_EOF:
+    case WIRE_CLOSE:
+    case WIRE_RESIZE:
+    case WIRE_SIGNAL:
+    case WIRE_CREDIT:
+        return for_init(s, f, err);
+    case WIRE_HEARTBEAT:
+        return 0;
+    case WIRE_FINISH:
+        pass_on(&s->init, f);
+        link_flush(&s->init, LAST_WORDS);
+        s->over = true;
+        return 0;
+    case WIRE_BYE:
+    case WIRE_ERROR:
+        s->over = true;
+        return 0;
+    default:
+        return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
+    }
+}
+
+static void on_client_closed(void *arg, const char *why)
+{
+    struct session *s = arg;
+
+    if (why)
+        fail(s, WIRE_ERROR_PROTOCOL, why);
+    s->over = true;
+}
+
+static void on_client_drained(void *arg)
+{
+    struct session *s = arg;
+
+    mounts_drained(s->mounts);
+}
+
+static const struct link_events client_events = {on_client_frame, on_client_closed, on_client_drained};
+
+/* ---- from the mounts ---- */
+
+static void on_busy(void *arg, bool busy)
+{
+    struct session *s = arg;
+
+    link_pause(&s->client, busy);
+    if (!busy && !s->over)
+        release(s);
+}
+
+static void on_push_failed(void *arg, const char *text)
+{
+    fail(arg, WIRE_ERROR_PUSH, text);
+}
+
+static void send_exit(struct session *s)
+{
+    s->exit_sent = true;
+    wire_put_exit(&s->client.queue, &s->exit);
+    link_send(&s->client);
+}
+
+static void on_pulled(void *arg)
+{
+    send_exit(arg);
+}
+
+static const struct mounts_events mounts_events = {on_busy, on_push_failed, on_pulled};
+
+/* ---- from init ---- */
+
+static int take_init_hello(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    struct wire_hello theirs, ours;
+
+    if (wire_get_hello(f, &theirs, err) < 0)
+        return -1;
+    facts_hello(&ours);
+    ours.capabilities |= theirs.capabilities & WIRE_CAP_SUBREAPER;
+    ours.main_state = theirs.main_state;
+    ours.main_code = theirs.main_code;
+    ours.init_pid = theirs.init_pid;
+    wire_put_hello(&s->client.queue, &ours);
+    link_send(&s->client);
+    wire_hello_clear(&ours);
+    wire_hello_clear(&theirs);
+    return 0;
+}
+
+static int on_init_frame(void *arg, const struct wire_frame *f, struct err *err)
+{
+    struct session *s = arg;
+
+    switch (f->type) {
+    case WIRE_HELLO:
+        return take_init_hello(s, f, err);
+    case WIRE_EXIT:
+        if (wire_get_exit(f, &s->exit, err) < 0)
+            return -1;
+        s->ended = true;
+        if (s->exit.kind == WIRE_EXIT_REFUSED)
+            send_exit(s);
+        else
+            mounts_pull(s->mounts);
+        return 0;
+    case WIRE_STARTED:
+    case WIRE_STDOUT:
+    case WIRE_STDERR:
+    case WIRE_CREDIT:
+        pass_on(&s->client, f);
+        return 0;
+    case WIRE_ERROR:
+        pass_on(&s->client, f);
+        s->over = true;
+        return 0;
+    default:
+        return err_set(err, 125, "%s frame from init", wire_type_name(f->type));
+    }
+}
+
+/* After EXIT we can do without init: the mounts are ours. */
+static void on_init_closed(void *arg, const char *why)
+{
+    struct session *s = arg;
+
+    if (!s->ended)
+        fail(s, WIRE_ERROR_INIT, why ? why : "the container's first process has ended");
+}
+
+static const struct link_events init_events = {.frame = on_init_frame, .closed = on_init_closed};
+
+/* ---- the lease ---- */
+
+static void on_beat(struct loop *loop, void *arg)
+{
+    struct session *s = arg;
+    int64_t now = loop_now(), every = s->options->speak_every;
+
+    (void)loop;
+    /* a paused link has heard nothing because we did not listen */
+    if (s->client.paused)
+        s->client.heard = now;
+    if (now - s->client.heard >= s->options->orphaned_after) {
+        fail(s, WIRE_ERROR_ORPHANED, "nothing was heard from the client for too long");
+        return;
+    }
+    if (now - s->client.spoke >= every && !link_pending(&s->client)) {
+        wire_put(&s->client.queue, WIRE_HEARTBEAT, NULL, 0);
+        link_send(&s->client);
+    }
+    loop_timer_set(s->beat, every / 2 ? every / 2 : 1);
+}
+
+/* ---- life ---- */
+
+/* The descriptors 0 and 1 speak frames: nothing else may ever use them by accident. */
+static int run(struct session *s, int init_fd)
+{
+    s->loop = loop_new();
+    buf_init(&s->held, HELD_MAX);
+    link_init(&s->client, s->loop, STDIN_FILENO, STDOUT_FILENO, &client_events, s);
+    link_init(&s->init, s->loop, init_fd, init_fd, &init_events, s);
+    s->mounts = mounts_new(s->loop, s->options->run_dir, &s->client, &mounts_events, s);
+    s->beat = loop_timer_add(s->loop, s->options->speak_every / 2, on_beat, s);
+    while (!s->over && loop_step(s->loop, -1))
+        ;
+    link_flush(&s->client, LAST_WORDS);
+    mounts_free(s->mounts);
+    link_clear(&s->client);
+    link_clear(&s->init);
+    loop_free(s->loop);
+    buf_clear(&s->held);
+    wire_exit_clear(&s->exit);
+    return 0;
+}
+
+/* Init does not answer: the client is told in its own language. */
+static void report(const struct err *why)
+{
+    cleanup_buf struct buf b = BUF_INIT(LIMIT_FRAME);
+
+    wire_put_error(&b, WIRE_ERROR_INIT, why->msg);
+    (void)!write(STDOUT_FILENO, b.data, b.len);
+}
+
+int agent_session(const struct agent_options *options, struct err *err)
+{
+    struct session s = {.options = options};
+    cleanup_close int fd = -1;
+
+    signal(SIGPIPE, SIG_IGN);
+    fd = socket_connect(options->run_dir, options->init_wait, err);
+    if (fd >= 0 && !socket_trusted(fd)) {
+        err_set(err, 125, "the process that answers in %s is not ours", options->run_dir);
+        close(steal_fd(&fd));
+    }
+    if (fd < 0) {
+        report(err);
+        return 125;
+    }
+    return run(&s, fd);
+}

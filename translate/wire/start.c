@@ -1,0 +1,162 @@
+#include "translate/wire/codec.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * A START frame is `u8 last`, then fields: `u8 tag, u32 length, bytes`. A field never spans frames. Tags ARG and ENV
+ * come as often as there are strings, in order; the others once.
+ */
+enum tag { TAG_FLAGS = 1, TAG_SIZE = 2, TAG_USER = 3, TAG_CWD = 4, TAG_ARG = 5, TAG_ENV = 6 };
+
+#define START_FLAGS  (WIRE_START_MAIN | WIRE_START_TTY | WIRE_START_STDIN | WIRE_START_STDIN_STAYS)
+#define FIELD_HEADER 5u
+
+void wire_start_clear(struct wire_start *s)
+{
+    free(s->user);
+    free(s->cwd);
+    strlist_clear(&s->argv);
+    strlist_clear(&s->env);
+    *s = (struct wire_start){0};
+}
+
+void wire_start_reader_clear(struct wire_start_reader *r)
+{
+    wire_start_clear(&r->start);
+    *r = (struct wire_start_reader){0};
+}
+
+/* Cuts the fields into frames while they are written. */
+struct start_writer {
+    struct fr frame;
+    size_t total;
+    bool bad;
+};
+
+static void put_field(struct start_writer *w, uint8_t tag, const void *bytes, size_t len)
+{
+    size_t used = w->frame.b->len - w->frame.start - WIRE_HEADER;
+
+    w->total += FIELD_HEADER + len;
+    if (w->bad || len > WIRE_STRING_MAX || w->total > WIRE_START_MAX) {
+        w->bad = true;
+        return;
+    }
+    if (used + FIELD_HEADER + len > LIMIT_FRAME) {
+        struct buf *b = w->frame.b;
+
+        if (fr_end(&w->frame) < 0)
+            w->bad = true;
+        w->frame = fr_begin(b, WIRE_START);
+        fr_u8(&w->frame, 0);
+    }
+    fr_u8(&w->frame, tag);
+    fr_u32(&w->frame, (uint32_t)len);
+    fr_bytes(&w->frame, bytes, len);
+}
+
+static void put_strings(struct start_writer *w, uint8_t tag, const struct strlist *l)
+{
+    for (size_t i = 0; i < l->len; i++)
+        put_field(w, tag, l->items[i], strlen(l->items[i]));
+}
+
+int wire_put_start(struct buf *b, const struct wire_start *s)
+{
+    size_t start = b->len, last;
+    struct start_writer w = {.frame = fr_begin(b, WIRE_START)};
+    const uint8_t flags[4] = {(uint8_t)s->flags, (uint8_t)(s->flags >> 8), (uint8_t)(s->flags >> 16),
+                              (uint8_t)(s->flags >> 24)};
+    const uint8_t size[4] = {(uint8_t)s->rows, (uint8_t)(s->rows >> 8), (uint8_t)s->cols, (uint8_t)(s->cols >> 8)};
+
+    fr_u8(&w.frame, 0);
+    put_field(&w, TAG_FLAGS, flags, sizeof(flags));
+    put_field(&w, TAG_SIZE, size, sizeof(size));
+    put_field(&w, TAG_USER, s->user ? s->user : "", s->user ? strlen(s->user) : 0);
+    put_field(&w, TAG_CWD, s->cwd ? s->cwd : "", s->cwd ? strlen(s->cwd) : 0);
+    put_strings(&w, TAG_ARG, &s->argv);
+    put_strings(&w, TAG_ENV, &s->env);
+    last = w.frame.start;
+    if (fr_end(&w.frame) < 0 || w.bad) {
+        buf_truncate(b, start);
+        return -1;
+    }
+    b->data[last + WIRE_HEADER] = 1;
+    return 0;
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Takes one field; false if it cannot be. */
+static bool take_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, size_t len)
+{
+    char **text = tag == TAG_USER ? &s->user : &s->cwd;
+
+    if (tag != TAG_FLAGS && tag != TAG_SIZE && memchr(bytes, '\0', len))
+        return false;
+    switch (tag) {
+    case TAG_FLAGS:
+        s->flags = len == 4 ? load32(bytes) : ~0u;
+        return !(s->flags & ~START_FLAGS);
+    case TAG_SIZE:
+        if (len != 4)
+            return false;
+        s->rows = (uint16_t)(bytes[0] | bytes[1] << 8);
+        s->cols = (uint16_t)(bytes[2] | bytes[3] << 8);
+        return true;
+    case TAG_USER:
+    case TAG_CWD:
+        if (*text || len >= LIMIT_PATH)
+            return false;
+        *text = xmemdup(bytes, len);
+        return true;
+    case TAG_ARG:
+        strlist_add_owned(&s->argv, xmemdup(bytes, len));
+        return true;
+    case TAG_ENV:
+        strlist_add_owned(&s->env, xmemdup(bytes, len));
+        return true;
+    default:
+        return false;
+    }
+}
+
+int wire_start_read(struct wire_start_reader *reader, const struct wire_frame *f, struct err *err)
+{
+    struct rd r = rd_begin(f);
+    uint8_t last = rd_u8(&r);
+
+    if (reader->complete)
+        return err_set(err, 125, "a second START");
+    reader->size += f->len;
+    if (reader->size > WIRE_START_MAX + LIMIT_FRAME)
+        return err_set(err, 126, "arguments and environment are over %u bytes", WIRE_START_MAX);
+    if (last > 1)
+        r.bad = true;
+    while (r.left && !r.bad) {
+        uint8_t tag = rd_u8(&r);
+        size_t len = rd_u32(&r);
+        const uint8_t *bytes = len > WIRE_STRING_MAX ? NULL : rd_bytes(&r, len);
+
+        if (!bytes || !take_field(&reader->start, tag, bytes, len))
+            r.bad = true;
+    }
+    if (last && (!reader->start.argv.len || !reader->start.user || !reader->start.cwd))
+        r.bad = true;
+    if (rd_end(&r, f, /* all= */ true, err) < 0)
+        return -1;
+    reader->complete = last;
+    return 0;
+}
+
+bool wire_start_is_last(const struct wire_frame *f)
+{
+    return f->type == WIRE_START && f->len && f->data[0] == 1;
+}
