@@ -1,14 +1,22 @@
 /*
- * Containers on this machine: one container per sandbox, any number of execs in it. Knows nothing of Modal, gRPC or images:
- * it is given layer directories and process words, and reports through callbacks on the libuv loop.
+ * Containers on this machine: one container per sandbox, any number of execs in it. Knows nothing of Modal, gRPC or
+ * images: it is given layer directories and process words, and reports through callbacks on the libuv loop.
  *
- * Isolation: own pid, mount, ipc, uts and network namespaces, an overlay root over read-only layers, Docker's default
- * capability set and seccomp profile, Docker's default masked and read-only paths, cgroup limits (v1 controllers or v2),
- * a bridge with NAT egress where the engine is root. Runtimes: crun, runc, and gVisor's runsc (`--platform=ptrace
- * --network=none --ignore-cgroups`; where it cannot do something it says so at rt_new or at create, never silently).
+ * Isolation: own pid, mount, ipc, uts, cgroup and network namespaces, an overlay root over read-only layers, Docker's
+ * default capability set and seccomp profile, Docker's default masked and read-only paths, cgroup limits (v1
+ * controllers or v2), and NAT egress over a veth of its own where the engine is root. Sandboxes reach neither one
+ * another nor the host's own addresses (name servers of resolv.conf excepted, and ping); they have no IPv6 but ::1.
+ * Runtimes: crun, runc, and gVisor's runsc (`--platform=ptrace --network=none --ignore-cgroups`, or what
+ * $ATP_ENGINE_RUNSC_FLAGS says). Under runsc with --network=none every sandbox has loopback only, rt_network_reason()
+ * says so, and the end of a process by signal n is reported as EXITED with 128 + n: gVisor tells no more.
  *
- * Everything that a container leaves on the machine (mounts, veth, cgroups, iptables rules, runtime state, processes) is found again from
- * the state folder: rt_new() removes what an engine that was killed left behind, before it returns.
+ * The root is mounted in a mount namespace of its own, so the host sees no mount; a network namespace lives as long as
+ * its processes. What does stay when an engine is killed (processes, veths, cgroups, iptables chains, runtime state) is
+ * found again from the state folder: rt_new() removes it before it returns.
+ *
+ * Name servers: the host's resolv.conf without loopback addresses (with systemd's stub, the list behind it); when none
+ * is left, 8.8.8.8 and 8.8.4.4, as Docker does. net.ipv4.ip_forward is switched on and stays on. The engine becomes a
+ * child sub-reaper: it is the parent of every container process.
  *
  * Output is drained to files at once and for ever, so that a process is never blocked by an unread pipe and any offset
  * can be read again (protocol 6.6).
@@ -29,14 +37,23 @@ struct rt_sandbox;
 struct rt_exec;
 
 struct rt_config {
-    const char *dir;      /* private state folder (0700), exists; rt uses dir/run, dir/containers */
-    const char *runtime;  /* "crun", "runc", "runsc" or a path; NULL = $ATP_ENGINE_RUNTIME, else crun, else runc */
-    bool network;         /* give sandboxes a bridge where possible */
+    const char *dir;     /* private state folder (0700), exists; rt uses dir/run, dir/containers */
+    const char *runtime; /* "crun", "runc", "runsc" or a path; NULL = $ATP_ENGINE_RUNTIME, else crun, else runc */
+    bool network;        /* give sandboxes egress where possible; the subnet is free or in $ATP_ENGINE_SUBNET */
 };
 
 struct rt *rt_new(uv_loop_t *loop, const struct rt_config *config, struct err *err);
-void rt_free(struct rt *rt); /* kills and removes every sandbox first; blocking */
+/*
+ * Kills and removes every sandbox first; blocking, and turns the loop itself until the room's handles are closed: call
+ * it when uv_run() has returned. No events are delivered any more; handles of sandboxes and execs become invalid.
+ */
+void rt_free(struct rt *rt);
 const char *rt_name(const struct rt *rt); /* "crun", for docker info */
+const char *rt_version(struct rt *rt);    /* "1.8.1", asked once; "" when the runtime does not say */
+/* NULL: OPEN sandboxes have egress. Else one line saying why they have loopback only. */
+const char *rt_network_reason(const struct rt *rt);
+/* NULL: limits are enforced. Else one line saying why a sandbox with limits is refused. */
+const char *rt_limits_reason(const struct rt *rt);
 
 enum rt_network { RT_NETWORK_OPEN, RT_NETWORK_BLOCKED, RT_NETWORK_ALLOWLIST };
 
@@ -45,17 +62,17 @@ struct rt_mount { /* a host directory or file bound read-only into the container
 };
 
 struct rt_sandbox_spec { /* everything borrowed for the call */
-    const char *id;                 /* unique, [A-Za-z0-9-]; names the cgroup, the folder and the runtime's container */
+    const char *id;      /* unique, [A-Za-z0-9-]; names the cgroup, the folder and the runtime's container */
     const char *hostname;
-    const struct strlist *lowers;   /* absolute layer directories, topmost first, at least one */
-    const struct strlist *args;     /* argv of the first process, already ENTRYPOINT + args */
+    const struct strlist *lowers; /* absolute layer directories, topmost first, at least one */
+    const struct strlist *args;   /* argv of the first process, already ENTRYPOINT + args */
     const struct strlist *env;
-    const char *workdir;            /* absolute; created when missing */
+    const char *workdir; /* absolute; created when missing */
     const struct rt_mount *mounts;
     size_t mounts_len;
     uint64_t memory_bytes, milli_cpu, pids; /* hard limits, 0 = none */
     enum rt_network network;
-    const struct strlist *allowed_cidrs;    /* with ALLOWLIST */
+    const struct strlist *allowed_cidrs; /* with ALLOWLIST */
     bool pty;
     uint16_t pty_rows, pty_cols;
 };
@@ -64,12 +81,16 @@ enum rt_end { RT_END_EXITED, RT_END_SIGNALED, RT_END_KILLED, RT_END_START_FAILED
 
 struct rt_sandbox_events {
     void (*on_started)(struct rt_sandbox *s, void *arg);
-    /* Called once, also when the start failed; code = exit code, or signal number, message = one line for START_FAILED. */
+    /*
+     * Called once, also when the start failed; code = exit code, signal number, or Docker's code for START_FAILED (127,
+     * 126, 125) with message = one line. All output is in the streams by then.
+     */
     void (*on_end)(struct rt_sandbox *s, enum rt_end how, int code, const char *message, void *arg);
     void (*on_output)(struct rt_sandbox *s, void *arg); /* the first process wrote something: read the streams */
 };
 
-/* Starts making the container; returns at once. On a spec that cannot be carried out: NULL and err (a limit without cgroups...). */
+/* Starts making the container; returns at once. On a spec that cannot be carried out: NULL and err (a limit without
+ * cgroups...). */
 struct rt_sandbox *rt_sandbox_create(struct rt *rt, const struct rt_sandbox_spec *spec,
                                      const struct rt_sandbox_events *events, void *arg, struct err *err);
 void rt_sandbox_kill(struct rt_sandbox *s); /* SIGKILL to all of it; on_end follows with KILLED */
@@ -83,42 +104,55 @@ const char *rt_sandbox_upper(const struct rt_sandbox *s);
 struct rt_stream; /* one drained output */
 
 struct rt_stream *rt_sandbox_stream(struct rt_sandbox *s, int fd);
-/* Copies at most cap bytes from offset. 0 = nothing there yet, or the end (see rt_stream_ended). */
+/*
+ * Copies at most cap bytes from offset. 0 = nothing there yet, or the end (see rt_stream_ended). -1 and errno: the
+ * bytes could not be kept (ENOSPC: the disk was full); the process was not held up, what came after is dropped.
+ */
 ssize_t rt_stream_read(struct rt_stream *st, uint64_t offset, void *bytes, size_t cap);
 uint64_t rt_stream_len(const struct rt_stream *st);
 bool rt_stream_ended(const struct rt_stream *st); /* end of file was seen: len is final */
 
 /*
  * Writes to the first process's stdin with the rules of protocol 6.6: offset = bytes accepted before; a repeat is
- * dropped, a gap is -1 (err), a finished process is -1 (err->code EPIPE). Bytes are queued without blocking; accepted
- * counts queued ones. done (may be NULL) is called when the queue is below 1 MiB again: answer the RPC then.
+ * dropped, a gap is -1 (err->code ERANGE), a finished process or a stdin that its reader closed is -1 (EPIPE), and more
+ * than 64 MiB waiting is -1 (ENOBUFS). Bytes are queued without blocking; accepted counts queued ones. done (may be
+ * NULL) is called once when the queue is below 1 MiB again, or can never be written any more: answer the RPC then. It
+ * is called from the loop, never before this function returns; not when -1 was returned, and not after the handle was
+ * freed. Bytes after an eof are refused (EPIPE), a second eof is ignored. With a pty, eof types the end-of-file
+ * character.
  */
 int rt_sandbox_stdin(struct rt_sandbox *s, uint64_t offset, const void *bytes, size_t len, bool eof,
                      void (*done)(void *arg), void *arg, struct err *err);
 
 struct rt_exec_spec { /* borrowed for the call */
     const struct strlist *args;
-    const struct strlist *env;   /* complete environment of the process */
-    const char *workdir;         /* NULL = the container's */
+    const struct strlist *env; /* complete environment of the process */
+    const char *workdir;       /* NULL = the container's */
     bool pty;
     uint16_t pty_rows, pty_cols;
     bool discard_stdout, discard_stderr;
-    uint32_t timeout_secs;       /* 0 = none; then SIGKILL to the exec's whole process group */
+    uint32_t timeout_secs; /* 0 = none; then SIGKILL to the exec's session and to all its descendants */
 };
 
 struct rt_exec_events {
     void (*on_output)(struct rt_exec *e, int fd, void *arg); /* new bytes, or end of file, on fd */
-    /* how: EXITED (code), SIGNALED (signal), LOST (the sandbox is gone). Output may still follow on_exit (children hold the pipe). */
+    /*
+     * how: EXITED (code), SIGNALED (signal), LOST (the sandbox is gone; code 137), START_FAILED (Docker's code: 127 not
+     * found, 126 not executable, 128 else; see rt_exec_message). Output may still follow on_exit (children hold the
+     * pipe); what the process itself wrote is in the stream by then.
+     */
     void (*on_exit)(struct rt_exec *e, enum rt_end how, int code, void *arg);
 };
 
-struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *spec, const struct rt_exec_events *events,
-                              void *arg, struct err *err);
+struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *spec,
+                              const struct rt_exec_events *events, void *arg, struct err *err);
 struct rt_stream *rt_exec_stream(struct rt_exec *e, int fd);
-int rt_exec_stdin(struct rt_exec *e, uint64_t offset, const void *bytes, size_t len, bool eof,
-                  void (*done)(void *arg), void *arg, struct err *err);
+const char *rt_exec_message(const struct rt_exec *e); /* the runtime's line after START_FAILED, else NULL */
+int rt_exec_stdin(struct rt_exec *e, uint64_t offset, const void *bytes, size_t len, bool eof, void (*done)(void *arg),
+                  void *arg, struct err *err);
 void rt_exec_stdin_status(const struct rt_exec *e, uint64_t *ret_accepted, bool *ret_closed);
-/* Releases the handle and its files; a process that still runs is killed. rt_sandbox_free() frees the execs of its sandbox. */
+/* Releases the handle and its files; a process that still runs is killed. rt_sandbox_free() frees the execs of its
+ * sandbox. */
 void rt_exec_free(struct rt_exec *e);
 
 #endif

@@ -1,0 +1,528 @@
+/*
+ * A process in a running sandbox. crun and runc start it detached and end at once: two children are awaited one after
+ * the other, the runtime and then the process, which the engine inherits. runsc stays in the foreground for as long as
+ * the process runs, for gVisor's processes are no processes of this machine.
+ */
+#include "backends/engine/rt_internal.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum phase { WAITING, LAUNCHING, RUNNING, ENDED };
+
+struct rt_exec {
+    struct rt *rt;
+    struct rt_sandbox *s; /* NULL once the handle was freed */
+    struct rt_exec *next;
+    struct rt_exec_events events;
+    void *arg;
+    char *base; /* path of its files, without the ending */
+    char *name; /* the same, relative to the folder of execs */
+    enum phase phase;
+    bool pty, timed_out, busy, freed;
+    bool discard[2];
+    uint16_t rows, cols;
+    struct rt_stream *streams[2];
+    struct rt_input *input;
+    int console;
+    struct rt_poll *console_poll;
+    struct timer *timeout;
+    pid_t pid;
+    struct rt_child *runtime, *process;
+    char *message;
+};
+
+static char *file_of(const struct rt_exec *e, const char *ending)
+{
+    return xasprintf("%s.%s", e->base, ending);
+}
+
+static void remove_files(const struct rt_exec *e)
+{
+    static const char *const endings[] = {"json", "pid", "log", "sock"};
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
+        cleanup_free char *path = file_of(e, endings[i]);
+
+        unlink(path);
+    }
+}
+
+static void close_console(struct rt_exec *e)
+{
+    rt_poll_stop(&e->console_poll);
+    if (e->console >= 0)
+        close(e->console);
+    e->console = -1;
+}
+
+static void release(struct rt_exec *e)
+{
+    rt_child_forget(&e->runtime);
+    rt_child_forget(&e->process);
+    free(e->message);
+    free(e->base);
+    free(e->name);
+    free(e);
+}
+
+/* ---- the end ---- */
+
+/* Tells of the end. The streams are drained first, so that what the process wrote is there when its end is known. */
+static void end(struct rt_exec *e, enum rt_end how, int code)
+{
+    bool was_ended[2];
+
+    e->phase = ENDED;
+    timer_stop(&e->timeout);
+    close_console(e);
+    rt_input_end(e->input);
+    e->busy = true;
+    for (int i = 0; i < 2; i++) {
+        was_ended[i] = rt_stream_ended(e->streams[i]);
+        rt_stream_drain(e->streams[i]);
+        if (how == RT_END_LOST || how == RT_END_START_FAILED)
+            rt_stream_end(e->streams[i]);
+    }
+    remove_files(e);
+    for (int i = 0; i < 2 && !e->freed; i++)
+        if (!was_ended[i] && rt_stream_ended(e->streams[i]) && e->events.on_output)
+            e->events.on_output(e, i + 1, e->arg);
+    if (!e->freed && e->events.on_exit)
+        e->events.on_exit(e, how, code, e->arg);
+    e->busy = false;
+    if (e->freed)
+        release(e);
+}
+
+/*
+ * Whether the sandbox takes this process with it. The others of a pid namespace are killed before its init can be
+ * waited for, so an exec's end is always seen first; but init is on its way out by then, and that can be seen.
+ */
+static bool sandbox_is_going(const struct rt_exec *e)
+{
+    pid_t parent, session;
+    bool exiting = true;
+
+    if (e->s->killed || e->s->state == RT_ENDED)
+        return true;
+    rt_process_stat(e->s->init, &parent, &session, &exiting);
+    return exiting;
+}
+
+static void end_with_status(struct rt_exec *e, int status)
+{
+    if (status == -1)
+        end(e, RT_END_LOST, 137);
+    else if (WIFEXITED(status))
+        end(e, RT_END_EXITED, WEXITSTATUS(status));
+    else if (WTERMSIG(status) == SIGKILL && sandbox_is_going(e))
+        end(e, RT_END_LOST, 137);
+    else
+        end(e, RT_END_SIGNALED, WTERMSIG(status));
+}
+
+static void process_ended(int status, void *arg)
+{
+    end_with_status(arg, status);
+}
+
+void rt_exec_sandbox_ended(struct rt_exec *e)
+{
+    rt_child_forget(&e->process);
+    rt_child_forget(&e->runtime);
+    end(e, RT_END_LOST, 137);
+}
+
+/* ---- killing ---- */
+
+struct gvisor_kill {
+    struct rt *rt;
+    char *id, *dir, *pid_file;
+};
+
+static void gvisor_kill_work(void *arg)
+{
+    struct gvisor_kill *k = arg;
+
+    rt_kill_in_gvisor(k->rt, k->id, k->dir, k->pid_file);
+}
+
+static void gvisor_kill_done(void *arg)
+{
+    struct gvisor_kill *k = arg;
+
+    free(k->id);
+    free(k->dir);
+    free(k->pid_file);
+    free(k);
+}
+
+/* Kills the process with its children, if it is known by now. */
+static void kill_process(struct rt_exec *e, const struct rt_sandbox *s)
+{
+    struct gvisor_kill *k;
+
+    if (e->rt->kind != RT_RUNSC) {
+        if (e->process)
+            rt_kill_session(s, e->pid);
+        return;
+    }
+    if (!e->runtime)
+        return;
+    k = xcalloc(1, sizeof(*k));
+    *k = (struct gvisor_kill){.rt = e->rt, .id = xstrdup(s->id), .dir = xstrdup(s->dir), .pid_file = file_of(e, "pid")};
+    rt_job_run(e->rt, gvisor_kill_work, gvisor_kill_done, k);
+}
+
+static void on_timeout(void *arg)
+{
+    struct rt_exec *e = arg;
+
+    e->timed_out = true;
+    if (e->busy) /* begin_later() sees it */
+        return;
+    if (e->phase == WAITING)
+        end(e, RT_END_SIGNALED, SIGKILL);
+    else
+        kill_process(e, e->s);
+}
+
+/* ---- the start ---- */
+
+static void take_console(struct rt_exec *e)
+{
+    int master = rt_console_take(e->console, e->rows, e->cols, NULL), second;
+
+    close_console(e);
+    if (master < 0)
+        return;
+    second = fcntl(master, F_DUPFD_CLOEXEC, 3);
+    rt_stream_tty(e->streams[0], master);
+    if (second >= 0)
+        rt_input_tty(e->input, second);
+}
+
+static void console_ready(void *arg)
+{
+    take_console(arg);
+}
+
+static void fail_start(struct rt_exec *e, char *message, int code)
+{
+    e->message = message;
+    end(e, RT_END_START_FAILED, code);
+}
+
+/* The runtime could not start the process, or the sandbox went away under it. */
+static void launch_failed(struct rt_exec *e)
+{
+    cleanup_free char *log = file_of(e, "log"), *said = rt_log_message(log);
+    int code = rt_start_code(said);
+
+    if (sandbox_is_going(e))
+        end(e, RT_END_LOST, 137);
+    else
+        fail_start(e, xasprintf("%s: %s", e->rt->name, said ? said : "the process could not be started"),
+                   code == 125 ? 128 : code);
+}
+
+/* crun or runc is done: the process is ours now. */
+static void launched(struct rt_exec *e, int status)
+{
+    cleanup_free char *path = file_of(e, "pid"), *line = NULL;
+
+    if (status != 0) {
+        launch_failed(e);
+        return;
+    }
+    line = rt_read_line(path);
+    e->pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
+    if (e->pid <= 1) {
+        fail_start(e, xstrdup("the runtime did not say which process it started"), 128);
+        return;
+    }
+    if (e->console >= 0)
+        take_console(e);
+    e->phase = RUNNING;
+    rt_child_watch(e->rt, &e->process, e->pid, process_ended, e);
+    if (e->timed_out)
+        kill_process(e, e->s);
+}
+
+/* runsc is done, and so is the process. It ends with 128 when it could not start it, but so may the process. */
+static void gvisor_ended(struct rt_exec *e, int status)
+{
+    cleanup_free char *log = file_of(e, "log"), *said = NULL;
+
+    if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 128 && (said = rt_log_message(log)))
+        launch_failed(e);
+    else if (status != -1 && WIFEXITED(status) && e->timed_out && WEXITSTATUS(status) == 128 + SIGKILL)
+        end(e, RT_END_SIGNALED, SIGKILL);
+    else if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL && sandbox_is_going(e))
+        end(e, RT_END_LOST, 137);
+    else
+        end_with_status(e, status);
+}
+
+static void runtime_ended(int status, void *arg)
+{
+    struct rt_exec *e = arg;
+
+    if (e->freed) { /* the handle went while the runtime worked: nobody wants the process */
+        cleanup_free char *path = file_of(e, "pid"), *line = rt_read_line(path);
+        pid_t pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
+
+        if (e->rt->kind != RT_RUNSC && status == 0 && pid > 1)
+            kill(pid, SIGKILL);
+        remove_files(e);
+        if (e->rt->kind != RT_RUNSC && status == 0 && pid > 1) {
+            rt_child_watch(e->rt, &e->process, pid, process_ended, e);
+            rt_child_forget(&e->process); /* reaped all the same */
+        }
+        release(e);
+        return;
+    }
+    if (e->rt->kind == RT_RUNSC)
+        gvisor_ended(e, status);
+    else
+        launched(e, status);
+}
+
+/* Pipes or a terminal; fds are what the runtime gets as its own. */
+static int make_stdio(struct rt_exec *e, int fds[3], struct err *err)
+{
+    cleanup_free char *path = file_of(e, "sock");
+
+    if (e->pty) {
+        rt_stream_end(e->streams[1]);
+        if (rt_console_listen(path, &e->console, err) < 0)
+            return -1;
+        e->console_poll = rt_poll_start(e->rt, e->console, UV_READABLE, console_ready, e);
+        return 0;
+    }
+    if (rt_input_pipe(e->input, &fds[0], err) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        if (e->discard[i])
+            rt_stream_end(e->streams[i]);
+        else if (rt_stream_pipe(e->streams[i], &fds[i + 1], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void exec_words(const struct rt_exec *e, struct strlist *words)
+{
+    bool gvisor = e->rt->kind == RT_RUNSC;
+    cleanup_free char *log = file_of(e, "log");
+
+    rt_argv(e->rt, log, words);
+    strlist_add(words, "exec");
+    if (!gvisor)
+        strlist_add(words, "--detach");
+    strlist_add(words, "--process");
+    strlist_addf(words, "%s.json", e->name);
+    strlist_add(words, gvisor ? "--internal-pid-file" : "--pid-file");
+    strlist_addf(words, "%s.pid", e->name);
+    if (e->pty) {
+        strlist_add(words, "--console-socket");
+        strlist_addf(words, "%s.sock", e->name);
+    }
+    strlist_add(words, e->s->id);
+}
+
+/* Everything that can fail before there is a process. */
+static int launch(struct rt_exec *e, struct err *err)
+{
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    cleanup_free char *folder = xasprintf("%s/x", e->s->dir);
+    struct rt_spawn spawn = {.cwd = folder, .fds = {-1, -1, -1}, .mount_ns = e->rt->mount_ns};
+    pid_t pid = -1;
+
+    exec_words(e, &words);
+    spawn.argv = strlist_argv(&words);
+    if (e->rt->kind == RT_CRUN) {
+        spawn.join = e->s->cgroup.procs;
+        spawn.join_len = e->s->cgroup.procs_len;
+    }
+    if (make_stdio(e, spawn.fds, err) == 0)
+        pid = rt_spawn(&spawn, err);
+    for (int i = 0; i < 3; i++)
+        if (spawn.fds[i] >= 0)
+            close(spawn.fds[i]);
+    if (pid < 0)
+        return -1;
+    e->phase = e->rt->kind == RT_RUNSC ? RUNNING : LAUNCHING;
+    rt_child_watch(e->rt, &e->runtime, pid, runtime_ended, e);
+    return 0;
+}
+
+void rt_exec_begin(struct rt_exec *e)
+{
+    struct err err = ERR_INIT;
+
+    if (launch(e, &err) == 0)
+        return;
+    if (sandbox_is_going(e)) { /* its cgroup is gone, or closing */
+        end(e, RT_END_LOST, 137);
+        err_clear(&err);
+    } else {
+        fail_start(e, err.msg, 128);
+    }
+}
+
+static void begin_later(void *arg)
+{
+    struct rt_exec *e = arg;
+
+    e->busy = false;
+    if (e->freed)
+        release(e);
+    else if (e->timed_out)
+        end(e, RT_END_SIGNALED, SIGKILL);
+    else if (e->phase == WAITING && e->s->state == RT_RUNNING)
+        rt_exec_begin(e);
+    else if (e->phase == WAITING && e->s->state == RT_ENDED)
+        end(e, RT_END_LOST, 137);
+}
+
+static void out_ready(void *arg)
+{
+    struct rt_exec *e = arg;
+
+    if (e->events.on_output)
+        e->events.on_output(e, 1, e->arg);
+}
+
+static void err_ready(void *arg)
+{
+    struct rt_exec *e = arg;
+
+    if (e->events.on_output)
+        e->events.on_output(e, 2, e->arg);
+}
+
+static void append(struct rt_exec **list, struct rt_exec *e)
+{
+    while (*list)
+        list = &(*list)->next;
+    *list = e;
+}
+
+struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *spec,
+                              const struct rt_exec_events *events, void *arg, struct err *err)
+{
+    static uint64_t number; /* names files only */
+    cleanup_free char *json = NULL;
+    struct rt_exec *e;
+
+    if (s->released || s->state == RT_ENDED)
+        return err_set(err, 125, "the sandbox %s is not running", s->id), NULL;
+    if (!spec->args || spec->args->len == 0 || !spec->args->items[0][0])
+        return err_set(err, 125, "no command specified"), NULL;
+    if (spec->workdir && spec->workdir[0] != '/')
+        return err_set(err, 125, "the working directory '%s' is invalid, it needs to be an absolute path",
+                       spec->workdir),
+               NULL;
+    e = xcalloc(1, sizeof(*e));
+    *e = (struct rt_exec){.rt = s->rt, .s = s, .events = *events, .arg = arg, .console = -1};
+    e->name = xasprintf("%llu", (unsigned long long)++number);
+    e->base = xasprintf("%s/x/%s", s->dir, e->name);
+    e->pty = spec->pty;
+    e->rows = spec->pty_rows;
+    e->cols = spec->pty_cols;
+    e->discard[0] = spec->discard_stdout;
+    e->discard[1] = spec->discard_stderr;
+    json = file_of(e, "json");
+    if (rt_process_write(spec, s->workdir, json, err) < 0) {
+        remove_files(e);
+        release(e);
+        return NULL;
+    }
+    e->streams[0] = rt_stream_new(s->rt, out_ready, e);
+    e->streams[1] = rt_stream_new(s->rt, err_ready, e);
+    e->input = rt_input_new(s->rt);
+    append(&s->execs, e);
+    if (spec->timeout_secs)
+        timer_start(&e->timeout, s->rt->loop, spec->timeout_secs * (uint64_t)1000, on_timeout, e);
+    if (s->state == RT_RUNNING) { /* from the loop: no callback before the caller has the handle */
+        e->busy = true;
+        rt_later(s->rt, begin_later, e);
+    }
+    return e;
+}
+
+/* ---- for the caller ---- */
+
+struct rt_exec *rt_exec_first_waiting(struct rt_sandbox *s)
+{
+    struct rt_exec *e = s->execs;
+
+    while (e && (e->phase != WAITING || e->busy))
+        e = e->next;
+    return e;
+}
+
+struct rt_exec *rt_exec_first_live(struct rt_sandbox *s)
+{
+    struct rt_exec *e = s->execs;
+
+    while (e && (e->phase == ENDED || e->busy))
+        e = e->next;
+    return e;
+}
+
+struct rt_stream *rt_exec_stream(struct rt_exec *e, int fd)
+{
+    return e->streams[fd == 2];
+}
+
+const char *rt_exec_message(const struct rt_exec *e)
+{
+    return e->message;
+}
+
+int rt_exec_stdin(struct rt_exec *e, uint64_t offset, const void *bytes, size_t len, bool eof, void (*done)(void *arg),
+                  void *arg, struct err *err)
+{
+    return rt_input_write(e->input, offset, bytes, len, eof, done, arg, err);
+}
+
+void rt_exec_stdin_status(const struct rt_exec *e, uint64_t *ret_accepted, bool *ret_closed)
+{
+    rt_input_status(e->input, ret_accepted, ret_closed);
+}
+
+void rt_exec_free(struct rt_exec *e)
+{
+    struct rt_exec **p;
+
+    if (!e || e->freed)
+        return;
+    for (p = &e->s->execs; *p != e;)
+        p = &(*p)->next;
+    *p = e->next;
+    kill_process(e, e->s);
+    e->freed = true;
+    e->s = NULL;
+    timer_stop(&e->timeout);
+    close_console(e);
+    rt_input_free(e->input);
+    rt_stream_free(e->streams[0]);
+    rt_stream_free(e->streams[1]);
+    if (e->runtime) /* released when it is done */
+        return;
+    remove_files(e);
+    if (!e->busy)
+        release(e);
+}

@@ -1,0 +1,356 @@
+/*
+ * Sandboxes' network: a subnet per engine, a veth per sandbox, routed, not bridged. Each host end has the gateway's
+ * address and a route to its one sandbox, so a sandbox cannot see another's frames, and the device that a packet came
+ * by says who sent it. Subnet and device names bear the engine's number, which it holds by a lock in /run for as long
+ * as it lives; a number that can be locked belongs to nobody, and what bears it is rubbish.
+ */
+#include "backends/engine/rt_internal.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/base/limits.h"
+#include "compat/sys/fs.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define LOCKS         "/run/atp-engine"
+#define ENGINES       64          /* engines with a network on one machine */
+#define SUBNET_PREFIX 21          /* 2045 sandboxes */
+#define FIRST_SUBNET  0x0ac90000u /* 10.201.0.0, upwards to 10.255.0.0 */
+#define LAST_SUBNET   0x0aff0000u
+
+struct rt_net {
+    unsigned number;
+    int lock;
+    uint32_t base; /* the gateway is base + 1 */
+    int prefix;
+    char *note; /* run/net: our number, for recovery */
+    pthread_mutex_t mutex;
+    unsigned char *taken; /* by address number */
+    unsigned next;
+};
+
+/* ---- numbers ---- */
+
+static int lock_number(unsigned number)
+{
+    cleanup_free char *path = xasprintf(LOCKS "/net-%u", number);
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return -1;
+    return steal_fd(&fd);
+}
+
+/* Devices of a number that nobody holds. */
+static void remove_links(unsigned number)
+{
+    cleanup_strlist struct strlist names = STRLIST_INIT;
+    cleanup_close int fd = rt_nl_open(NULL);
+    char prefix[16];
+
+    snprintf(prefix, sizeof(prefix), "atp%uv", number);
+    if (fd < 0 || rt_nl_links(fd, &names, NULL) < 0)
+        return;
+    for (size_t i = 0; i < names.len; i++)
+        if (strncmp(names.items[i], prefix, strlen(prefix)) == 0)
+            rt_nl_delete(fd, names.items[i], NULL);
+}
+
+void rt_net_recover(const char *dir)
+{
+    cleanup_free char *note = xasprintf("%s/run/net", dir), *line = rt_read_line(note);
+    cleanup_close int lock = -1;
+    unsigned number;
+
+    if (!line || sscanf(line, "%u", &number) != 1 || number >= ENGINES)
+        return;
+    lock = lock_number(number);
+    if (lock < 0)
+        return; /* taken over by another engine, which removed what was there */
+    remove_links(number);
+    rt_firewall_remove(number);
+}
+
+/* ---- setting up ---- */
+
+static int parse_subnet(const char *text, uint32_t *ret_base, int *ret_prefix, struct err *err)
+{
+    char address[16];
+    struct in_addr in;
+    int prefix, used = 0;
+
+    if (sscanf(text, "%15[0-9.]/%d%n", address, &prefix, &used) != 2 || text[used] ||
+        inet_pton(AF_INET, address, &in) != 1 || prefix < 8 || prefix > 29)
+        return err_set(err, 125, "ATP_ENGINE_SUBNET=%s: not an IPv4 range such as 10.201.0.0/21", text);
+    *ret_prefix = prefix;
+    *ret_base = ntohl(in.s_addr) & (0xffffffffu << (32 - prefix));
+    return 0;
+}
+
+/* A range that no address and no route of this machine meets. Searched under a lock, for engines start at one time. */
+static int choose_subnet(struct rt_net *net, struct err *err)
+{
+    const char *asked = getenv("ATP_ENGINE_SUBNET");
+    cleanup_close int fd = rt_nl_open(err);
+    const uint32_t step = 1u << (32 - SUBNET_PREFIX);
+    bool overlaps;
+
+    if (fd < 0)
+        return -1;
+    if (asked && *asked) {
+        if (parse_subnet(asked, &net->base, &net->prefix, err) < 0)
+            return -1;
+        if (rt_nl_overlaps(fd, net->base, net->prefix, &overlaps, err) < 0)
+            return -1;
+        return overlaps ? err_set(err, 125, "ATP_ENGINE_SUBNET=%s is in use on this machine", asked) : 0;
+    }
+    net->prefix = SUBNET_PREFIX;
+    /* Every engine begins at its own place, so two of them agree without talking. */
+    for (net->base = FIRST_SUBNET + net->number * step; net->base < LAST_SUBNET; net->base += ENGINES * step) {
+        if (rt_nl_overlaps(fd, net->base, net->prefix, &overlaps, err) < 0)
+            return -1;
+        if (!overlaps)
+            return 0;
+    }
+    return err_set(err, 125, "no free range of addresses between 10.201.0.0 and 10.255.0.0: set ATP_ENGINE_SUBNET");
+}
+
+static char *subnet_text(const struct rt_net *net)
+{
+    uint32_t b = net->base;
+
+    return xasprintf("%u.%u.%u.%u/%d", b >> 24, b >> 16 & 255, b >> 8 & 255, b & 255, net->prefix);
+}
+
+static int set_up(struct rt_net *net, const char *dir, const struct strlist *nameservers, struct err *err)
+{
+    cleanup_free char *subnet = NULL, *number = NULL;
+
+    if (fs_mkdirs(LOCKS, 0700, err) < 0)
+        return -1;
+    for (net->number = 0; net->number < ENGINES && (net->lock = lock_number(net->number)) < 0;)
+        net->number++;
+    if (net->lock < 0)
+        return err_set(err, 125, "%d engines have a network already", ENGINES);
+    remove_links(net->number);
+    if (choose_subnet(net, err) < 0)
+        return -1;
+    number = xasprintf("%u\n", net->number);
+    net->note = xasprintf("%s/run/net", dir);
+    if (rt_write_text(net->note, number, 0600, err) < 0)
+        return -1;
+    subnet = subnet_text(net);
+    if (rt_firewall_setup(net->number, subnet, nameservers, err) < 0)
+        return -1;
+    if (rt_write_text("/proc/sys/net/ipv4/ip_forward", "1", 0644, err) < 0)
+        return err_wrap(err, "switching forwarding on");
+    net->taken = xcalloc(1u << (32 - net->prefix), 1);
+    return 0;
+}
+
+/* A namespace and a veth are made and thrown away: what sandboxes will need is tried, not guessed. */
+static int try_out(struct rt_net *net, struct err *err)
+{
+    struct rt_net_slot slot = {.ns = -1};
+    int result = rt_net_attach(net, RT_NETWORK_OPEN, NULL, &slot, err);
+
+    rt_net_detach(net, &slot);
+    return result;
+}
+
+struct rt_net *rt_net_new(const char *dir, const struct strlist *nameservers, char **ret_reason)
+{
+    struct rt_net *net = xcalloc(1, sizeof(*net));
+    struct err err = ERR_INIT;
+
+    net->lock = -1;
+    pthread_mutex_init(&net->mutex, NULL);
+    if (set_up(net, dir, nameservers, &err) == 0 && try_out(net, &err) == 0)
+        return net;
+    *ret_reason = xasprintf("no network for sandboxes: %s", err.msg);
+    err_clear(&err);
+    rt_net_free(net);
+    return NULL;
+}
+
+void rt_net_free(struct rt_net *net)
+{
+    if (!net)
+        return;
+    if (net->note) {
+        remove_links(net->number);
+        rt_firewall_remove(net->number);
+        unlink(net->note);
+    }
+    if (net->lock >= 0)
+        close(net->lock);
+    pthread_mutex_destroy(&net->mutex);
+    free(net->note);
+    free(net->taken);
+    free(net);
+}
+
+/* ---- addresses ---- */
+
+/* Numbers go round, so that one is not used again at once: what still talks to its last owner finds nobody. */
+static unsigned take_address(struct rt_net *net)
+{
+    unsigned last = (1u << (32 - net->prefix)) - 2, found = 0;
+
+    pthread_mutex_lock(&net->mutex);
+    for (unsigned i = 0; i < last - 1 && !found; i++) {
+        unsigned candidate = 2 + (net->next + i) % (last - 1);
+
+        if (!net->taken[candidate])
+            found = candidate;
+    }
+    if (found) {
+        net->taken[found] = 1;
+        net->next = found - 1;
+    }
+    pthread_mutex_unlock(&net->mutex);
+    return found;
+}
+
+static void give_back(struct rt_net *net, unsigned index)
+{
+    pthread_mutex_lock(&net->mutex);
+    net->taken[index] = 0;
+    pthread_mutex_unlock(&net->mutex);
+}
+
+int rt_net_check_cidrs(const struct strlist *cidrs, struct err *err)
+{
+    for (size_t i = 0; i < cidrs->len; i++) {
+        const char *slash = strchr(cidrs->items[i], '/');
+        cleanup_free char *address =
+            xstrndup(cidrs->items[i], slash ? (size_t)(slash - cidrs->items[i]) : strlen(cidrs->items[i]));
+        bool six = strchr(address, ':');
+        unsigned char bytes[16];
+        char *end = NULL;
+        long prefix = slash ? strtol(slash + 1, &end, 10) : 32;
+
+        if (inet_pton(six ? AF_INET6 : AF_INET, address, bytes) != 1 ||
+            (slash && (end == slash + 1 || *end || slash[1] < '0' || slash[1] > '9')) || prefix > (six ? 128 : 32))
+            return err_set(err, 125, "%s: not an address range", cidrs->items[i]);
+    }
+    return 0;
+}
+
+/* ---- one sandbox ---- */
+
+static void link_name(const struct rt_net *net, unsigned index, char name[16])
+{
+    snprintf(name, 16, "atp%uv%u", net->number, index);
+}
+
+/* A new namespace, made by sending this thread there and back; inside is a netlink socket in it. */
+static int make_namespace(int *ret_ns, int *ret_inside, struct err *err)
+{
+    cleanup_close int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    cleanup_close int ns = -1, inside = -1;
+
+    if (home < 0 || unshare(CLONE_NEWNET) < 0)
+        return err_set_errno(err, 125, errno, "making a network namespace");
+    ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    inside = rt_nl_open(err);
+    if (setns(home, CLONE_NEWNET) < 0)
+        abort(); /* the thread would go on in a sandbox's network */
+    if (ns < 0 || inside < 0)
+        return err && err->msg ? -1 : err_set_errno(err, 125, errno, "making a network namespace");
+    *ret_ns = steal_fd(&ns);
+    *ret_inside = steal_fd(&inside);
+    return 0;
+}
+
+/* What a sandbox sends by its device must come from its address, and IPv6 is not for it. */
+static int harden(const char *link, struct err *err)
+{
+    static const struct {
+        const char *family, *name, *value;
+    } settings[] = {{"ipv4", "rp_filter", "1"}, {"ipv4", "accept_redirects", "0"}, {"ipv6", "disable_ipv6", "1"}};
+
+    for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
+        cleanup_free char *path = xasprintf("/proc/sys/net/%s/conf/%s/%s", settings[i].family, link, settings[i].name);
+
+        if (access(path, F_OK) < 0 && strcmp(settings[i].family, "ipv6") == 0)
+            continue; /* a kernel without IPv6 */
+        if (rt_write_text(path, settings[i].value, 0644, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int plug_in(struct rt_net *net, struct rt_net_slot *slot, int inside, struct err *err)
+{
+    cleanup_close int fd = rt_nl_open(err);
+    uint32_t address = net->base + slot->index;
+    const uint8_t mac[6] = {0x02, 0x42, address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255};
+    char link[16];
+    int index;
+
+    if (fd < 0)
+        return -1;
+    link_name(net, slot->index, link);
+    if (rt_nl_veth(fd, link, "eth0", slot->ns, mac, err) < 0 || harden(link, err) < 0)
+        return -1;
+    index = rt_nl_index(fd, link, err);
+    if (index < 0 || rt_nl_address(fd, index, net->base + 1, address, 32, err) < 0)
+        return -1;
+    index = rt_nl_index(inside, "eth0", err);
+    if (index < 0 || rt_nl_address(inside, index, address, address, net->prefix, err) < 0 ||
+        rt_nl_up(inside, index, err) < 0 || rt_nl_default_route(inside, net->base + 1, err) < 0)
+        return -1;
+    snprintf(slot->address, sizeof(slot->address), "%u.%u.%u.%u", address >> 24, address >> 16 & 255,
+             address >> 8 & 255, address & 255);
+    return 0;
+}
+
+int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist *cidrs, struct rt_net_slot *slot,
+                  struct err *err)
+{
+    cleanup_close int inside = -1;
+    char link[16];
+
+    if (make_namespace(&slot->ns, &inside, err) < 0 || rt_nl_up(inside, 1, err) < 0)
+        return -1;
+    if (!net || mode == RT_NETWORK_BLOCKED)
+        return 0;
+    slot->index = take_address(net);
+    if (!slot->index)
+        return err_set(err, 125, "all addresses of the sandboxes' network are in use");
+    link_name(net, slot->index, link);
+    /* The rules come first: there is no moment in which a restricted sandbox is open. */
+    if (mode == RT_NETWORK_ALLOWLIST && rt_firewall_allow(net->number, link, cidrs, &slot->rules, err) < 0)
+        return -1;
+    return plug_in(net, slot, inside, err);
+}
+
+void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot)
+{
+    cleanup_close int fd = -1;
+    char link[16];
+
+    if (slot->ns >= 0)
+        close(slot->ns);
+    slot->ns = -1;
+    if (!net || !slot->index)
+        return;
+    fd = rt_nl_open(NULL);
+    link_name(net, slot->index, link);
+    if (fd >= 0)
+        rt_nl_delete(fd, link, NULL);
+    rt_firewall_disallow(&slot->rules);
+    strlist_clear(&slot->rules);
+    give_back(net, slot->index);
+    slot->index = 0;
+}
