@@ -353,10 +353,10 @@ int modal_options_from_labels(struct modal_options *o, const struct strlist *lab
     return 0;
 }
 
-/* SYNC_EXCLUDE -> sync.exclude: dots and underscores look the same in a variable's name, so the table decides. */
-static char *key_of_variable(const char *name, size_t len)
+/* Dots and underscores look the same in a variable's name, so the table decides. */
+char *modal_key_of_variable(const char *name)
 {
-    char *key = xstrndup(name, len);
+    cleanup_free char *key = xstrdup(name);
 
     for (char *p = key; *p; p++)
         *p = (char)tolower((unsigned char)*p);
@@ -366,17 +366,10 @@ static char *key_of_variable(const char *name, size_t len)
         for (char *p = plain; *p; p++)
             if (*p == '.')
                 *p = '_';
-        if (strcmp(plain, key) == 0) {
-            free(key);
+        if (strcmp(plain, key) == 0)
             return xstrdup(modal_keys[i].name);
-        }
     }
-    return key;
-}
-
-char *modal_key_of_variable(const char *name)
-{
-    return key_of_variable(name, strlen(name));
+    return steal(&key);
 }
 
 int modal_options_from_env(struct modal_options *o, char *const *environ, struct err *err)
@@ -390,7 +383,7 @@ int modal_options_from_env(struct modal_options *o, char *const *environ, struct
         if (len <= prefix || strncmp(*e, ENV_PREFIX, prefix) != 0 || (*e)[len] != '=' || (*e)[len + 1] == '\0')
             continue;
         name = xstrndup(*e, len);
-        key = key_of_variable(*e + prefix, len - prefix);
+        key = modal_key_of_variable(name + prefix);
         if (modal_options_set(o, MODAL_FROM_ENV, name, key, *e + len + 1, err) < 0)
             return -1;
     }

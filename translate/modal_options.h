@@ -79,7 +79,6 @@ enum modal_type {
 
 enum modal_source { /* lowest first */
                     MODAL_FROM_DEFAULT,
-                    MODAL_FROM_ATROPOS,
                     MODAL_FROM_PROFILE,
                     MODAL_FROM_ENV,
                     MODAL_FROM_X_TOP,

@@ -242,6 +242,16 @@ static void split_rest(const char *rest, struct reference *r)
     r->digest = at ? xstrdup(at + 1) : NULL;
 }
 
+/* A first part that is no domain because of an underscore is taken for a path by the grammar: Docker's text differs. */
+static bool is_upper_path(const struct reference *r)
+{
+    cleanup_free char *lower = xstrdup(r->domain);
+
+    for (char *p = lower; *p; p++)
+        *p = is_upper(*p) ? (char)(*p - 'A' + 'a') : *p;
+    return has_upper(r->domain) && !domain_ok(r->domain) && path_ok(lower) && path_ok(r->path);
+}
+
 static bool is_full_id(const char *s)
 {
     return strlen(s) == 64 && all_of(s, 64, is_lower_hex);
@@ -258,9 +268,11 @@ int reference_parse(const char *s, struct reference *ret, struct err *err)
     split_domain(s, &r.domain, &rest);
     name_len = strcspn(rest, ":@");
     name = xstrndup(rest, strcspn(rest, ":"));
-    if (has_upper(name) && !strchr(name, '@'))
+    if (has_upper(name))
         return err_set(err, 125, "invalid reference format: repository name (%s) must be lowercase", name);
     split_rest(rest, &r);
+    if (is_upper_path(&r) && (!r.tag || tag_ok(r.tag)) && (!r.digest || digest_shape_ok(r.digest)))
+        return err_set(err, 125, "repository name must be lowercase");
     if (!domain_ok(r.domain) || !path_ok(r.path) || (r.tag && !tag_ok(r.tag)) ||
         (r.digest && !digest_shape_ok(r.digest)))
         return err_set(err, 125, "invalid reference format");

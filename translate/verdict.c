@@ -9,6 +9,7 @@
 
 /* The walk over the given options. */
 struct walk {
+    const struct opt_parsed *parsed;
     const struct input *in;
     const char *const *carried;
     struct strlist *notes;
@@ -34,12 +35,32 @@ static int refuse(const struct walk *w, const struct opt_def *def, const char *r
     return err_set(w->err, 125, "--%s is not carried out by atp-docker: %s", def->name, reason);
 }
 
+/* A value that is the default asks for nothing: --privileged=false, --restart no. */
+static bool asks_for_nothing(const struct walk *w, const struct opt_def *def)
+{
+    const char *usual = def->def ? def->def : "";
+
+    switch (def->kind) {
+    case OPT_BOOL:
+        return opt_bool(w->parsed, def->name) == (strcmp(usual, "true") == 0);
+    case OPT_STRING:
+        return strcmp(opt_str(w->parsed, def->name), usual) == 0;
+    case OPT_INT:
+    case OPT_INT64:
+    case OPT_UINT16:
+    case OPT_UINT64:
+        return strcmp(opt_str(w->parsed, def->name), def->def ? def->def : "0") == 0;
+    default:
+        return false;
+    }
+}
+
 /* One option that appeared on the line. */
 static void judge(const struct opt_def *def, void *arg)
 {
     struct walk *w = arg;
 
-    if (w->rc < 0)
+    if (w->rc < 0 || asks_for_nothing(w, def))
         return;
     switch (def->verdict) {
     case VERDICT_OURS:
@@ -64,7 +85,7 @@ static void judge(const struct opt_def *def, void *arg)
 int verdict_check(const struct opt_parsed *p, const struct input *in, const char *const *carried, struct strlist *notes,
                   struct err *err)
 {
-    struct walk w = {in, carried, notes, err, 0};
+    struct walk w = {p, in, carried, notes, err, 0};
 
     opt_each_given(p, judge, &w);
     return w.rc;
