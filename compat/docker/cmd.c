@@ -96,7 +96,7 @@ static bool is_typed(const char *name, size_t len, void *arg)
 
         if (i && (p == end || *p++ != ' '))
             return false;
-        if (!word || (size_t)(end - p) < word || strncmp(p, typed->argv[i], word))
+        if (!word || strchr(typed->argv[i], ' ') || (size_t)(end - p) < word || strncmp(p, typed->argv[i], word))
             return false;
         p += word;
     }

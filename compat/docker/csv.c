@@ -14,7 +14,7 @@ static int parse_error(const char *s, const char *p, const char *what, struct er
     int line = 1, first = 1 + (int)strspn(s, "\n");
 
     for (const char *q = s; q < p; q++) {
-        if (*q == '\n') {
+        if (*q == '\n' && q[1]) { /* a newline at the very end still belongs to its line */
             line++;
             line_start = q + 1;
         }
