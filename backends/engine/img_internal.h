@@ -1,0 +1,62 @@
+/* What the files of the image store share; nobody else includes it. */
+#ifndef ATP_ENGINE_IMG_INTERNAL_H
+#define ATP_ENGINE_IMG_INTERNAL_H
+
+#include "backends/engine/images.h"
+#include "backends/engine/img_build.h"
+
+/* A build under way. The thread and the loop share pending and finished under the store's lock. */
+struct build_run {
+    struct images *im;
+    struct img_job job;
+    pthread_t thread;
+    struct strlist pending; /* log lines that the loop has not seen */
+    bool finished;
+    int result;
+    struct err err;
+};
+
+struct image {
+    struct image *next;
+    char *id;
+    char *key; /* what it was built from; NULL when a newer build took its place */
+    enum images_state state;
+    char *error;
+    struct strlist log;
+    struct strlist layers; /* keys, bottom first */
+    struct image_config config;
+    char *oci;
+    int64_t made; /* milliseconds since 1970: the newest of one key counts */
+    unsigned holds;
+    bool deleted; /* out of sight; its layers stay until the last hold is released */
+    struct build_run *run;
+};
+
+struct images {
+    char *dir;
+    struct strlist mirrors;
+    uv_loop_t *loop;
+    uv_async_t *wake;
+    struct image *list;
+    struct strlist tags; /* "name:tag=im-..." */
+    struct img_locks locks;
+    pthread_mutex_t lock; /* guards every run's pending and finished */
+    void (*on_change)(const char *image_id, void *arg);
+    void *on_change_arg;
+    size_t building;
+    bool sweep_waits; /* layers are removed when no build could be counting on them */
+};
+
+struct image *img_find(struct images *im, const char *id); /* NULL when there is none, or it was deleted */
+void img_image_free(struct image *image);
+
+/* ---- on the disk ---- */
+
+int img_record_load_all(struct images *im, struct err *err);
+int img_record_save(struct images *im, const struct image *image, struct err *err);
+void img_record_remove(struct images *im, const char *id);
+int img_tags_save(struct images *im, struct err *err);
+/* Removes the layers that no image stands on; waits for builds to end first. */
+void img_sweep(struct images *im);
+
+#endif
