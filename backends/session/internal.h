@@ -1,0 +1,109 @@
+/* Private to this room: the state of a session, shared by its three parts: session.c, push.c, pull.c. */
+#ifndef ATP_SESSION_INTERNAL_H
+#define ATP_SESSION_INTERNAL_H
+
+#include "backends/session/session.h"
+#include "compat/base/buf.h"
+#include "compat/base/strlist.h"
+#include "translate/wire/wire.h"
+
+struct loop_timer;
+struct work;
+
+enum mount_phase { MOUNT_SCANNING, MOUNT_READY, MOUNT_SENDING, MOUNT_SENT, MOUNT_AGREED };
+
+/* One mount: what its owner said, and where its exchange stands. */
+struct smount {
+    struct session *session;
+    uint16_t index;
+    struct session_mount words; /* strings below are ours; dirfd and ancestor are borrowed */
+    char *label, *target, *file;
+    struct strlist exclude;
+    enum mount_phase phase;
+    bool retried; /* STALE was answered once; a second time is an error */
+    /* push */
+    struct manifest now; /* the host's tree; borrowed by the sender */
+    struct sync_scan_stats stats;
+    struct err scan_err;
+    struct sync_sender *sender;
+    struct manifest agreed; /* the state last agreed; ancestor of the pull */
+    uint8_t nonce[SYNC_NONCE_LEN];
+    uint64_t generation;
+    /* pull */
+    struct sync_receiver *receiver;
+    bool pull_ended, pulled; /* DELTA_END or PULL_FAILED came; it is carried out */
+    struct manifest pulled_state;
+    struct sync_report report;
+    struct err pull_err;
+    struct work *work;
+};
+
+/* One output stream of the process, with what the user has not taken yet. */
+struct outstream {
+    struct buf waiting;
+    size_t sent; /* bytes at its start that the user has */
+    bool closed; /* the user's side is gone */
+};
+
+struct session {
+    struct loop *loop;
+    const struct session_callbacks *cb;
+    void *arg;
+    struct wire_start start;
+    bool attach_stdin;
+    struct smount *mounts;
+    size_t n_mounts;
+
+    struct wire_parser parser;
+    struct buf frame; /* one or a few frames on their way to out() */
+    struct outstream streams[2];
+    size_t granted;    /* output bytes that the agent may still send */
+    size_t uncredited; /* taken by the user, and the agent not told yet */
+    size_t stdin_credit;
+    bool stdin_eof, stdin_eof_sent, stdin_full;
+
+    bool start_sent;
+    uint64_t early_signals, early_group_signals;
+    size_t push_at; /* index of the mount that is being sent, or n_mounts */
+
+    bool greeted;
+    int64_t hello_sent_ns;
+    struct wire_exit exit;
+    bool exit_came;
+
+    struct loop_timer *pump_timer, *beat_timer;
+    int64_t speak_every, lost_after;
+    int64_t heard, spoke, beat_at;
+    struct session_result result;
+    bool too_many; /* mounts */
+    bool over;     /* done was called or is about to be */
+};
+
+/* Gives what was put into s->frame to the owner. */
+void session_send(struct session *s);
+bool session_out_full(const struct session *s);
+/* Work is left that needs no outside event: comes back through the loop. */
+void session_pump_soon(struct session *s);
+void session_note(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Ends the session; err is taken. */
+void session_end(struct session *s, enum session_end end, int code, struct err *err);
+/* Ends it if EXIT came, every mount is pulled and the user has taken all output. */
+void session_maybe_end(struct session *s);
+
+/* push.c: host to container, before the command */
+void push_begin(struct session *s); /* starts reading the first tree */
+void push_pump(struct session *s);  /* sends while there is room; START after the last mount */
+int push_take_pushed(struct session *s, const struct wire_frame *f, struct err *err);
+int push_take_stale(struct session *s, const struct wire_frame *f, struct err *err);
+
+/* pull.c: container to host, after it */
+int pull_take_delta(struct session *s, const struct wire_frame *f, struct err *err);
+int pull_take_delta_end(struct session *s, const struct wire_frame *f, struct err *err);
+int pull_take_failed(struct session *s, const struct wire_frame *f, struct err *err);
+bool pull_finished(const struct session *s);
+/* The first failure, with its mount named; false if there was none. */
+bool pull_error(const struct session *s, struct err *ret);
+/* What was agreed last for a mount goes to the owner. */
+void session_agreed(struct smount *m);
+
+#endif

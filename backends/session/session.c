@@ -1,0 +1,685 @@
+#include "backends/session/internal.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/sys/loop.h"
+#include "compat/sys/work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define FRAME_MAX   (WIRE_START_MAX + 4 * LIMIT_FRAME)
+#define CREDIT_STEP (WIRE_WINDOW / 8)   /* output taken before the agent is told */
+#define SKEW_TOLD   INT64_C(1000000000) /* ns of clock difference worth a line (sync-rules 7) */
+
+static int64_t wall_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* ---- out ---- */
+
+void session_send(struct session *s)
+{
+    if (!s->frame.len)
+        return;
+    s->spoke = loop_now();
+    s->cb->out(s->arg, s->frame.data, s->frame.len);
+    buf_reset(&s->frame);
+}
+
+bool session_out_full(const struct session *s)
+{
+    return s->cb->out_pending(s->arg) >= SESSION_OUT_HIGH;
+}
+
+void session_pump_soon(struct session *s)
+{
+    loop_timer_set(s->pump_timer, 0);
+}
+
+void session_note(struct session *s, const char *fmt, ...)
+{
+    cleanup_free char *line = NULL;
+    va_list ap;
+
+    if (!s->cb->note)
+        return;
+    va_start(ap, fmt);
+    line = xvasprintf(fmt, ap);
+    va_end(ap);
+    for (char *p = line; *p; p++) /* names come from outside: one line stays one line */
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    s->cb->note(s->arg, line);
+}
+
+/* ---- the end ---- */
+
+void session_end(struct session *s, enum session_end end, int code, struct err *err)
+{
+    if (s->over)
+        return;
+    s->over = true;
+    loop_timer_stop(s->pump_timer);
+    loop_timer_stop(s->beat_timer);
+    s->result.end = end;
+    s->result.code = code;
+    if (err)
+        err_move(&s->result.err, err);
+    s->cb->done(s->arg, &s->result);
+}
+
+static void end_lost(struct session *s, const char *why)
+{
+    cleanup_err struct err err = ERR_INIT;
+
+    err_set(&err, 125, "%s", why);
+    session_end(s, SESSION_LOST, 125, &err);
+}
+
+/* Docker's sentence around the reason why a process could not be started. */
+static void refusal_text(const struct session *s, struct err *err)
+{
+    const char *text = s->exit.text;
+    bool main = s->start.flags & WIRE_START_MAIN;
+    int code = s->exit.value;
+
+    if (s->exit.refusal == WIRE_REFUSAL_USER || s->exit.refusal == WIRE_REFUSAL_OTHER)
+        err_set(err, code, "%s", text);
+    else if (main)
+        err_set(
+            err, code,
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
+            "failed: unable to start container process: %s: unknown",
+            text);
+    else
+        err_set(err, code, "OCI runtime exec failed: exec failed: unable to start container process: %s: unknown",
+                text);
+}
+
+static bool output_waits(const struct session *s)
+{
+    for (int i = 0; i < 2; i++)
+        if (s->streams[i].waiting.len > s->streams[i].sent)
+            return true;
+    return false;
+}
+
+static void say_goodbye(struct session *s, bool keep)
+{
+    bool finish = (s->start.flags & WIRE_START_MAIN) && !keep;
+
+    wire_put(&s->frame, finish ? WIRE_FINISH : WIRE_BYE, NULL, 0);
+    session_send(s);
+}
+
+void session_maybe_end(struct session *s)
+{
+    cleanup_err struct err err = ERR_INIT;
+    int code = s->exit.value;
+
+    if (s->over || !s->exit_came || output_waits(s) || !pull_finished(s))
+        return;
+    if (s->exit.kind == WIRE_EXIT_REFUSED) {
+        refusal_text(s, &err);
+        say_goodbye(s, /* keep= */ false);
+        session_end(s, SESSION_REFUSED, code, &err);
+        return;
+    }
+    if (s->exit.kind == WIRE_EXIT_SIGNAL) {
+        s->result.signal = code;
+        code += 128;
+    }
+    s->result.pull_failed = pull_error(s, &err);
+    say_goodbye(s, s->result.pull_failed);
+    session_end(s, SESSION_EXITED, s->result.pull_failed && !code ? 125 : code, err.msg ? &err : NULL);
+}
+
+/* ---- output ---- */
+
+static void credit_output(struct session *s, size_t taken)
+{
+    s->uncredited += taken;
+    if (s->over || s->exit_came || s->uncredited < CREDIT_STEP)
+        return;
+    wire_put_credit(&s->frame, WIRE_STREAM_OUTPUT, (uint32_t)s->uncredited);
+    s->granted += s->uncredited;
+    s->uncredited = 0;
+    session_send(s);
+}
+
+/* Gives the user what waits, as far as it is taken. */
+static void flush_stream(struct session *s, int i)
+{
+    struct outstream *o = &s->streams[i];
+    size_t taken = 0;
+
+    while (!s->over && o->waiting.len > o->sent) {
+        size_t left = o->waiting.len - o->sent;
+        size_t n = o->closed ? left : s->cb->output(s->arg, i + 1, o->waiting.data + o->sent, left);
+
+        if (!n)
+            break;
+        o->sent += n;
+        taken += n;
+    }
+    if (o->sent == o->waiting.len) {
+        buf_reset(&o->waiting);
+        o->sent = 0;
+    } else if (o->sent > WIRE_WINDOW / 2) {
+        buf_consume(&o->waiting, o->sent);
+        o->sent = 0;
+    }
+    credit_output(s, taken);
+}
+
+static int take_output(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    int i = f->type == WIRE_STDERR;
+    struct outstream *o = &s->streams[i];
+    size_t n = 0;
+
+    if (f->len > s->granted)
+        return err_set(err, 125, "more output came than was asked for");
+    s->granted -= f->len;
+    if (o->waiting.len == o->sent)
+        n = o->closed ? f->len : s->cb->output(s->arg, i + 1, f->data, f->len);
+    if (s->over)
+        return 0;
+    if (n < f->len)
+        buf_add(&o->waiting, f->data + n, f->len - n);
+    credit_output(s, n);
+    return 0;
+}
+
+void session_output_ready(struct session *s)
+{
+    for (int i = 0; i < 2 && !s->over; i++)
+        flush_stream(s, i);
+    session_maybe_end(s);
+}
+
+void session_output_closed(struct session *s, int stream)
+{
+    struct outstream *o = &s->streams[stream == 2];
+
+    if (s->over || o->closed)
+        return;
+    o->closed = true;
+    if (!s->exit_came) {
+        wire_put_close(&s->frame, stream == 2 ? WIRE_STREAM_STDERR : WIRE_STREAM_STDOUT);
+        if (s->start_sent)
+            session_send(s);
+        else
+            buf_reset(&s->frame); /* there is no output before the start */
+    }
+    session_output_ready(s);
+}
+
+/* ---- frames from the agent ---- */
+
+/* Our own clock at the moment when the agent looked at its own lies between the two we know. */
+static void check_skew(struct session *s, int64_t theirs)
+{
+    int64_t now = wall_ns(), skew = 0;
+
+    if (theirs > now)
+        skew = theirs - now;
+    else if (theirs < s->hello_sent_ns)
+        skew = theirs - s->hello_sent_ns;
+    if (!s->n_mounts || (skew < SKEW_TOLD && skew > -SKEW_TOLD))
+        return;
+    session_note(s, "the container's clock is %.1f s %s this machine's: files made there may look %s than they are",
+                 (double)(skew < 0 ? -skew : skew) / 1e9, skew < 0 ? "behind" : "ahead of",
+                 skew < 0 ? "older" : "newer");
+}
+
+static int take_hello(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    struct wire_hello ours = {.oldest = WIRE_VERSION, .newest = WIRE_VERSION}, theirs;
+    int ret = 0;
+
+    if (s->greeted)
+        return err_set(err, 125, "a second HELLO");
+    if (wire_get_hello(f, &theirs, err) < 0)
+        return -1;
+    s->greeted = true;
+    if (!wire_hello_version(&ours, &theirs))
+        ret = err_set(err, 125, "%s speaks versions %u to %u of the session protocol, this program %d", theirs.program,
+                      theirs.oldest, theirs.newest, WIRE_VERSION);
+    else
+        check_skew(s, theirs.clock_ns);
+    wire_hello_clear(&theirs);
+    return ret;
+}
+
+static int take_credit(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    uint8_t stream;
+    uint32_t bytes;
+
+    if (wire_get_credit(f, &stream, &bytes, err) < 0)
+        return -1;
+    if (stream != WIRE_STREAM_STDIN || s->stdin_credit + bytes > WIRE_WINDOW)
+        return err_set(err, 125, "more CREDIT than was used");
+    s->stdin_credit += bytes;
+    return 0;
+}
+
+static int take_error(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    cleanup_free char *text = NULL;
+    cleanup_err struct err why = ERR_INIT;
+    uint8_t kind;
+
+    if (wire_get_error(f, &kind, &text, err) < 0)
+        return -1;
+    if (kind == WIRE_ERROR_PUSH) {
+        err_set(&why, 125, "pushing to the container: %s", text);
+        session_end(s, SESSION_PUSH_FAILED, 125, &why);
+    } else {
+        err_set(&why, 125, "the container's agent ended the session: %s", text);
+        session_end(s, SESSION_LOST, 125, &why);
+    }
+    return 0;
+}
+
+static int take_started(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    int32_t pid;
+
+    if (wire_get_started(f, &pid, err) < 0)
+        return -1;
+    if (s->cb->started)
+        s->cb->started(s->arg);
+    return 0;
+}
+
+static int take_exit(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    if (wire_get_exit(f, &s->exit, err) < 0)
+        return -1;
+    s->exit_came = true;
+    session_maybe_end(s);
+    return 0;
+}
+
+static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    if (f->type == WIRE_ERROR)
+        return take_error(s, f, err);
+    if (!s->greeted && f->type != WIRE_HELLO)
+        return err_set(err, 125, "%s frame before HELLO", wire_type_name(f->type));
+    if (s->exit_came && f->type != WIRE_HEARTBEAT)
+        return err_set(err, 125, "%s frame after EXIT", wire_type_name(f->type));
+    switch (f->type) {
+    case WIRE_HELLO:
+        return take_hello(s, f, err);
+    case WIRE_PUSHED:
+        return push_take_pushed(s, f, err);
+    case WIRE_STALE:
+        return push_take_stale(s, f, err);
+    case WIRE_STARTED:
+        return take_started(s, f, err);
+    case WIRE_STDOUT:
+    case WIRE_STDERR:
+        return take_output(s, f, err);
+    case WIRE_CREDIT:
+        return take_credit(s, f, err);
+    case WIRE_DELTA:
+        return pull_take_delta(s, f, err);
+    case WIRE_DELTA_END:
+        return pull_take_delta_end(s, f, err);
+    case WIRE_PULL_FAILED:
+        return pull_take_failed(s, f, err);
+    case WIRE_EXIT:
+        return take_exit(s, f, err);
+    case WIRE_HEARTBEAT:
+        return 0;
+    default:
+        return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
+    }
+}
+
+/* Tells the user's side once that stdin is taken again. */
+static void offer_stdin(struct session *s)
+{
+    if (s->over || !s->stdin_full || !session_stdin_room(s))
+        return;
+    s->stdin_full = false;
+    if (s->cb->stdin_ready)
+        s->cb->stdin_ready(s->arg);
+}
+
+void session_feed(struct session *s, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+    cleanup_err struct err err = ERR_INIT;
+
+    s->heard = loop_now();
+    while (len && !s->over) {
+        size_t piece = len < WIRE_CHUNK ? len : WIRE_CHUNK;
+        struct wire_frame f;
+        int got;
+
+        if (wire_parser_feed(&s->parser, at, piece, &err) < 0) {
+            end_lost(s, err.msg);
+            return;
+        }
+        at += piece;
+        len -= piece;
+        while (!s->over && (got = wire_parser_next(&s->parser, &f, &err)) != 0)
+            if (got < 0 || take_frame(s, &f, &err) < 0) {
+                err_wrap(&err, "the container's agent");
+                end_lost(s, err.msg);
+                return;
+            }
+    }
+    offer_stdin(s);
+}
+
+void session_writable(struct session *s)
+{
+    if (s->over)
+        return;
+    push_pump(s);
+    offer_stdin(s);
+}
+
+void session_lost(struct session *s, const char *why)
+{
+    if (s->over)
+        return;
+    end_lost(s, why ? why : "the connection to the container ended");
+}
+
+/* ---- from the user ---- */
+
+size_t session_stdin_room(const struct session *s)
+{
+    if (s->over || !s->attach_stdin || !s->start_sent || s->stdin_eof || s->exit_came || session_out_full(s))
+        return 0;
+    return s->stdin_credit;
+}
+
+size_t session_stdin(struct session *s, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+    size_t taken = 0;
+
+    while (taken < len) {
+        size_t room = session_stdin_room(s), n = len - taken;
+
+        if (n > room)
+            n = room;
+        if (n > WIRE_CHUNK)
+            n = WIRE_CHUNK;
+        if (!n) {
+            s->stdin_full = true;
+            break;
+        }
+        wire_put(&s->frame, WIRE_STDIN, at + taken, n);
+        session_send(s);
+        s->stdin_credit -= n;
+        taken += n;
+    }
+    if (!session_stdin_room(s))
+        s->stdin_full = true;
+    return taken;
+}
+
+void session_stdin_eof(struct session *s)
+{
+    if (s->over || s->stdin_eof || !s->attach_stdin)
+        return;
+    s->stdin_eof = true;
+    if (!s->start_sent || s->exit_came)
+        return;
+    s->stdin_eof_sent = true;
+    wire_put(&s->frame, WIRE_STDIN_EOF, NULL, 0);
+    session_send(s);
+}
+
+void session_resize(struct session *s, uint16_t rows, uint16_t cols)
+{
+    if (s->over || s->exit_came || !(s->start.flags & WIRE_START_TTY))
+        return;
+    s->start.rows = rows;
+    s->start.cols = cols;
+    if (!s->start_sent)
+        return;
+    wire_put_resize(&s->frame, rows, cols);
+    session_send(s);
+}
+
+void session_signal(struct session *s, int signo, bool group)
+{
+    if (s->over || s->exit_came || signo < 1 || signo > 64)
+        return;
+    if (!s->start_sent) {
+        *(group ? &s->early_group_signals : &s->early_signals) |= UINT64_C(1) << (signo - 1);
+        return;
+    }
+    wire_put_signal(&s->frame, (uint8_t)signo, group ? WIRE_SIGNAL_GROUP : WIRE_SIGNAL_PROCESS);
+    session_send(s);
+}
+
+void session_detach(struct session *s)
+{
+    if (s->over)
+        return;
+    wire_put(&s->frame, WIRE_BYE, NULL, 0);
+    session_send(s);
+    session_end(s, SESSION_DETACHED, 0, NULL);
+}
+
+/* ---- the lease ---- */
+
+/*
+ * Says something at least every speak_every, and gives up a peer that said nothing for lost_after. A gap in our own
+ * life (a suspended machine, a stopped process) is not the peer's silence.
+ */
+static void on_beat(struct loop *loop, void *arg)
+{
+    struct session *s = arg;
+    int64_t now = loop_now();
+
+    (void)loop;
+    if (now - s->beat_at > s->speak_every)
+        s->heard = now;
+    s->beat_at = now;
+    if (s->greeted && now - s->heard >= s->lost_after) {
+        cleanup_free char *why =
+            xasprintf("the container's agent was silent for %lld s", (long long)(now - s->heard) / 1000);
+
+        end_lost(s, why);
+        return;
+    }
+    if (now - s->spoke >= s->speak_every && !session_out_full(s)) {
+        wire_put(&s->frame, WIRE_HEARTBEAT, NULL, 0);
+        session_send(s);
+    }
+    loop_timer_set(s->beat_timer, s->speak_every / 2 ? s->speak_every / 2 : 1);
+}
+
+void session_set_lease(struct session *s, int64_t speak_every, int64_t lost_after)
+{
+    s->speak_every = speak_every;
+    s->lost_after = lost_after;
+    s->beat_at = loop_now();
+    if (!s->over)
+        loop_timer_set(s->beat_timer, speak_every / 2 ? speak_every / 2 : 1);
+}
+
+/* ---- life ---- */
+
+static void say_hello(struct session *s)
+{
+    struct wire_hello h = {.oldest = WIRE_VERSION, .newest = WIRE_VERSION};
+    cleanup_free char *program = xstrdup("atp-docker " ATP_VERSION);
+
+    s->hello_sent_ns = h.clock_ns = wall_ns();
+    h.program = program;
+    wire_put_hello(&s->frame, &h);
+    session_send(s);
+}
+
+static void refuse_mounts(struct session *s)
+{
+    cleanup_err struct err err = ERR_INIT;
+
+    err_set(&err, 125, "a container can have %u mounts at most", WIRE_MOUNTS_MAX);
+    say_goodbye(s, /* keep= */ false);
+    session_end(s, SESSION_PUSH_FAILED, 125, &err);
+}
+
+/* The first call greets; later ones go on with a push that gave the loop a turn. */
+static void on_pump(struct loop *loop, void *arg)
+{
+    struct session *s = arg;
+
+    (void)loop;
+    if (!s->hello_sent_ns) {
+        say_hello(s);
+        if (s->too_many)
+            refuse_mounts(s);
+        else
+            push_begin(s);
+    } else {
+        push_pump(s);
+    }
+}
+
+static void copy_start(struct session *s, const struct session_start *start)
+{
+    uint32_t flags = 0;
+
+    if (start->main)
+        flags |= WIRE_START_MAIN;
+    if (start->tty)
+        flags |= WIRE_START_TTY;
+    if (start->attach_stdin || start->keep_stdin_open)
+        flags |= WIRE_START_STDIN;
+    if (start->keep_stdin_open)
+        flags |= WIRE_START_STDIN_STAYS;
+    s->attach_stdin = start->attach_stdin;
+    s->start = (struct wire_start){.flags = flags,
+                                   .rows = start->rows,
+                                   .cols = start->cols,
+                                   .user = xstrdup(start->user ? start->user : ""),
+                                   .cwd = xstrdup(start->cwd ? start->cwd : "")};
+    strlist_copy(&s->start.argv, start->argv);
+    if (start->env)
+        strlist_copy(&s->start.env, start->env);
+}
+
+/* The path of `inner` below `outer`, or NULL if it is not below it. */
+static const char *path_below(const char *inner, const char *outer)
+{
+    size_t len = strlen(outer);
+
+    if (strncmp(inner, outer, len) != 0 || inner[len] != '/' || !inner[len + 1])
+        return NULL;
+    return inner + len + 1;
+}
+
+/* What is mounted inside another mount is not part of that one, on either side. */
+static void exclude_nested(struct session *s)
+{
+    for (size_t i = 0; i < s->n_mounts; i++)
+        for (size_t j = 0; j < s->n_mounts; j++) {
+            const char *rest = path_below(s->mounts[j].target, s->mounts[i].target);
+
+            if (i != j && rest && !strlist_has(&s->mounts[i].exclude, rest))
+                strlist_add(&s->mounts[i].exclude, rest);
+        }
+}
+
+static void copy_mounts(struct session *s, const struct session_mount *mounts, size_t n)
+{
+    s->too_many = n > WIRE_MOUNTS_MAX;
+    s->n_mounts = s->too_many ? 0 : n;
+    s->mounts = xcalloc(s->n_mounts ? s->n_mounts : 1, sizeof(*s->mounts));
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        struct smount *m = &s->mounts[i];
+
+        m->session = s;
+        m->index = (uint16_t)i;
+        m->words = mounts[i];
+        m->label = xstrdup(mounts[i].label ? mounts[i].label : mounts[i].target);
+        m->target = xstrdup(mounts[i].target);
+        m->file = xstrdup(mounts[i].host.file);
+        if (mounts[i].exclude)
+            strlist_copy(&m->exclude, mounts[i].exclude);
+        m->phase = MOUNT_SCANNING;
+        manifest_init(&m->now);
+        manifest_init(&m->agreed);
+        manifest_init(&m->pulled_state);
+    }
+    exclude_nested(s);
+}
+
+struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
+                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg)
+{
+    struct session *s = xcalloc(1, sizeof(*s));
+
+    s->loop = loop;
+    s->cb = callbacks;
+    s->arg = arg;
+    copy_start(s, start);
+    copy_mounts(s, mounts, n_mounts);
+    wire_parser_init(&s->parser);
+    buf_init(&s->frame, FRAME_MAX);
+    for (int i = 0; i < 2; i++)
+        buf_init(&s->streams[i].waiting, 2 * WIRE_WINDOW);
+    s->granted = s->stdin_credit = WIRE_WINDOW;
+    s->speak_every = LEASE_CLIENT_SPEAKS;
+    s->lost_after = DEADLINE_LOST_PEER;
+    s->heard = s->spoke = s->beat_at = loop_now();
+    s->pump_timer = loop_timer_add(loop, 0, on_pump, s);
+    s->beat_timer = loop_timer_add(loop, s->speak_every / 2, on_beat, s);
+    return s;
+}
+
+static void mount_free(struct smount *m)
+{
+    work_cancel(m->work);
+    sync_sender_free(m->sender);
+    sync_receiver_free(m->receiver);
+    manifest_clear(&m->now);
+    manifest_clear(&m->agreed);
+    manifest_clear(&m->pulled_state);
+    sync_report_clear(&m->report);
+    err_clear(&m->scan_err);
+    err_clear(&m->pull_err);
+    strlist_clear(&m->exclude);
+    free(m->label);
+    free(m->target);
+    free(m->file);
+}
+
+void session_free(struct session *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_mounts; i++)
+        mount_free(&s->mounts[i]);
+    free(s->mounts);
+    wire_start_clear(&s->start);
+    wire_exit_clear(&s->exit);
+    wire_parser_clear(&s->parser);
+    buf_clear(&s->frame);
+    for (int i = 0; i < 2; i++)
+        buf_clear(&s->streams[i].waiting);
+    loop_timer_del(s->pump_timer);
+    loop_timer_del(s->beat_timer);
+    err_clear(&s->result.err);
+    free(s);
+}
