@@ -70,6 +70,7 @@ struct grpc_result {
     size_t details_len;
     bool from_server; /* the server said so; false: the transport, a deadline, a limit */
     bool unprocessed; /* the server certainly did nothing: the same request may be sent again at once */
+    bool heard;       /* the peer said something, if only to a PING, while the call was open */
 };
 
 /* Any may be NULL but on_end. Called from the loop only, never from within a grpc_* function. */
@@ -95,6 +96,9 @@ struct grpc_call *grpc_call_start(struct grpc_channel *ch, const char *path, con
 int grpc_call_send(struct grpc_call *call, const void *data, size_t len);
 void grpc_call_finish(struct grpc_call *call);          /* no more messages from us */
 size_t grpc_call_pending(const struct grpc_call *call); /* bytes queued and not yet handed to HTTP/2 */
+
+/* Has the request been handed to the kernel as far as it was given to us? For those who leave without the answer. */
+bool grpc_call_sent(const struct grpc_call *call);
 
 /* Back-pressure: a paused call takes at most one window more from the peer. Other calls are not held up. */
 void grpc_call_pause(struct grpc_call *call);
