@@ -277,8 +277,11 @@ static int read_record(struct record *r, const char *spec, struct err *err)
 {
     cleanup_strlist struct strlist fields = STRLIST_INIT;
 
-    if (csv_fields(spec, &fields, err) < 0)
+    if (csv_fields(spec, &fields, err) < 0) {
+        if (err)
+            err->exit_code = 125;
         return -1;
+    }
     for (size_t i = 0; i < fields.len; i++)
         if (read_field(r, fields.items[i], err) < 0)
             return -1;
