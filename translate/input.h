@@ -31,7 +31,8 @@ struct input {
     const uint8_t *random; /* INPUT_RANDOM_LEN bytes */
     unsigned host_cpus;    /* CPUs that the back end is known to have, 0 = not known (no upper limit) */
     bool strict;           /* ATP_DOCKER_STRICT=1: approximations are refused */
-    bool approximate_all;  /* ATP_DOCKER_APPROXIMATE=all: approximations that give more than asked are accepted */
+    bool approximate_all;  /* ATP_DOCKER_APPROXIMATE=all: approximations that give more than asked are accepted; the
+                              tables of today have none, so that it only may not meet strict */
     const struct strlist *profile; /* "key=value" of the chosen profile of config.yaml, or NULL (config_profile()) */
     const char *default_platform;  /* DOCKER_DEFAULT_PLATFORM or NULL */
 };

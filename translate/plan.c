@@ -71,7 +71,9 @@ static int decide_asked(const struct route_facts *f, struct route *ret, struct e
 int route_decide(const struct route_facts *f, struct route *ret, struct err *err)
 {
     const char *from = f->docker_host_from ? f->docker_host_from : "DOCKER_HOST";
-    const char *missing = f->credentials_missing ? f->credentials_missing : "no Modal credentials";
+    const char *missing = f->credentials_missing;
+    cleanup_free char *without =
+        xasprintf("no Modal credentials%s%s%s", missing ? " (" : "", missing ? missing : "", missing ? ")" : "");
 
     if (daemon_named(f)) {
         if (!f->docker_program)
@@ -86,10 +88,9 @@ int route_decide(const struct route_facts *f, struct route *ret, struct err *err
     if (f->credentials_from)
         return decide(ret, BACKEND_MODAL, xasprintf("Modal credentials were found: %s", f->credentials_from));
     if (f->docker_program && f->docker_answers)
-        return decide(ret, BACKEND_DOCKER,
-                      xasprintf("no Modal credentials (%s), and a docker daemon answers", missing));
+        return decide(ret, BACKEND_DOCKER, xasprintf("%s, and a docker daemon answers", without));
     return decide(
         ret, BACKEND_LOCAL,
-        xasprintf("no Modal credentials (%s), and %s", missing,
+        xasprintf("%s, and %s", without,
                   f->docker_program ? "no docker daemon answers" : "there is no other docker on this machine"));
 }

@@ -91,6 +91,8 @@ int verdict_check(const struct opt_parsed *p, const struct input *in, const char
 {
     struct walk w = {p, in, carried, notes, err, 0};
 
+    if (in->strict && in->approximate_all)
+        return err_set(err, 125, "ATP_DOCKER_STRICT=1 and ATP_DOCKER_APPROXIMATE=all contradict each other; set one");
     opt_each_given(p, judge, &w);
     return w.rc;
 }

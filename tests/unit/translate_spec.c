@@ -402,6 +402,20 @@ static void test_platform(void **state)
     assert_null(none.platform);
 }
 
+static void test_contradicting_settings(void **state)
+{
+    struct input in = usual();
+    cleanup_err struct err err = ERR_INIT;
+    SPEC(s);
+
+    (void)state;
+    in.approximate_all = true;
+    assert_int_equal(build("run", &in, (const char *const[]){"x", NULL}, &s, &err), 0);
+    in.strict = true;
+    assert_int_equal(build("run", &in, (const char *const[]){"x", NULL}, &s, &err), -1);
+    assert_string_equal(err.msg, "ATP_DOCKER_STRICT=1 and ATP_DOCKER_APPROXIMATE=all contradict each other; set one");
+}
+
 static void test_host_cpus(void **state)
 {
     struct input in = usual();
@@ -561,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_resources),
         cmocka_unit_test(test_modal_precedence),
         cmocka_unit_test(test_platform),
+        cmocka_unit_test(test_contradicting_settings),
         cmocka_unit_test(test_host_cpus),
         cmocka_unit_test(test_argv),
         cmocka_unit_test(test_empty_command),
