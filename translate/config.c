@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "translate/input.h"
 #include "translate/modal_options.h"
 #include "translate/nearest.h"
 #include "translate/reference.h"
@@ -341,16 +342,6 @@ int config_parse(const char *name, const char *text, size_t len, struct config *
 
 /* --- the chosen profile --- */
 
-static const char *variable(char *const *environ, const char *key)
-{
-    size_t len = strlen(key);
-
-    for (char *const *e = environ; e && *e; e++)
-        if (strncmp(*e, key, len) == 0 && (*e)[len] == '=')
-            return (*e)[len + 1] ? *e + len + 1 : NULL;
-    return NULL;
-}
-
 /* "my-fast" -> "ATP_DOCKER_PROFILE_MY_FAST_" */
 static char *variable_prefix(const char *profile)
 {
@@ -383,7 +374,7 @@ static size_t overlay(const char *profile, char *const *environ, struct strlist 
 
 int config_profile(const struct config *c, char *const *environ, struct strlist *ret, struct err *err)
 {
-    const char *asked = variable(environ, PROFILE_ENV);
+    const char *asked = environ_nonempty(environ, PROFILE_ENV);
     const char *name = asked ? asked : c->profile;
     bool found = false;
 

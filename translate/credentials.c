@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "translate/input.h" /* environ_nonempty: as Modal's Go and JS clients, an empty variable is none */
 #include "translate/toml.h"
 
 #include <stdlib.h>
@@ -10,21 +11,10 @@
 
 #define DEFAULT_PROFILE "default"
 
-/* A variable that is set and not empty, as Modal's Go and JS clients read them. */
-static const char *variable(char *const *environ, const char *key)
-{
-    size_t len = strlen(key);
-
-    for (char *const *e = environ; e && *e; e++)
-        if (strncmp(*e, key, len) == 0 && (*e)[len] == '=')
-            return (*e)[len + 1] ? *e + len + 1 : NULL;
-    return NULL;
-}
-
 char *credentials_path(char *const *environ, const char *home)
 {
-    const char *remote = variable(environ, "MODAL_IS_REMOTE");
-    const char *path = variable(environ, "MODAL_CONFIG_PATH");
+    const char *remote = environ_nonempty(environ, "MODAL_IS_REMOTE");
+    const char *path = environ_nonempty(environ, "MODAL_CONFIG_PATH");
 
     if (remote && strcmp(remote, "1") == 0)
         return NULL;
@@ -96,7 +86,7 @@ static int choose_profile(const struct credentials_input *in, const struct toml 
                           struct err *err)
 {
     cleanup_strlist struct strlist names = STRLIST_INIT;
-    const char *from_env = variable(in->environ, "MODAL_PROFILE");
+    const char *from_env = environ_nonempty(in->environ, "MODAL_PROFILE");
     const char *asked = from_env ? from_env : in->profile;
     const char *active = NULL;
 
@@ -141,8 +131,8 @@ static int profile_string(const struct credentials_input *in, const struct toml 
 /* Takes id and secret from the environment: both, none, or an error. */
 static int pair_from_env(const struct credentials_input *in, struct credentials *c, struct err *err)
 {
-    const char *id = variable(in->environ, "MODAL_TOKEN_ID");
-    const char *secret = variable(in->environ, "MODAL_TOKEN_SECRET");
+    const char *id = environ_nonempty(in->environ, "MODAL_TOKEN_ID");
+    const char *secret = environ_nonempty(in->environ, "MODAL_TOKEN_SECRET");
 
     if (!id && !secret)
         return 0;
@@ -180,7 +170,7 @@ static int pair_from_profile(const struct credentials_input *in, const struct to
 static int setting(const struct credentials_input *in, const struct toml *t, const struct credentials *c,
                    const char *env_name, const char *configured, const char *key, char **ret, struct err *err)
 {
-    const char *value = variable(in->environ, env_name);
+    const char *value = environ_nonempty(in->environ, env_name);
 
     if (!value)
         value = configured;
@@ -201,9 +191,10 @@ static int resolve(const struct credentials_input *in, const struct toml *t, str
      */
     if (in->toml && choose_profile(in, t, &c->profile, &c->missing, &profile_err) < 0 && !c->found)
         return err_move(err, &profile_err);
-    if (!in->toml && !c->found && (variable(in->environ, "MODAL_PROFILE") || in->profile))
+    if (!in->toml && !c->found && (environ_nonempty(in->environ, "MODAL_PROFILE") || in->profile))
         return err_set(err, 125, "the Modal profile '%s' is asked for, but %s does not exist",
-                       variable(in->environ, "MODAL_PROFILE") ? variable(in->environ, "MODAL_PROFILE") : in->profile,
+                       environ_nonempty(in->environ, "MODAL_PROFILE") ? environ_nonempty(in->environ, "MODAL_PROFILE")
+                                                                      : in->profile,
                        in->toml_path ? in->toml_path : "~/.modal.toml");
     if (pair_from_profile(in, t, c, err) < 0 ||
         setting(in, t, c, "MODAL_SERVER_URL", in->server_url, "server_url", &c->server_url, err) < 0 ||

@@ -37,6 +37,9 @@ struct input {
     const char *default_platform;  /* DOCKER_DEFAULT_PLATFORM or NULL */
 };
 
+/* Value of K in a "K=V" vector that ends with NULL (or is NULL); borrowed. NULL when it is not there, or is empty. */
+const char *environ_nonempty(char *const *environ, const char *key);
+
 /* Value of K in in->environ (borrowed), NULL when it is not there. */
 const char *input_env(const struct input *in, const char *key);
 

@@ -4,6 +4,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/units.h"
+#include "translate/names.h"
 #include "translate/nearest.h"
 
 #include <arpa/inet.h>
@@ -11,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY                86400
-#define LABEL_PREFIX       "modal."
-#define ENV_PREFIX         "ATP_DOCKER_MODAL_"
-#define MODAL_NAME_MAX_LEN 64u
+#define DAY          86400
+#define LABEL_PREFIX "modal."
+#define ENV_PREFIX   "ATP_DOCKER_MODAL_"
 
 const struct modal_key_def modal_keys[MODAL_KEY_MAX] = {
     [MODAL_KEY_ACQUIRE_TIMEOUT] = {"acquire_timeout", MODAL_TYPE_SECONDS, NULL, "pool", false, NULL, 1, DAY,
@@ -230,16 +230,10 @@ static void parse_list(const char *text, struct strlist *ret)
     }
 }
 
+/* An App's name must not look like an App's id. */
 static bool name_ok(const char *s)
 {
-    size_t len = strlen(s);
-
-    if (len == 0 || len > MODAL_NAME_MAX_LEN)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)s[i]) && !strchr("-_.", s[i]))
-            return false;
-    return len != 25 || strncmp(s, "ap-", 3) != 0;
+    return modal_name_valid(s) && (strlen(s) != 25 || strncmp(s, "ap-", 3) != 0);
 }
 
 static bool is_choice(const char *choices, const char *word)

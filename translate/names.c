@@ -53,6 +53,18 @@ bool name_valid(const char *name)
     return true;
 }
 
+bool modal_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len > MODAL_NAME_MAX_LEN)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!is_alnum(name[i]) && !strchr("_.-", name[i]))
+            return false;
+    return true;
+}
+
 int name_parse(const char *name, char **ret, struct err *err)
 {
     if (!name_valid(name))

@@ -24,6 +24,10 @@ int name_parse(const char *name, char **ret, struct err *err);
  */
 char *name_generate(uint64_t random, unsigned attempt);
 
+/* Modal's rule for names of Apps, images and tags: up to 64 of [a-zA-Z0-9_.-]. */
+#define MODAL_NAME_MAX_LEN 64u
+bool modal_name_valid(const char *name);
+
 /* 64 hex digits from 32 random bytes, never all decimal (Docker's rule: a short id must not look like a number). */
 void container_id_make(const uint8_t random[32], char ret[CONTAINER_ID_LEN + 1]);
 

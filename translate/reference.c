@@ -4,16 +4,16 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/strlist.h"
+#include "translate/names.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_DOMAIN     "docker.io"
-#define LEGACY_DOMAIN      "index.docker.io"
-#define OFFICIAL_PREFIX    "library/"
-#define NAME_MAX_LEN       255u
-#define TAG_MAX_LEN        128u
-#define MODAL_NAME_MAX_LEN 64u
+#define DEFAULT_DOMAIN  "docker.io"
+#define LEGACY_DOMAIN   "index.docker.io"
+#define OFFICIAL_PREFIX "library/"
+#define NAME_MAX_LEN    255u
+#define TAG_MAX_LEN     128u
 
 static bool is_lower(char c)
 {
@@ -333,19 +333,6 @@ void image_ref_clear(struct image_ref *r)
     *r = (struct image_ref){0};
 }
 
-/* Modal's rule for names of images and tags (modal-protocol.md 9.3). */
-static bool modal_name_ok(const char *s)
-{
-    size_t len = strlen(s);
-
-    if (len == 0 || len > MODAL_NAME_MAX_LEN)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!is_alnum(s[i]) && !strchr("-_.", s[i]))
-            return false;
-    return true;
-}
-
 /* name[:tag] of modal://. */
 static int parse_modal_name(const char *s, struct image_ref *r, struct err *err)
 {
@@ -354,7 +341,7 @@ static int parse_modal_name(const char *s, struct image_ref *r, struct err *err)
     r->kind = IMAGE_MODAL_NAME;
     r->id = colon ? xstrndup(s, (size_t)(colon - s)) : xstrdup(s);
     r->tag = xstrdup(colon ? colon + 1 : "latest");
-    if (!modal_name_ok(r->id) || !modal_name_ok(r->tag) || strncmp(r->id, "im-", 3) == 0)
+    if (!modal_name_valid(r->id) || !modal_name_valid(r->tag) || strncmp(r->id, "im-", 3) == 0)
         return err_set(err, 125,
                        "invalid reference format: modal://%s: a Modal image is modal://NAME[:TAG], each up to %u "
                        "letters, digits, '-', '_', '.', and NAME does not start with im-",
