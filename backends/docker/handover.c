@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MARK "ATP_DOCKER_HANDED_OVER"
+#define MARK    "ATP_DOCKER_HANDED_OVER"
 #define PING_MS 500
 
 /* Whether path is an executable file other than the running program. */
@@ -58,7 +58,9 @@ int handover_exec(const char *name, char **argv, struct err *err)
     cleanup_free char *path = NULL;
 
     if (getenv(MARK))
-        return err_set(err, 125, "the program that was taken for the real docker calls atp-docker again: set ATP_DOCKER_REAL to the real one");
+        return err_set(err, 125,
+                       "the program that was taken for the real docker calls atp-docker again: set ATP_DOCKER_REAL to "
+                       "the real one");
     path = handover_find(name, err);
     if (!path)
         return -1;

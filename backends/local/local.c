@@ -116,7 +116,8 @@ static _Noreturn void exec_engine(char **argv, int log_fd)
 {
     int null_fd = open("/dev/null", O_RDWR);
 
-    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(log_fd, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0)
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(log_fd, STDOUT_FILENO) < 0 ||
+        dup2(log_fd, STDERR_FILENO) < 0)
         _exit(126);
     execv(argv[0], argv);
     _exit(127);

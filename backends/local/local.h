@@ -14,10 +14,10 @@ struct err;
 struct strlist;
 
 struct local_config {
-    const char *program;            /* path of atp-engine; NULL: beside our own program, then ../libexec/atp-docker, then PATH */
-    const char *runtime_dir;        /* sockets; made 0700 */
-    const char *state_dir;          /* images and containers of the engine */
-    const struct strlist *mirrors;  /* "docker.io=localhost:5000"; given to an engine that is started here */
+    const char *program; /* path of atp-engine; NULL: beside our own program, then ../libexec/atp-docker, then PATH */
+    const char *runtime_dir;       /* sockets; made 0700 */
+    const char *state_dir;         /* images and containers of the engine */
+    const struct strlist *mirrors; /* "docker.io=localhost:5000"; given to an engine that is started here */
     int idle_exit_secs;
 };
 

@@ -52,7 +52,8 @@ static int name_conflict(struct state *s, const char *name, struct err *err)
     if (got < 0)
         return -1;
     err_set(err, 125,
-            "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be able to reuse that name.",
+            "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or "
+            "rename) that container to be able to reuse that name.",
             name, got > 0 ? holder.id : "unknown");
     state_container_clear(&holder);
     return -1;
@@ -130,7 +131,8 @@ int state_container_find(struct state *s, const char *what, struct state_contain
 
 int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len, struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st = db_prepare(s, err, "SELECT " COLUMNS " FROM containers ORDER BY created_ns DESC", "");
+    cleanup_stmt sqlite3_stmt *st =
+        db_prepare(s, err, "SELECT " COLUMNS " FROM containers ORDER BY created_ns DESC", "");
     struct state_container *list = NULL;
     size_t len = 0;
     int got;
@@ -179,10 +181,11 @@ int state_intent_drop(struct state *s, const char *container_id, struct err *err
 
 int state_intent_list(struct state *s, const char *server, struct state_intent **ret, size_t *ret_len, struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st = db_prepare(s, err,
-                                               "SELECT container_id, server, sandbox_name, sandbox_id, pid, created, ending"
-                                               " FROM intents WHERE server = ? ORDER BY created",
-                                               "s", server);
+    cleanup_stmt sqlite3_stmt *st =
+        db_prepare(s, err,
+                   "SELECT container_id, server, sandbox_name, sandbox_id, pid, created, ending"
+                   " FROM intents WHERE server = ? ORDER BY created",
+                   "s", server);
     struct state_intent *list = NULL;
     size_t len = 0;
     int got;

@@ -1,4 +1,5 @@
-/* SQLite in the words that the other files of this room need. Statements are short-lived and prepared where they are used. */
+/* SQLite in the words that the other files of this room need. Statements are short-lived and prepared where they are
+ * used. */
 #ifndef ATP_STATE_DB_H
 #define ATP_STATE_DB_H
 
@@ -25,7 +26,7 @@ void db_done(sqlite3_stmt *st); /* NULL is fine */
 /* Prepares, runs to the end, finalises. 0, or -1 with err. */
 int db_run(struct state *s, struct err *err, const char *sql, const char *types, ...);
 
-char *db_text(sqlite3_stmt *st, int column); /* owned by caller; NULL for NULL */
+char *db_text(sqlite3_stmt *st, int column);   /* owned by caller; NULL for NULL */
 int db_fail(struct state *s, struct err *err); /* turns SQLite's last error into err; -1 */
 
 static inline void db_done_handler(sqlite3_stmt **st)

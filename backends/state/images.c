@@ -55,8 +55,8 @@ static int read_one(struct state *s, sqlite3_stmt *st, struct state_image *ret, 
 
 int state_image_by_ref(struct state *s, const char *ref, struct state_image *ret, struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st =
-        db_prepare(s, err, "SELECT " COLUMNS " FROM images JOIN tags ON tags.image = images.id WHERE tags.ref = ?", "s", ref);
+    cleanup_stmt sqlite3_stmt *st = db_prepare(
+        s, err, "SELECT " COLUMNS " FROM images JOIN tags ON tags.image = images.id WHERE tags.ref = ?", "s", ref);
 
     return read_one(s, st, ret, err);
 }
@@ -92,9 +92,11 @@ int state_image_delete(struct state *s, const char *id, struct err *err)
     return db_run(s, err, "DELETE FROM images WHERE id = ?", "s", id);
 }
 
-int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests, struct err *err)
+int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests,
+                     struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st = db_prepare(s, err, "SELECT ref, digest FROM tags WHERE image = ? ORDER BY ref", "s", id);
+    cleanup_stmt sqlite3_stmt *st =
+        db_prepare(s, err, "SELECT ref, digest FROM tags WHERE image = ? ORDER BY ref", "s", id);
     int got;
 
     if (!st)
@@ -130,10 +132,12 @@ int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len,
     return 0;
 }
 
-int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret, struct err *err)
+int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret,
+                           struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st = db_prepare(
-        s, err, "SELECT modal_id FROM server_images WHERE server = ? AND image = ? AND layer = ?", "sss", server, id, layer);
+    cleanup_stmt sqlite3_stmt *st =
+        db_prepare(s, err, "SELECT modal_id FROM server_images WHERE server = ? AND image = ? AND layer = ?", "sss",
+                   server, id, layer);
     int got = st ? db_step(s, st, err) : -1;
 
     if (got > 0)
@@ -144,7 +148,8 @@ int state_server_image_get(struct state *s, const char *server, const char *id, 
 int state_server_image_put(struct state *s, const char *server, const char *id, const char *layer, const char *modal_id,
                            struct err *err)
 {
-    return db_run(s, err, "INSERT OR REPLACE INTO server_images VALUES (?, ?, ?, ?)", "ssss", server, id, layer, modal_id);
+    return db_run(s, err, "INSERT OR REPLACE INTO server_images VALUES (?, ?, ?, ?)", "ssss", server, id, layer,
+                  modal_id);
 }
 
 int state_server_image_drop(struct state *s, const char *server, const char *id, struct err *err)

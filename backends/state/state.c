@@ -57,8 +57,7 @@ static int create_schema(struct state *s, struct err *err)
     version = file_version(s, err);
     if (version < 0 || version > 0)
         return run_script(s, "ROLLBACK", err) < 0 ? -1 : version < 0 ? -1 : 0;
-    if (run_script(s, schema, err) < 0 ||
-        db_run(s, err, "INSERT INTO meta VALUES ('scope', ?)", "s", scope) < 0 ||
+    if (run_script(s, schema, err) < 0 || db_run(s, err, "INSERT INTO meta VALUES ('scope', ?)", "s", scope) < 0 ||
         run_script(s, "PRAGMA user_version = 1", err) < 0) {
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
@@ -74,7 +73,9 @@ static int check_schema(struct state *s, struct err *err)
     if (version < 0)
         return -1;
     if (version > SCHEMA_VERSION)
-        return err_set(err, 125, "the state file %s was written by a newer atp-docker (schema %d, this one knows %d): use that version, or move the file away",
+        return err_set(err, 125,
+                       "the state file %s was written by a newer atp-docker (schema %d, this one knows %d): use that "
+                       "version, or move the file away",
                        s->path, version, SCHEMA_VERSION);
     return version == SCHEMA_VERSION ? 0 : create_schema(s, err);
 }
@@ -87,7 +88,8 @@ static int load_scope(struct state *s, struct err *err)
     if (got < 0)
         return -1;
     if (got == 0)
-        return err_set(err, 125, "the state file %s is damaged (no scope): move it away to start with an empty one", s->path);
+        return err_set(err, 125, "the state file %s is damaged (no scope): move it away to start with an empty one",
+                       s->path);
     s->scope = db_text(st, 0);
     return 0;
 }
@@ -100,7 +102,8 @@ struct state *state_open(const char *dir, struct err *err)
         return NULL;
     s = xcalloc(1, sizeof(*s));
     s->path = xasprintf("%s/state.db", dir);
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK) {
         db_fail(s, err);
         state_free(s);
         return NULL;

@@ -47,22 +47,27 @@ struct state_image {
 };
 void state_image_clear(struct state_image *im);
 
-/* Puts or replaces the image; ref (normalised, with tag) then names it, NULL = untagged; digest = manifest digest or NULL. */
-int state_image_put(struct state *s, const struct state_image *im, const char *ref, const char *digest, struct err *err);
-/* By normalised reference, or by id: "sha256:<hex>" or a hex prefix. 1 found, 0 not, -1 err (an ambiguous prefix too). */
+/* Puts or replaces the image; ref (normalised, with tag) then names it, NULL = untagged; digest = manifest digest or
+ * NULL. */
+int state_image_put(struct state *s, const struct state_image *im, const char *ref, const char *digest,
+                    struct err *err);
+/* By normalised reference, or by id: "sha256:<hex>" or a hex prefix. 1 found, 0 not, -1 err (an ambiguous prefix too).
+ */
 int state_image_by_ref(struct state *s, const char *ref, struct state_image *ret, struct err *err);
 int state_image_by_id(struct state *s, const char *id, struct state_image *ret, struct err *err);
 int state_image_untag(struct state *s, const char *ref, struct err *err); /* 1 = was there, 0 = not */
 int state_image_delete(struct state *s, const char *id, struct err *err); /* with its tags and server copies */
 /* Every tag of an image; digests[i] belongs to refs[i] and is "" where there is none. */
-int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests, struct err *err);
+int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests,
+                     struct err *err);
 /* Newest first. Returns the count in *ret_len; *ret is an array owned by caller (free each with _clear, then free). */
 int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
 
 /*
  * The image on one server: server = server URL and workspace; layer = "base" or the agent's digest. 1/0/-1 like above.
  */
-int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret, struct err *err);
+int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret,
+                           struct err *err);
 int state_server_image_put(struct state *s, const char *server, const char *id, const char *layer, const char *modal_id,
                            struct err *err);
 int state_server_image_drop(struct state *s, const char *server, const char *id, struct err *err);
@@ -70,9 +75,9 @@ int state_server_image_drop(struct state *s, const char *server, const char *id,
 /* ---- containers ---- */
 
 struct state_container {
-    char *id;      /* 64 hex */
+    char *id; /* 64 hex */
     char *name;
-    char *image;   /* the reference as given */
+    char *image; /* the reference as given */
     char *image_id;
     char *command; /* JSON array: argv */
     char *status;  /* created, running, exited */
@@ -89,7 +94,8 @@ int state_container_update(struct state *s, const struct state_container *c, str
 int state_container_remove(struct state *s, const char *id, struct err *err);
 /* Full id, exact name, then unique id prefix. 1 found, 0 not, -1 err (ambiguous: Docker's text). */
 int state_container_find(struct state *s, const char *what, struct state_container *ret, struct err *err);
-int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len, struct err *err); /* newest first */
+int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len,
+                         struct err *err); /* newest first */
 
 /* ---- intents: written before a sandbox is asked for, dropped when its end is confirmed ---- */
 

@@ -1,8 +1,8 @@
 /*
  * The one growing buffer. It is born with its ceiling, so nothing that an opponent sends can grow without bound; the
- * ceilings are named in limits.h. data is never NULL and a NUL byte always follows data[len - 1], so a buffer that holds
- * text is a C string. Functions that add return 0, or -1 when the ceiling would be passed: then nothing was added and
- * `overflowed` stays set, so a caller may add many pieces and ask once.
+ * ceilings are named in limits.h. data is never NULL and a NUL byte always follows data[len - 1], so a buffer that
+ * holds text is a C string. Functions that add return 0, or -1 when the ceiling would be passed: then nothing was added
+ * and `overflowed` stays set, so a caller may add many pieces and ask once.
  */
 #ifndef ATP_BASE_BUF_H
 #define ATP_BASE_BUF_H
@@ -22,7 +22,10 @@ struct buf {
 
 extern char buf_empty[1];
 
-#define BUF_INIT(ceiling) {buf_empty, 0, 0, (ceiling), false}
+#define BUF_INIT(ceiling)                                                                                              \
+    {                                                                                                                  \
+        buf_empty, 0, 0, (ceiling), false                                                                              \
+    }
 
 void buf_init(struct buf *b, size_t max);
 void buf_clear(struct buf *b); /* releases the memory; ready to be used again with the same ceiling */

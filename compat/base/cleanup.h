@@ -47,10 +47,10 @@ static inline void cleanup_dir_handler(DIR **d)
         closedir(*d);
 }
 
-#define cleanup_free cleanup_with(cleanup_free_handler)
+#define cleanup_free  cleanup_with(cleanup_free_handler)
 #define cleanup_close cleanup_with(cleanup_close_handler) /* an int descriptor, -1 when empty */
-#define cleanup_file cleanup_with(cleanup_file_handler)
-#define cleanup_dir cleanup_with(cleanup_dir_handler)
+#define cleanup_file  cleanup_with(cleanup_file_handler)
+#define cleanup_dir   cleanup_with(cleanup_dir_handler)
 
 /* Takes the pointer out of a guarded variable. */
 #define steal(pp)                                                                                                      \

@@ -1,9 +1,10 @@
 /*
  * The one error value. Every function that can fail for a reason worth telling takes `struct err *err` as its last
  * parameter, returns 0 or a negative number, and leaves err untouched on success. The exit code is Docker's and is
- * chosen where the fault is found (125 ours, 126 not executable, 127 not found, 1 the daemon's answer to most commands);
- * 0 means "the command's usual code", which main() decides. Messages have no newline, no trailing full stop and no
- * program name; context is put in front on the way up: err_wrap(err, "pushing %s", path) makes "pushing ./src: ...".
+ * chosen where the fault is found (125 ours, 126 not executable, 127 not found, 1 the daemon's answer to most
+ * commands); 0 means "the command's usual code", which main() decides. Messages have no newline, no trailing full stop
+ * and no program name; context is put in front on the way up: err_wrap(err, "pushing %s", path) makes "pushing ./src:
+ * ...".
  *
  *     struct err err = ERR_INIT;
  *     if (thing_open(&t, path, &err) < 0) { ...; err_clear(&err); }
@@ -21,9 +22,13 @@ struct err {
     char *msg;     /* owned; NULL = no error */
 };
 
-#define ERR_INIT {0, 0, NULL}
+#define ERR_INIT                                                                                                       \
+    {                                                                                                                  \
+        0, 0, NULL                                                                                                     \
+    }
 
-/* Sets the error; an earlier message is replaced. Returns -1, so that `return err_set(...)` reads well. err may be NULL. */
+/* Sets the error; an earlier message is replaced. Returns -1, so that `return err_set(...)` reads well. err may be
+ * NULL. */
 int err_set(struct err *err, int exit_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same, with err->code = errnum and ": <strerror>" appended. */

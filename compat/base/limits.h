@@ -5,31 +5,34 @@
 #define ATP_BASE_LIMITS_H
 
 /* --- sizes, bytes --- */
-#define LIMIT_GRPC_MESSAGE (100u << 20)   /* Modal's own maximum, both directions (protocol 1.7) */
-#define LIMIT_GRPC_WINDOW (64u << 20)     /* HTTP/2 window of a stream and of a connection (protocol 1.7) */
-#define LIMIT_GRPC_METADATA (64u << 10)   /* header fields of one answer: nghttp2 refuses more as well */
-#define LIMIT_EXEC_ARGS 65536u            /* sum of argument lengths that Modal accepts (protocol 9.2); longer ones travel in START */
-#define LIMIT_STDIN_CHUNK (4u << 20)      /* one TaskExecStdinWrite: few round trips, little memory */
-#define LIMIT_FRAME (1u << 20)            /* one session frame: bounds what an opponent makes us hold */
-#define LIMIT_CREDIT (4u << 20)           /* output the agent may send before the reader grants more (design.md 5) */
-#define LIMIT_CONFIG_FILE (4u << 20)      /* a configuration, env or label file that a person wrote */
-#define LIMIT_MANIFEST (4u << 20)         /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
-#define LIMIT_PATH 4096u                  /* PATH_MAX: a longer name cannot exist on either side */
-#define LIMIT_DEPTH 256u                  /* directory nesting (sync-rules 4) */
-#define LIMIT_ENTRIES 1000000u            /* entries of one mount (sync-rules 4) */
-#define LIMIT_NAME 255u                   /* one component of a path: what every file system we meet can hold */
-#define LIMIT_SYNC_NAMES (256u << 20)     /* paths and link texts of one manifest: 1 M entries of 256 bytes each */
-#define LIMIT_SYNC_MANIFEST (512u << 20)  /* an encoded manifest: the names and 100 bytes an entry, with room */
-#define LIMIT_SYNC_BLOCK (256u << 10)     /* one block of a sync stream before compression: zstd's gain is flat beyond it */
-#define LIMIT_SYNC_RECORD (64u << 10)     /* one control record of a sync stream: several operations of the longest names */
-#define LIMIT_SYNC_TRASH (256u << 20)     /* bytes that the trash of a mount keeps; older batches go first */
-#define LIMIT_SYNC_NOTES 100u             /* lines told to the user after one exchange; the rest is counted */
-#define LIMIT_SYNC_BULK 100u              /* deletions on the host above which the bulk guard looks (sync-rules 3) */
+#define LIMIT_GRPC_MESSAGE  (100u << 20) /* Modal's own maximum, both directions (protocol 1.7) */
+#define LIMIT_GRPC_WINDOW   (64u << 20)  /* HTTP/2 window of a stream and of a connection (protocol 1.7) */
+#define LIMIT_GRPC_METADATA (64u << 10)  /* header fields of one answer: nghttp2 refuses more as well */
+#define LIMIT_EXEC_ARGS                                                                                                \
+    65536u /* sum of argument lengths that Modal accepts (protocol 9.2); longer ones travel in START */
+#define LIMIT_STDIN_CHUNK   (4u << 20) /* one TaskExecStdinWrite: few round trips, little memory */
+#define LIMIT_FRAME         (1u << 20) /* one session frame: bounds what an opponent makes us hold */
+#define LIMIT_CREDIT        (4u << 20) /* output the agent may send before the reader grants more (design.md 5) */
+#define LIMIT_CONFIG_FILE   (4u << 20) /* a configuration, env or label file that a person wrote */
+#define LIMIT_MANIFEST      (4u << 20) /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
+#define LIMIT_PATH          4096u      /* PATH_MAX: a longer name cannot exist on either side */
+#define LIMIT_DEPTH         256u       /* directory nesting (sync-rules 4) */
+#define LIMIT_ENTRIES       1000000u   /* entries of one mount (sync-rules 4) */
+#define LIMIT_NAME          255u       /* one component of a path: what every file system we meet can hold */
+#define LIMIT_SYNC_NAMES    (256u << 20) /* paths and link texts of one manifest: 1 M entries of 256 bytes each */
+#define LIMIT_SYNC_MANIFEST (512u << 20) /* an encoded manifest: the names and 100 bytes an entry, with room */
+#define LIMIT_SYNC_BLOCK    (256u << 10) /* one block of a sync stream before compression: zstd's gain is flat beyond it \
+                                          */
+#define LIMIT_SYNC_RECORD   (64u << 10) /* one control record of a sync stream: several operations of the longest names \
+                                         */
+#define LIMIT_SYNC_TRASH    (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
+#define LIMIT_SYNC_NOTES    100u         /* lines told to the user after one exchange; the rest is counted */
+#define LIMIT_SYNC_BULK     100u         /* deletions on the host above which the bulk guard looks (sync-rules 3) */
 
 /* --- times, milliseconds --- */
-#define DEADLINE_LOST_PEER 15000          /* a peer silent for this long is lost (sync-rules G17) */
-#define DEADLINE_CONNECT 10000            /* one attempt to connect (protocol 1.3) */
-#define LEASE_CLIENT_SPEAKS 5000          /* the client's heartbeat (design.md 5) */
-#define LEASE_ORPHANED 15000              /* silence after which a session is orphaned (design.md 5) */
+#define DEADLINE_LOST_PEER  15000 /* a peer silent for this long is lost (sync-rules G17) */
+#define DEADLINE_CONNECT    10000 /* one attempt to connect (protocol 1.3) */
+#define LEASE_CLIENT_SPEAKS 5000  /* the client's heartbeat (design.md 5) */
+#define LEASE_ORPHANED      15000 /* silence after which a session is orphaned (design.md 5) */
 
 #endif

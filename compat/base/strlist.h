@@ -14,17 +14,20 @@ struct strlist {
     size_t cap;
 };
 
-#define STRLIST_INIT {NULL, 0, 0}
+#define STRLIST_INIT                                                                                                   \
+    {                                                                                                                  \
+        NULL, 0, 0                                                                                                     \
+    }
 
 void strlist_clear(struct strlist *l);
-void strlist_add(struct strlist *l, const char *s);            /* copies */
-void strlist_add_owned(struct strlist *l, char *s);            /* takes s */
+void strlist_add(struct strlist *l, const char *s); /* copies */
+void strlist_add_owned(struct strlist *l, char *s); /* takes s */
 void strlist_addf(struct strlist *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void strlist_copy(struct strlist *to, const struct strlist *from); /* appends copies */
 void strlist_insert(struct strlist *l, size_t at, const char *s);
 void strlist_remove(struct strlist *l, size_t at);
 bool strlist_has(const struct strlist *l, const char *s);
-void strlist_sort(struct strlist *l); /* by bytes */
+void strlist_sort(struct strlist *l);   /* by bytes */
 char **strlist_argv(struct strlist *l); /* never NULL; borrowed, NULL-terminated */
 
 /* Splits s at each sep; empty fields are kept; "" gives one empty field. Appends. */

@@ -125,7 +125,8 @@ static const char *home(void)
     return pw && pw->pw_dir && *pw->pw_dir == '/' ? pw->pw_dir : "/";
 }
 
-/* $variable/atp-docker when the variable is an absolute path (XDG ignores relative ones), else HOME/fallback/atp-docker. */
+/* $variable/atp-docker when the variable is an absolute path (XDG ignores relative ones), else
+ * HOME/fallback/atp-docker. */
 static char *xdg_dir(const char *variable, const char *fallback)
 {
     const char *dir = getenv(variable);

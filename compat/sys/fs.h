@@ -26,7 +26,8 @@ bool fs_exists(const char *path);
 /* Folder of the running program (resolved link), owned by caller; NULL when the system does not say. */
 char *fs_program_dir(void);
 
-/* $XDG_STATE_HOME, $XDG_CONFIG_HOME or $XDG_RUNTIME_DIR with the defaults below HOME, then "/atp-docker"; owned by caller. */
+/* $XDG_STATE_HOME, $XDG_CONFIG_HOME or $XDG_RUNTIME_DIR with the defaults below HOME, then "/atp-docker"; owned by
+ * caller. */
 char *fs_state_dir(void);
 char *fs_config_dir(void);
 char *fs_runtime_dir(void);

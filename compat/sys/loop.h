@@ -21,7 +21,7 @@ typedef void loop_io_fn(struct loop *loop, int fd, short revents, void *arg);
 typedef void loop_timer_fn(struct loop *loop, void *arg);
 typedef void loop_signal_fn(struct loop *loop, int signo, void *arg);
 
-struct loop *loop_new(void); /* owned by caller */
+struct loop *loop_new(void);       /* owned by caller */
 void loop_free(struct loop *loop); /* frees every watcher; descriptors stay the caller's */
 
 /* events: POLLIN, POLLOUT or both; 0 keeps the watcher but asks for nothing. fd is borrowed. */
@@ -39,9 +39,11 @@ void loop_timer_del(struct loop_timer *timer); /* NULL is fine */
 struct loop_signal *loop_signal_add(struct loop *loop, int signo, loop_signal_fn *fn, void *arg);
 void loop_signal_del(struct loop_signal *sig); /* NULL is fine */
 
-void loop_run(struct loop *loop);  /* until loop_stop(), or until nothing is left to wait for */
+void loop_run(struct loop *loop); /* until loop_stop(), or until nothing is left to wait for */
 void loop_stop(struct loop *loop);
-bool loop_step(struct loop *loop, int64_t timeout_ms); /* one turn, waiting at most timeout_ms (-1: for ever); false when nothing is left */
+bool loop_step(
+    struct loop *loop,
+    int64_t timeout_ms); /* one turn, waiting at most timeout_ms (-1: for ever); false when nothing is left */
 
 int64_t loop_now(void); /* monotonic milliseconds */
 

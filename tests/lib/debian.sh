@@ -5,7 +5,7 @@
 # The mirror in the machine's own sources.
 debian_mirror() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        sed -nE 's/^deb (\[[^]]*\] )?(https?:[^ ]*) .*main.*/\2/p; s/^URIs: *(https?:[^ ]*).*/\1/p' | grep -v security | head -n 1
+        sed -nE 's/^deb (\[[^]]*\] )?(https?:[^ ]*) bookworm .*main.*/\2/p; s/^URIs: *(https?:[^ ]*).*/\1/p' | grep -v security | head -n 1
 }
 
 debian_tree() {

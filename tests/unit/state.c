@@ -82,7 +82,8 @@ static void cache_expires(void **state)
 
 static void images_by_tag_and_prefix(void **state)
 {
-    struct state_image a = {.id = "sha256:aa11", .config = "{}", .source = "registry", .pull = "x@sha256:1", .created = 1};
+    struct state_image a = {
+        .id = "sha256:aa11", .config = "{}", .source = "registry", .pull = "x@sha256:1", .created = 1};
     struct state_image b = {.id = "sha256:aa22", .config = "{}", .source = "load", .created = 2};
     struct state_image got = {0}, *list = NULL;
     struct state *s = open_state();
@@ -120,8 +121,10 @@ static void images_by_tag_and_prefix(void **state)
 
 static void names_conflict(void **state)
 {
-    struct state_container c = {.id = "aaaa", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 1};
-    struct state_container d = {.id = "aabb", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 2};
+    struct state_container c = {
+        .id = "aaaa", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 1};
+    struct state_container d = {
+        .id = "aabb", .name = "one", .image = "x", .command = "[]", .status = "created", .created_ns = 2};
     struct state_container got = {0};
     struct state *s = open_state();
     struct err err = ERR_INIT;

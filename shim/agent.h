@@ -1,0 +1,19 @@
+/*
+ * The agent as a layer of an image (design 5): its file and the image's own configuration below /.atp/<version>, laid
+ * onto the image by one COPY.
+ */
+#ifndef ATP_SHIM_AGENT_H
+#define ATP_SHIM_AGENT_H
+
+struct err;
+struct modal_client;
+
+#define AGENT_APP  "atp-docker"                  /* images of ours belong to this app */
+#define AGENT_PATH "/.atp/" ATP_VERSION "/agent" /* in the container */
+
+/* Uploads what the server lacks and makes the build context. config: the image's configuration, JSON. Owned by caller.
+ */
+int agent_mount(struct modal_client *client, const char *app_id, const char *config, char **ret_mount_id,
+                struct err *err);
+
+#endif

@@ -1,0 +1,284 @@
+#include "shim/attach.h"
+
+#include "backends/modal/exec.h"
+#include "compat/base/alloc.h"
+#include "compat/base/limits.h"
+#include "compat/sys/loop.h"
+#include "compat/sys/tty.h"
+#include "shim/app.h"
+#include "shim/output.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Docker passes on every signal that can be caught but these; WINCH becomes a resize. */
+static bool is_proxied(int signo)
+{
+    switch (signo) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGCHLD:
+    case SIGPIPE:
+    case SIGURG:
+    case SIGWINCH:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGABRT:
+        return false;
+    default:
+        return true;
+    }
+}
+
+#define SIGNALS_MAX 32 /* the ordinary ones */
+
+struct attach {
+    const struct attach_request *req;
+    struct attach_result *result;
+    struct loop *loop;
+    struct session *session;
+    struct modal_exec *exec;
+    struct output *out[3]; /* by stream, 1 and 2 */
+    struct loop_io *in;
+    struct loop_signal *signals[SIGNALS_MAX];
+    struct err transport; /* why the exec ended, if it did badly */
+    bool done;
+};
+
+/* ---- the session's side ---- */
+
+static void on_out(void *arg, const void *bytes, size_t len)
+{
+    struct attach *a = arg;
+
+    if (a->exec && modal_exec_write(a->exec, bytes, len) < 0)
+        session_lost(a->session, "the server takes no more input");
+}
+
+static size_t on_out_pending(void *arg)
+{
+    const struct attach *a = arg;
+
+    return a->exec ? modal_exec_pending(a->exec) : 0;
+}
+
+static size_t on_output(void *arg, int stream, const void *bytes, size_t len)
+{
+    struct attach *a = arg;
+
+    return a->out[stream] ? output_write(a->out[stream], bytes, len) : len;
+}
+
+static void on_stdin_ready(void *arg)
+{
+    struct attach *a = arg;
+
+    if (a->in)
+        loop_io_set(a->in, POLLIN);
+}
+
+static void on_note(void *arg, const char *line)
+{
+    const struct attach *a = arg;
+
+    fprintf(stderr, a->req->raw_terminal ? "docker: %s\r\n" : "docker: %s\n", line);
+}
+
+static void on_agreed(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
+                      const struct manifest *manifest)
+{
+    const struct attach *a = arg;
+
+    if (a->req->agreed)
+        a->req->agreed(a->req->arg, index, nonce, generation, manifest);
+}
+
+static void on_done(void *arg, const struct session_result *result)
+{
+    struct attach *a = arg;
+
+    a->result->end = result->end;
+    a->result->code = result->code;
+    a->result->pull_failed = result->pull_failed;
+    if (result->err.msg)
+        err_set(&a->result->err, result->code, "%s", result->err.msg);
+    a->done = true;
+    loop_stop(a->loop);
+}
+
+/* ---- the transport's side ---- */
+
+static void on_stdout(struct modal_exec *exec, const void *data, size_t len, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)exec;
+    if (!a->done)
+        session_feed(a->session, data, len);
+}
+
+static void on_drained(struct modal_exec *exec, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)exec;
+    if (!a->done)
+        session_writable(a->session);
+}
+
+static void on_exec_end(struct modal_exec *exec, int code, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)exec;
+    (void)code;
+    session_lost(a->session, "the container has ended");
+}
+
+static void on_exec_error(struct modal_exec *exec, const struct err *err, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)exec;
+    session_lost(a->session, err->msg);
+}
+
+/* ---- the user's side ---- */
+
+static void on_output_ready(void *arg)
+{
+    struct attach *a = arg;
+
+    if (!a->done)
+        session_output_ready(a->session);
+}
+
+static void on_stdout_closed(void *arg)
+{
+    struct attach *a = arg;
+
+    session_output_closed(a->session, 1);
+}
+
+static void on_stderr_closed(void *arg)
+{
+    struct attach *a = arg;
+
+    session_output_closed(a->session, 2);
+}
+
+static void on_stdin(struct loop *loop, int fd, short revents, void *arg)
+{
+    struct attach *a = arg;
+    size_t room = session_stdin_room(a->session);
+    char bytes[65536];
+    ssize_t n;
+
+    (void)loop;
+    (void)revents;
+    if (!room) {
+        loop_io_set(a->in, 0); /* until on_stdin_ready */
+        return;
+    }
+    n = read(fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
+    if (n > 0) {
+        session_stdin(a->session, bytes, (size_t)n);
+        return;
+    }
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    loop_io_del(a->in);
+    a->in = NULL;
+    session_stdin_eof(a->session);
+}
+
+static void on_signal(struct loop *loop, int signo, void *arg)
+{
+    struct attach *a = arg;
+    uint16_t rows, cols;
+
+    (void)loop;
+    if (signo != SIGWINCH)
+        session_signal(a->session, signo, /* group= */ false);
+    else if (tty_size(STDIN_FILENO, &rows, &cols) || tty_size(STDOUT_FILENO, &rows, &cols))
+        session_resize(a->session, rows, cols);
+}
+
+/* Watches the signals that go to the container. */
+static void watch_signals(struct attach *a)
+{
+    for (int signo = 1; signo < SIGNALS_MAX; signo++)
+        if ((a->req->sig_proxy && is_proxied(signo)) || (a->req->start.tty && signo == SIGWINCH))
+            a->signals[signo] = loop_signal_add(a->loop, signo, on_signal, a);
+}
+
+static const struct session_callbacks session_callbacks = {
+    .out = on_out,
+    .out_pending = on_out_pending,
+    .output = on_output,
+    .stdin_ready = on_stdin_ready,
+    .note = on_note,
+    .agreed = on_agreed,
+    .done = on_done,
+};
+
+static const struct modal_exec_handlers exec_handlers = {
+    .on_stdout = on_stdout,
+    .on_drained = on_drained,
+    .on_exit = on_exec_end,
+    .on_error = on_exec_error,
+};
+
+/* The agent's session as an exec of the task. */
+static struct modal_exec *start_exec(struct attach *a, struct modal_task *task, struct err *err)
+{
+    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true};
+    struct modal_exec *exec;
+
+    strlist_add(&options.argv, a->req->agent);
+    strlist_add(&options.argv, "session");
+    exec = modal_exec_start(task, &options, &exec_handlers, a, err);
+    modal_exec_options_clear(&options);
+    return exec;
+}
+
+static void release(struct attach *a)
+{
+    for (int i = 0; i < SIGNALS_MAX; i++)
+        loop_signal_del(a->signals[i]);
+    loop_io_del(a->in);
+    output_free(a->out[1]);
+    output_free(a->out[2]);
+    session_free(a->session);
+    modal_exec_free(a->exec);
+    tty_restore();
+}
+
+void attach_run(struct app *app, struct modal_task *task, const struct attach_request *req, struct attach_result *ret)
+{
+    struct attach a = {.req = req, .result = ret, .loop = app->loop};
+
+    *ret = (struct attach_result){.end = SESSION_LOST, .code = 125};
+    a.exec = start_exec(&a, task, &ret->err);
+    if (!a.exec)
+        return;
+    if (req->stdout_attached)
+        a.out[1] = output_new(a.loop, STDOUT_FILENO, on_output_ready, on_stdout_closed, &a);
+    if (req->stderr_attached)
+        a.out[2] = output_new(a.loop, STDERR_FILENO, on_output_ready, on_stderr_closed, &a);
+    watch_signals(&a);
+    if (!req->raw_terminal || tty_raw(STDIN_FILENO, &ret->err) == 0) {
+        a.session = session_new(a.loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, &a);
+        if (req->stdin_attached)
+            a.in = loop_io_add(a.loop, STDIN_FILENO, 0, on_stdin, &a);
+        while (!a.done && loop_step(a.loop, -1))
+            ;
+    }
+    release(&a);
+}

@@ -1,0 +1,42 @@
+/*
+ * One command in a container, seen from the terminal: the session (its mounts pushed and pulled), the exec that carries
+ * it, the user's stdin, stdout, stderr, terminal and signals, all on one loop until the command has ended.
+ */
+#ifndef ATP_SHIM_ATTACH_H
+#define ATP_SHIM_ATTACH_H
+
+#include "backends/session/session.h"
+
+#include <stdbool.h>
+
+struct app;
+struct modal_task;
+
+struct attach_request {
+    const char *agent; /* the agent's path in the container */
+    struct session_start start;
+    const struct session_mount *mounts;
+    size_t mounts_len;
+    bool stdin_attached, stdout_attached, stderr_attached; /* what is not attached is read from nowhere, or dropped */
+    bool raw_terminal;                                     /* our stdin is a terminal and the process has one: -it */
+    bool sig_proxy;
+    /* A state was agreed for a mount: store it. May be NULL. */
+    void (*agreed)(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
+                   const struct manifest *manifest);
+    void *arg;
+};
+
+struct attach_result {
+    enum session_end end;
+    int code;
+    bool pull_failed;
+    struct err err; /* owned by caller; msg NULL when there is nothing to tell */
+};
+
+/*
+ * Turns the loop until the command has ended. Notes go to stderr, one line each. The session's last words are handed to
+ * the exec and not waited for: who ran the container's main process ends the sandbox next, which says the same.
+ */
+void attach_run(struct app *app, struct modal_task *task, const struct attach_request *req, struct attach_result *ret);
+
+#endif

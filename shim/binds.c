@@ -1,0 +1,128 @@
+#include "shim/binds.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/fs.h"
+#include "translate/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void binds_clear(struct binds *b)
+{
+    for (size_t i = 0; i < b->len; i++) {
+        if (b->mounts[i].host.dirfd >= 0)
+            close(b->mounts[i].host.dirfd);
+        free(b->files[i]);
+    }
+    if (b->keep_fd >= 0)
+        close(b->keep_fd);
+    free(b->mounts);
+    free(b->files);
+    *b = (struct binds)BINDS_INIT;
+}
+
+/* -v makes a missing folder, --mount refuses it. */
+static int make_source(const struct mount *m, struct err *err)
+{
+    if (!m->create_source)
+        return err_set(
+            err, 125,
+            "Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: %s",
+            m->source);
+    if (fs_mkdirs(m->source, 0755, err) < 0)
+        return err_wrap(err, "Error response from daemon: error while creating mount source path '%s'", m->source);
+    return 0;
+}
+
+/* Opens the folder itself, or the folder that holds a single file. The source's own links are followed, as a bind mount
+ * does. */
+static int open_source(const struct mount *m, int *ret_fd, char **ret_file, struct err *err)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    char *slash;
+
+    if (stat(m->source, &st) < 0) {
+        if (errno != ENOENT)
+            return err_set_errno(err, 125, errno, "Error response from daemon: the mount source %s", m->source);
+        if (make_source(m, err) < 0 || stat(m->source, &st) < 0)
+            return err->msg ? -1 : err_set_errno(err, 125, errno, "the mount source %s", m->source);
+    }
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+        return err_set(err, 125, "%s is neither a folder nor a regular file: it cannot be mounted into a sandbox",
+                       m->source);
+    if (!realpath(m->source, real))
+        return err_set_errno(err, 125, errno, "Error response from daemon: the mount source %s", m->source);
+    if (S_ISREG(st.st_mode)) {
+        slash = strrchr(real, '/');
+        *ret_file = xstrdup(slash + 1);
+        slash[slash == real] = '\0';
+    }
+    *ret_fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return err_set_errno(err, 125, errno, "Error response from daemon: open %s", real);
+    return 0;
+}
+
+/* Where conflict copies and deleted files of this container go. */
+static int open_keep(struct err *err)
+{
+    cleanup_free char *state = fs_state_dir(), *dir = xasprintf("%s/kept", state);
+    int fd;
+
+    if (fs_mkdirs(dir, 0700, err) < 0)
+        return -1;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 ? fd : err_set_errno(err, 125, errno, "open %s", dir);
+}
+
+static enum sync_conflict conflict_policy(const struct container_spec *spec)
+{
+    const char *word = modal_str(&spec->modal, MODAL_KEY_SYNC_CONFLICT);
+
+    if (word && !strcmp(word, "container"))
+        return SYNC_CONFLICT_CONTAINER;
+    if (word && !strcmp(word, "fail"))
+        return SYNC_CONFLICT_FAIL;
+    return SYNC_CONFLICT_HOST;
+}
+
+int binds_open(const struct container_spec *spec, struct binds *ret, struct err *err)
+{
+    size_t len = spec->mounts.len;
+
+    *ret = (struct binds)BINDS_INIT;
+    if (!len)
+        return 0;
+    ret->keep_fd = open_keep(err);
+    if (ret->keep_fd < 0)
+        return -1;
+    ret->mounts = xcalloc(len, sizeof(*ret->mounts));
+    ret->files = xcalloc(len, sizeof(*ret->files));
+    for (; ret->len < len; ret->len++) {
+        const struct mount *m = &spec->mounts.items[ret->len];
+        struct session_mount *to = &ret->mounts[ret->len];
+
+        *to = (struct session_mount){
+            .host.dirfd = -1,
+            .label = m->source,
+            .target = m->target,
+            .read_only = m->readonly,
+            .exclude = modal_list(&spec->modal, MODAL_KEY_SYNC_EXCLUDE),
+            .conflict = conflict_policy(spec),
+            .keep_dirfd = ret->keep_fd,
+        };
+        if (open_source(m, &to->host.dirfd, &ret->files[ret->len], err) < 0) {
+            ret->len++; /* so that what was opened for it is released */
+            binds_clear(ret);
+            return -1;
+        }
+        to->host.file = ret->files[ret->len];
+    }
+    return 0;
+}

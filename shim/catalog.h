@@ -1,0 +1,69 @@
+/*
+ * Images as this machine knows them: found in the state, pulled from a registry, and put on the server with the agent
+ * on top. An image of ours is a configuration (from the registry or the archive) and, per server, the id under which
+ * the server holds it.
+ */
+#ifndef ATP_SHIM_CATALOG_H
+#define ATP_SHIM_CATALOG_H
+
+#include "backends/state/state.h"
+#include "translate/reference.h"
+#include "translate/spec.h"
+
+#include <stdio.h>
+
+struct app;
+struct err;
+
+/*
+ * Looks the image up in the state: by reference, then by id. 1 = found, 0 = not. What Docker would say about a missing
+ * one is the caller's ("No such image", "Unable to find image").
+ */
+int catalog_find(struct app *app, const struct image_ref *ref, struct state_image *ret, struct err *err);
+
+struct pull_request {
+    const struct image_ref *ref; /* must be IMAGE_REFERENCE */
+    const char *platform;        /* "linux/amd64" or NULL */
+    FILE *progress;              /* Docker's lines; NULL = quiet */
+};
+
+/*
+ * Asks the registry, has the server pull it, and remembers it. Errors carry "Error response from daemon: ".
+ * *ret_digest (may be NULL) is the digest that the reference names, *ret_news whether anything changed.
+ */
+int catalog_pull(struct app *app, const struct pull_request *req, struct state_image *ret, char **ret_digest,
+                 bool *ret_news, struct err *err);
+
+/* For run and create: the image that spec names, pulled by its policy; Docker's "Unable to find image" line goes to
+ * stderr. */
+int catalog_resolve(struct app *app, const struct container_spec *spec, struct state_image *ret, struct err *err);
+
+/* The server's id of the image with the agent on top; built there on the first use, `progress` (may be NULL) gets its
+ * log. */
+int catalog_on_server(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
+                      struct err *err);
+
+/* The same when the server did not know the id that catalog_on_server() gave: what is remembered of it is void. */
+int catalog_on_server_anew(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
+                           struct err *err);
+
+/* --platform: "" or what sandboxes run, linux/amd64; 125 for another one. */
+int catalog_check_platform(const char *platform, struct err *err);
+
+/* "x" -> "docker.io/library/x:latest"; owned by caller, NULL and err for a bad one. */
+char *catalog_normal_name(const char *word, struct err *err);
+
+/* The configuration's own time of creation, Unix seconds; 0 when it does not say. */
+int64_t catalog_created(const char *config);
+
+/* What `load` and `import` bring: layer tars to lay onto an empty root, and the configuration. ref: normalised or NULL.
+ */
+int catalog_add(struct app *app, const struct state_image *image, const char *ref, const struct strlist *layer_paths,
+                struct err *err);
+
+enum { CATALOG_NO_SUCH_IMAGE = 0x6001 }; /* err->code of catalog_remove() */
+
+/* `docker rmi`: untags, and deletes what nothing names any more; prints Docker's lines on stdout. */
+int catalog_remove(struct app *app, const char *word, bool force, struct err *err);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * A verb is a table entry: each file in shim/cmd/ ends with one `const struct command`, and shim/main.c lists them all.
+ * The words, options and texts of a verb are data of compat/docker; a verb's own file is short and does its work by
+ * calling the rooms below.
+ */
+#ifndef ATP_SHIM_COMMAND_H
+#define ATP_SHIM_COMMAND_H
+
+#include "compat/docker/opt.h"
+
+struct app;
+struct err;
+
+enum error_style {
+    ERROR_PLAIN, /* the message alone, as most commands print a daemon's answer */
+    ERROR_RUN,   /* "docker: <message>", a blank line, and where the help is: run and its kin */
+};
+
+struct command {
+    const struct cmd_def *def;
+    enum error_style errors;
+    /* Returns the program's exit code, or -1 with err. */
+    int (*run)(struct app *app, const struct opt_parsed *opts, struct err *err);
+};
+
+/* `docker --version`; 0. */
+int print_version_line(void);
+
+extern const struct command cmd_images, cmd_import, cmd_info, cmd_load, cmd_pull, cmd_rmi, cmd_run, cmd_version;
+
+#endif

@@ -1,0 +1,219 @@
+#include "backends/docker/handover.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/docker/opt.h"
+#include "shim/app.h"
+#include "shim/command.h"
+#include "translate/spec.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct command *const commands[] = {
+    &cmd_images, &cmd_import, &cmd_info, &cmd_load, &cmd_pull, &cmd_rmi, &cmd_run, &cmd_version,
+};
+
+/* The verb behind a table entry; NULL when nobody carries it out. */
+static const struct command *find_command(const struct cmd_def *def)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (commands[i]->def == def)
+            return commands[i];
+    return NULL;
+}
+
+/* Prints an error once, in Docker's shape, and gives the exit code. */
+static int report(enum error_style style, const struct cmd_def *def, struct err *err, int usual)
+{
+    int code = err->exit_code ? err->exit_code : usual;
+
+    if (style == ERROR_RUN && err->code != SPEC_ERR_COMPLETE)
+        fprintf(stderr, "docker: %s\n\nRun 'docker %s --help' for more information\n", err->msg, def->path);
+    else
+        fprintf(stderr, "%s\n", err->msg);
+    err_clear(err);
+    return code;
+}
+
+/* The first option of the line that somebody else has to carry out, or nobody can. */
+static void find_foreign(const struct opt_def *def, void *arg)
+{
+    const struct opt_def **found = arg;
+
+    if (!*found && (def->verdict == VERDICT_REFUSED || def->verdict == VERDICT_DELEGATED))
+        *found = def;
+}
+
+/* Options with a verdict: the real docker gets the whole command, or the line is refused. 0 = all are ours. */
+static int check_options(struct app *app, const struct opt_parsed *opts, struct err *err)
+{
+    const struct opt_def *foreign = NULL;
+
+    opt_each_given(opts, find_foreign, &foreign);
+    if (!foreign)
+        return 0;
+    if (foreign->verdict == VERDICT_DELEGATED) {
+        app_trace(app, "--%s belongs to the real docker: %s", foreign->name, foreign->reason);
+        app_hand_over(app, err);
+        return err_wrap(err, "--%s is carried out by the real docker", foreign->name);
+    }
+    return err_set(err, 125, "--%s is not carried out by atp-docker: %s", foreign->name, foreign->reason);
+}
+
+/* Parses the verb's own words and runs it. words is how many of them named it. */
+static int run_command(struct app *app, const struct command *cmd, int words, int argc, char **argv)
+{
+    cleanup_with(opt_parsed_freep) struct opt_parsed *opts = NULL;
+    cleanup_err struct err err = ERR_INIT;
+    int code;
+
+    opts = opt_parse_as(cmd->def, words, argc - words, argv + words, &err);
+    if (!opts)
+        return report(ERROR_PLAIN, cmd->def, &err, 125);
+    if (opt_help_asked(opts)) {
+        opt_print_help_as(cmd->def, words, stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < opt_notes(opts)->len; i++)
+        puts(opt_notes(opts)->items[i]);
+    code = check_options(app, opts, &err) < 0 ? -1 : cmd->run(app, opts, &err);
+    return code < 0 ? report(cmd->errors, cmd->def, &err, cmd->errors == ERROR_RUN ? 125 : 1) : code;
+}
+
+/* A command of the table that is not ours to carry out: a group's help, the real docker's own, or not done yet. */
+static int other_command(struct app *app, const struct cmd_def *def, int words, int argc, char **argv)
+{
+    cleanup_with(opt_parsed_freep) struct opt_parsed *opts = NULL;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (def->verdict == VERDICT_DELEGATED) {
+        app_trace(app, "`docker %s` belongs to the real docker: %s", def->path, def->reason);
+        app_hand_over(app, &err);
+        err_wrap(&err, "docker %s is carried out by the real docker", def->path);
+        return report(ERROR_PLAIN, def, &err, 1);
+    }
+    opts = opt_parse_as(def, words, argc - words, argv + words, &err);
+    if (!opts)
+        return report(ERROR_PLAIN, def, &err, 125);
+    if (opt_help_asked(opts) || def->group) {
+        opt_print_help_as(def, words, opt_help_asked(opts) ? stdout : stderr);
+        return 0;
+    }
+    err_set(&err, 1, "docker %s is not carried out by atp-docker: %s", def->path, def->reason);
+    return report(ERROR_PLAIN, def, &err, 1);
+}
+
+/* Whether a daemon that the user named, or the configured back end, takes every command away from us. */
+static bool goes_to_docker(struct app *app, struct err *err)
+{
+    return app_route(app, err) == 0 && app->route->backend == BACKEND_DOCKER;
+}
+
+/* What follows the global options: the words of a command. */
+static int dispatch(struct app *app, int argc, char **argv)
+{
+    cleanup_err struct err err = ERR_INIT;
+    const struct cmd_def *def;
+    const struct command *cmd;
+    int words = 0;
+
+    def = cmd_find(argc, argv, &words);
+    cmd = def ? find_command(def) : NULL;
+    if (goes_to_docker(app, &err)) {
+        app_hand_over(app, &err);
+        return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
+    }
+    if (!def) {
+        cmd_unknown(argv[0], &err);
+        return report(ERROR_PLAIN, NULL, &err, 1);
+    }
+    /* A back end that cannot be decided stops what needs one; help and the real docker's words need none. */
+    if (err.msg && cmd && !(argc > words && !strcmp(argv[words], "--help")))
+        return report(cmd->errors, def, &err, cmd->errors == ERROR_RUN ? 125 : 1);
+    err_clear(&err);
+    return cmd ? run_command(app, cmd, words, argc, argv) : other_command(app, def, words, argc, argv);
+}
+
+/* A daemon that the user named: -H, then --context, then the environment. "default" is no name. */
+static void find_real_host(struct app *app, const struct opt_parsed *root)
+{
+    const struct strlist *hosts = opt_list(root, "host");
+    const char *context = opt_str(root, "context"), *host = getenv("DOCKER_HOST"), *env = getenv("DOCKER_CONTEXT");
+    const struct {
+        const char *value, *from;
+    } places[] = {
+        {hosts->len ? hosts->items[hosts->len - 1] : NULL, "-H"},
+        {context, "--context"},
+        {host, "DOCKER_HOST"},
+        {env, "DOCKER_CONTEXT"},
+    };
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (!places[i].value || !*places[i].value)
+            continue;
+        if (strcmp(places[i].value, "default")) {
+            app->real_host = xstrdup(places[i].value);
+            app->real_host_from = places[i].from;
+        }
+        return;
+    }
+}
+
+/* docker's own options, then a command. */
+static int run_root(struct app *app, int argc, char **argv)
+{
+    const struct cmd_def *root = cmd_by_path("");
+    cleanup_with(opt_parsed_freep) struct opt_parsed *opts = NULL;
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (!strcmp(app->program, "docker-compose")) {
+        strlist_add(&words, "compose");
+        for (int i = 1; i < argc; i++)
+            strlist_add(&words, argv[i]);
+        return dispatch(app, (int)words.len, strlist_argv(&words));
+    }
+    opts = opt_parse_as(root, 0, argc - 1, argv + 1, &err);
+    if (!opts)
+        return report(ERROR_PLAIN, root, &err, 125);
+    find_real_host(app, opts);
+    if (opt_bool(opts, "version"))
+        return print_version_line();
+    if (opt_help_asked(opts) || !opt_args(opts)->len) {
+        opt_print_help(root, opt_help_asked(opts) ? stdout : stderr);
+        return 0;
+    }
+    strlist_copy(&words, opt_args(opts));
+    return dispatch(app, (int)words.len, strlist_argv(&words));
+}
+
+/* A program may be started with its standard descriptors closed; none of ours may land on them. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct app app;
+    int code;
+
+    open_standard_descriptors();
+    signal(SIGPIPE, SIG_IGN);
+    app_init(&app, argc, argv);
+    code = run_root(&app, argc, argv);
+    app_clear(&app);
+    if (fflush(stdout) != 0 && code == 0)
+        code = 1;
+    return code;
+}

@@ -1,0 +1,248 @@
+#include "shim/sandbox.h"
+
+#include "backends/grpc/frame.h"
+#include "backends/modal/client.h"
+#include "backends/modal/sandbox.h"
+#include "backends/modal/task.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/loop.h"
+#include "shim/agent.h"
+#include "shim/app.h"
+#include "translate/spec.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define CONFIRM_MS      30 /* a server that is near answers a terminate within it; a far one is asked by the next command \
+                            */
+#define FLUSH_MS        2000   /* to hand the terminate to the network */
+#define TASK_MS         120000 /* for a sandbox to be scheduled */
+#define LOOK_AFTER_SECS 60
+
+/* "atp-<scope>-<short id>": at most 64 characters of what Modal takes (protocol 9.3). */
+static char *sandbox_name(struct app *app, const char *id)
+{
+    return xasprintf("atp-%.24s-%.12s", app_scope(app), id);
+}
+
+/* What a list must be able to filter on (design 4). */
+static void add_tags(struct app *app, const struct container_spec *spec, struct strlist *tags)
+{
+    strlist_addf(tags, "atp-scope=%s", app_scope(app));
+    strlist_addf(tags, "atp-id=%.12s", spec->id);
+    strlist_add(tags, "atp-kind=container");
+}
+
+/* OPEN, BLOCKED, or what modal.cidr_allowlist lets through. */
+static void set_network(const struct container_spec *spec, struct modal_sandbox_spec *ret)
+{
+    if (spec->network == NETWORK_NONE) {
+        ret->network = MODAL_NETWORK_BLOCKED;
+    } else if (modal_given(&spec->modal, MODAL_KEY_CIDR_ALLOWLIST)) {
+        ret->network = MODAL_NETWORK_ALLOWLIST;
+        strlist_copy(&ret->cidrs, modal_list(&spec->modal, MODAL_KEY_CIDR_ALLOWLIST));
+    } else {
+        ret->network = MODAL_NETWORK_OPEN;
+    }
+}
+
+/* The container's words as Modal's definition. Strings are borrowed from spec. */
+static void define(struct app *app, const struct container_spec *spec, struct modal_sandbox_spec *ret)
+{
+    const char *region = modal_str(&spec->modal, MODAL_KEY_REGION);
+
+    strlist_add(&ret->args, AGENT_PATH);
+    strlist_add(&ret->args, "init");
+    strlist_add(&ret->args, "--orphan-grace");
+    strlist_addf(&ret->args, "%lld", (long long)modal_int(&spec->modal, MODAL_KEY_ORPHAN_GRACE) * 1000);
+    add_tags(app, spec, &ret->tags);
+    ret->timeout_s = (uint32_t)modal_int(&spec->modal, MODAL_KEY_TIMEOUT);
+    ret->idle_timeout_s = (uint32_t)modal_int(&spec->modal, MODAL_KEY_IDLE_TIMEOUT);
+    ret->cloud = modal_str(&spec->modal, MODAL_KEY_CLOUD);
+    if (region)
+        strlist_split(&ret->regions, region, ',');
+    ret->verbose = modal_bool(&spec->modal, MODAL_KEY_VERBOSE);
+    ret->cpu_milli = ret->cpu_milli_max = spec->milli_cpu;
+    ret->memory_mib = ret->memory_mib_max = spec->memory_mib;
+    set_network(spec, ret);
+}
+
+/* Writes down what is about to be asked for. */
+static int write_intent(struct app *app, const struct state_container *c, const char *name, char *sandbox_id,
+                        bool ending, struct err *err)
+{
+    const struct state_intent intent = {
+        .container_id = c->id,
+        .server = app->server_key,
+        .sandbox_name = (char *)name,
+        .sandbox_id = sandbox_id,
+        .pid = getpid(),
+        .created = time(NULL),
+        .ending = ending,
+    };
+
+    return state_intent_add(app->state, &intent, err);
+}
+
+int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
+                   struct state_container *container, struct modal_task **ret_task, struct err *err)
+{
+    cleanup_free char *app_id = NULL, *name = sandbox_name(app, spec->id);
+    struct modal_sandbox_spec definition = {.image_id = modal_image, .name = name};
+    struct modal_sandbox made = MODAL_SANDBOX_INIT;
+    int ret = -1;
+
+    if (modal_app_id(app->modal, modal_str(&spec->modal, MODAL_KEY_APP), &app_id, err) < 0)
+        return -1;
+    definition.app_id = app_id;
+    define(app, spec, &definition);
+    if (write_intent(app, container, name, NULL, false, err) == 0) {
+        ret = modal_sandbox_create(app->modal, &definition, &made, err);
+        if (ret < 0)
+            state_intent_drop(app->state, container->id, NULL);
+    }
+    modal_sandbox_spec_clear(&definition);
+    if (ret < 0)
+        return -1;
+    container->server = xstrdup(app->server_key);
+    container->sandbox_id = xstrdup(made.id);
+    modal_sandbox_clear(&made);
+    if (write_intent(app, container, name, container->sandbox_id, false, err) < 0 ||
+        modal_task_open(app->modal, container->sandbox_id, TASK_MS, ret_task, err) < 0) {
+        sandbox_end(app, container);
+        return -1;
+    }
+    return 0;
+}
+
+/* A terminate whose answer is awaited: the sandbox has ended then, and so has the intent. */
+struct sandbox_ending {
+    struct sandbox_ending *next;
+    struct app *app;
+    char *container_id;
+    bool answered;
+};
+
+static void on_terminated(void *arg, const struct err *err)
+{
+    struct sandbox_ending *e = arg;
+
+    e->answered = true;
+    if (!err || err->code == GRPC_NOT_FOUND)
+        state_intent_drop(e->app->state, e->container_id, NULL);
+}
+
+void sandbox_end(struct app *app, const struct state_container *container)
+{
+    cleanup_free char *name = sandbox_name(app, container->id);
+    struct sandbox_ending e = {.app = app, .container_id = container->id};
+    int64_t until = loop_now() + CONFIRM_MS;
+
+    write_intent(app, container, name, container->sandbox_id, true, NULL);
+    modal_sandbox_terminate_start(app->modal, container->sandbox_id, on_terminated, &e);
+    modal_client_flush(app->modal, FLUSH_MS, NULL);
+    while (!e.answered && loop_now() < until && loop_step(app->loop, until - loop_now()))
+        ;
+    if (!e.answered)
+        app_disconnect(app); /* the answer would find nobody */
+}
+
+int sandbox_autopsy(struct app *app, const struct state_container *container, struct err *ret_why)
+{
+    struct modal_ending ending = MODAL_ENDING_INIT;
+    int code = -1;
+
+    if (modal_sandbox_poll(app->modal, container->sandbox_id, &ending, NULL) == 0 && ending.finished) {
+        code = ending.exit_code;
+        err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", container->sandbox_id, ending.exception ? ": " : "",
+                ending.exception ? ending.exception : "", code);
+    }
+    modal_ending_clear(&ending);
+    return code;
+}
+
+/* ---- what earlier commands left ---- */
+
+/* Ends it again: the first terminate may never have arrived. The answer may come while this command does its own work.
+ */
+static void end_again(struct app *app, const struct state_intent *in)
+{
+    struct sandbox_ending *e = xcalloc(1, sizeof(*e));
+
+    *e = (struct sandbox_ending){.next = app->endings, .app = app, .container_id = xstrdup(in->container_id)};
+    app->endings = e;
+    modal_sandbox_terminate_start(app->modal, in->sandbox_id, on_terminated, e);
+}
+
+void sandbox_forget_endings(struct app *app)
+{
+    while (app->endings) {
+        struct sandbox_ending *next = app->endings->next;
+
+        free(app->endings->container_id);
+        free(app->endings);
+        app->endings = next;
+    }
+}
+
+/* A client that died between asking for a sandbox and hearing its id: nothing ran in it yet. */
+static void find_by_name(struct app *app, const struct state_intent *in)
+{
+    struct modal_sandbox found = MODAL_SANDBOX_INIT;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (modal_sandbox_by_name(app->modal, AGENT_APP, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
+        struct state_intent known = *in;
+
+        known.sandbox_id = found.id;
+        end_again(app, &known);
+    } else if (err.code == GRPC_NOT_FOUND) {
+        state_intent_drop(app->state, in->container_id, NULL);
+    }
+    modal_sandbox_clear(&found);
+}
+
+/*
+ * Its client is gone. What runs goes on as with Docker, and ends by the agent's orphan rule; what has ended is
+ * forgotten. Asking is a round trip, so it is done once in a while.
+ */
+static void look_after(struct app *app, const struct state_intent *in)
+{
+    cleanup_free char *key = xasprintf("looked after %s", in->container_id), *said = NULL;
+    struct modal_ending ending = MODAL_ENDING_INIT;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (state_cache_get(app->state, key, &said, time(NULL), NULL) > 0)
+        return;
+    state_cache_put(app->state, key, "yes", time(NULL) + LOOK_AFTER_SECS, NULL);
+    if (modal_sandbox_poll(app->modal, in->sandbox_id, &ending, &err) == 0 ? ending.finished
+                                                                           : err.code == GRPC_NOT_FOUND)
+        state_intent_drop(app->state, in->container_id, NULL);
+    modal_ending_clear(&ending);
+}
+
+void sandbox_reconcile(struct app *app)
+{
+    struct state_intent *list = NULL;
+    size_t len = 0;
+
+    if (state_intent_list(app->state, app->server_key, &list, &len, NULL) < 0)
+        return;
+    for (size_t i = 0; i < len; i++) {
+        const struct state_intent *in = &list[i];
+        bool orphaned = in->pid != getpid() && kill((pid_t)in->pid, 0) < 0 && errno == ESRCH;
+
+        if (in->ending && in->sandbox_id)
+            end_again(app, in);
+        else if (orphaned && in->sandbox_id)
+            look_after(app, in);
+        else if (orphaned)
+            find_by_name(app, in);
+        state_intent_clear(&list[i]);
+    }
+    free(list);
+}

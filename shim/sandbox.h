@@ -1,0 +1,44 @@
+/*
+ * A container's sandbox: asked for after an intent was written down, ended after the pull, and never leaked. Whatever a
+ * killed client left is found again by its intent, its name and its tags.
+ */
+#ifndef ATP_SHIM_SANDBOX_H
+#define ATP_SHIM_SANDBOX_H
+
+#include "backends/state/state.h"
+
+struct app;
+struct container_spec;
+struct err;
+struct modal_task;
+struct process_spec;
+
+/*
+ * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way
+ * to its task: with warm caches one round trip and a connection that is still being made when this returns. container's
+ * server and sandbox_id are filled in. err->code GRPC_NOT_FOUND: the server does not know the image or the app any
+ * more.
+ */
+int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
+                   struct state_container *container, struct modal_task **ret_task, struct err *err);
+
+/* Sends the terminate; its answer is waited for only a moment. The intent stays until an answer came, now or at a later
+ * command. */
+void sandbox_end(struct app *app, const struct state_container *container);
+
+/*
+ * How a sandbox that ended under our hands did so: exit code as Docker would give it and one line. -1 = it still runs,
+ * or the server does not say.
+ */
+int sandbox_autopsy(struct app *app, const struct state_container *container, struct err *ret_why);
+
+/*
+ * Takes up what earlier commands left: ends what was to be ended, forgets what has ended. Only for a client that was
+ * killed does it wait for an answer, and at most once a minute for each.
+ */
+void sandbox_reconcile(struct app *app);
+
+/* Frees what waits for the answers to reconciled terminates; after app_disconnect(). */
+void sandbox_forget_endings(struct app *app);
+
+#endif

@@ -1,0 +1,72 @@
+# Shared by the suites of this folder. Each suite has a registry, a state folder and an engine of its own; all of them
+# are ended by pid at its end, and what is left on the machine then fails the suite.
+#
+#   suite_start / suite_stop    from setup_file / teardown_file
+#   docker ...                  the program under test
+#   push_image NAME CONFIG TREE_COMMANDS   an image of busybox plus what the commands do in $tree
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+. "$ROOT/tests/lib/images.sh"
+
+suite_start() {
+    export ATP_BIN=${ATP_BIN:-$ROOT/build/bin}
+    export SUITE=$(mktemp -d /tmp/atp-cli-XXXXXX)
+    export XDG_STATE_HOME=$SUITE/state XDG_CONFIG_HOME=$SUITE/config XDG_RUNTIME_DIR=$SUITE/run
+    export ATP_DOCKER_BACKEND=local HOME=$SUITE/home
+    unset DOCKER_HOST DOCKER_CONTEXT MODAL_TOKEN_ID MODAL_TOKEN_SECRET MODAL_PROFILE MODAL_CONFIG_PATH
+    mkdir -p "$XDG_RUNTIME_DIR" "$HOME"
+    leftovers >"$SUITE/before"
+    registry_start "$SUITE/registry" 3>&-
+    export REGISTRY REGISTRY_PID
+    image_busybox "$SUITE/busybox.tar" busybox:1
+    registry_push "$SUITE/busybox.tar" busybox:1
+    export IMAGE=$REGISTRY/busybox:1
+    docker pull -q "$IMAGE" >/dev/null 3>&-
+}
+
+# What containers leave behind when they are not cleaned up.
+leftovers() {
+    grep -c ' /.*atp' /proc/mounts || true
+    ls /sys/fs/cgroup/memory/atp-engine /sys/fs/cgroup/atp-engine 2>/dev/null | grep -c '^sb-' || true
+    ip -o link 2>/dev/null | grep -c 'atp' || true
+}
+
+engine_pid() {
+    cat "$XDG_RUNTIME_DIR/atp-docker/engine.pid" 2>/dev/null
+}
+
+engine_stop() {
+    local pid
+    pid=$(engine_pid) || return 0
+    kill "$pid" 2>/dev/null || return 0
+    for _ in $(seq 200); do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.05
+    done
+    echo "the engine does not end" >&2
+    return 1
+}
+
+suite_stop() {
+    engine_stop
+    registry_stop
+    leftovers >"$SUITE/after"
+    diff "$SUITE/before" "$SUITE/after" || { echo "something is left on the machine (mounts, cgroups, links)"; return 1; }
+    ! pgrep -f "$SUITE" >/dev/null || { echo "processes are left:"; pgrep -af "$SUITE"; return 1; }
+    rm -rf "$SUITE"
+}
+
+docker() {
+    "$ATP_BIN/atp-docker" "$@"
+}
+
+# push_image NAME CONFIG COMMANDS: busybox changed by COMMANDS (run with $tree set), with CONFIG.
+push_image() {
+    local name=$1 config=$2 commands=$3 tree
+    tree=$(mktemp -d)
+    image_busybox_tree "$tree"
+    eval "$commands"
+    image_archive "$tree" "$config" "$name" "$SUITE/$$.tar"
+    registry_push "$SUITE/$$.tar" "$name"
+    rm -rf "$tree" "$SUITE/$$.tar"
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# README's first command on a fresh Debian 12: a root made by debootstrap with nothing installed, this source tree in it, and the command.
+# Usage: fresh.sh SOURCE_DIR [COMMAND]     COMMAND: README's other one, "bash tests/run", by hand
+set -eu
+source_dir=$1
+command=${2:-bash tests/demo.sh}
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+. "$source_dir/tests/lib/debian.sh"
+work=$(mktemp -d /tmp/atp-fresh-XXXXXX)
+trap 'rm -rf --one-file-system "$work"' EXIT
+root=$work/root
+debian_tree "$root" ca-certificates
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+rm -f "$root/etc/apt/sources.list.d/"*
+echo "deb $(debian_mirror) bookworm main" >"$root/etc/apt/sources.list"
+mkdir -p "$root/src"
+git -C "$source_dir" ls-files -z --cached --others --exclude-standard | tar -C "$source_dir" --null --ignore-failed-read -T - -cf - | tar -C "$root/src" -xf -
+# A mount namespace of its own: whatever is mounted in there is gone with it.
+unshare --mount --pid --fork --kill-child bash -eu -c '
+    root=$1
+    mount --make-rprivate /
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"
+    mount --rbind /sys "$root/sys"
+    mount --rbind /dev "$root/dev"
+    exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true bash -c "cd /src && $2"
+' bash "$root" "$command"
