@@ -1,0 +1,40 @@
+/*
+ * From a Sandbox definition to what the runtime is asked for. Everything in a definition is either carried out here or
+ * refused with a clear text; nothing is ignored. No side effects.
+ */
+#ifndef ATP_ENGINE_PLAN_H
+#define ATP_ENGINE_PLAN_H
+
+#include "backends/engine/runtime.h"
+#include "backends/proto/api.pb-c.h"
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+struct err;
+
+struct plan {
+    char *image_id, *workdir, *name; /* name NULL = none */
+    struct strlist args, env, lowers, cidrs;
+    struct strlist mount_sources, mount_targets; /* pairs */
+    uint64_t memory_bytes, milli_cpu;            /* hard limits */
+    uint32_t memory_mb_asked, milli_cpu_asked;   /* as asked for, for listings */
+    uint32_t timeout_secs, idle_timeout_secs;    /* idle 0 = never */
+    enum rt_network network;
+    bool pty;
+    uint16_t pty_rows, pty_cols;
+};
+
+/* ephemeral: more variables (V2), or NULL. err->code is a gRPC status. */
+int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__StringMap *ephemeral,
+              struct plan *ret, struct err *err);
+void plan_clear(struct plan *p);
+
+/* Checks a list of CIDRs; the wording "Invalid CIDR: ..." is part of the protocol (5.2). */
+int plan_check_cidrs(char *const *cidrs, size_t len, struct err *err);
+/* Sets the variables that a PTY brings (TERM and so on). */
+void plan_pty_env(const Modal__Client__PTYInfo *pty, struct strlist *env);
+
+#endif
