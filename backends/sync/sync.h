@@ -4,8 +4,8 @@
  * the receiver. Decisions (diff, three-way, limits, stream codec) are pure and live in translate/sync; rules:
  * sync-rules.md sections 3 and 4.
  *
- * A tree is named by a directory descriptor and, for a mount of a single file, the file's name in it. Nothing here opens
- * a joined path; everything below goes through compat/sys/beneath.h.
+ * A tree is named by a directory descriptor and, for a mount of a single file, the file's name in it. Nothing here
+ * opens a joined path; everything below goes through compat/sys/beneath.h.
  *
  * One exchange:   scan (both know the manifest they last agreed on) -> diff -> sender reads bytes -> any transport ->
  * receiver writes bytes -> finish -> report. The stream describes itself, is bounded, and is safe to cut anywhere: a
@@ -25,8 +25,8 @@ struct err;
 struct strlist;
 
 struct sync_tree {
-    int dirfd;         /* borrowed: the mount's root directory, or the directory that holds the single file */
-    const char *file;  /* NULL for a directory tree */
+    int dirfd;        /* borrowed: the mount's root directory, or the directory that holds the single file */
+    const char *file; /* NULL for a directory tree */
 };
 
 struct sync_scan_stats {
@@ -49,10 +49,11 @@ struct sync_sender;
 
 /*
  * Sends what turns base into now (base NULL: everything; the receiver then makes the whole tree equal, removing what is
- * not in it, unless its policy forbids). tree is read while sending; a file that changes meanwhile is read again at most
- * 3 times and otherwise left out and counted (rule 5). now is borrowed until the sender is freed.
+ * not in it, unless its policy forbids). tree is read while sending; a file that changes meanwhile is read again at
+ * most 3 times and otherwise left out and counted (rule 5). now is borrowed until the sender is freed.
  */
-struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct manifest *base, const struct manifest *now);
+struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct manifest *base,
+                                    const struct manifest *now);
 void sync_sender_free(struct sync_sender *s);
 /* The next at most cap bytes of the stream; 0 = all was sent; -1 = err. Never blocks on anything but the local disk. */
 ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct err *err);
@@ -69,17 +70,21 @@ struct sync_policy {
      * deletion of the peer, and every differing file is a conflict (host), unless `replace`.
      */
     const struct manifest *ancestor;
-    bool replace;            /* container side, first push: the tree is made equal, whatever was there before is hidden */
-    bool host;               /* host rules for modes and owners (rule 8): rwx bits only, setuid/setgid/sticky dropped; numeric owner as root, else the invoking user's */
+    bool replace; /* container side, first push: the tree is made equal, whatever was there before is hidden */
+    bool host; /* host rules for modes and owners (rule 8): rwx bits only, setuid/setgid/sticky dropped; numeric owner
+                  as root, else the invoking user's */
     enum sync_conflict conflict;
-    int keep_dirfd;          /* directory for conflict copies and trash, -1 = none (container side). Created sub-folders are 0700 */
+    int keep_dirfd; /* directory for conflict copies and trash, -1 = none (container side). Created sub-folders are 0700
+                     */
     const struct strlist *exclude;
-    uint64_t max_bytes;      /* 0: what the target's file system has free */
+    bool bulk_delete;   /* the user allowed it: the bulk guard of rule 3 does not apply */
+    uint64_t max_bytes; /* 0: what the target's file system has free */
 };
 
 struct sync_report {
     uint64_t files, bytes, deleted, conflicts, kept_deletions, skipped;
-    struct strlist *notes;   /* one line each for the user ("conflict: src/a.c: the container's version is kept in ..."); owned; NULL when empty */
+    struct strlist *notes; /* one line each for the user ("conflict: src/a.c: the container's version is kept in ...");
+                              owned; NULL when empty */
 };
 void sync_report_clear(struct sync_report *r);
 
@@ -94,7 +99,8 @@ int sync_receiver_write(struct sync_receiver *r, const void *bytes, size_t len, 
  * The stream has ended: checks that it was whole, then carries out what waits for the end (deletions, links,
  * directory times) and returns the manifest now agreed (to be stored as the ancestor after the data, atomically).
  */
-int sync_receiver_finish(struct sync_receiver *r, struct manifest *ret_agreed, struct sync_report *ret_report, struct err *err);
+int sync_receiver_finish(struct sync_receiver *r, struct manifest *ret_agreed, struct sync_report *ret_report,
+                         struct err *err);
 /* True once the stream said that it is complete (the transport may learn the end this way). */
 bool sync_receiver_done(const struct sync_receiver *r);
 

@@ -47,6 +47,39 @@ int beneath_list_open(int dir)
     return openat(dir, ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+int beneath_child_list(int dir, const char *name)
+{
+    return plain(name) ? openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+}
+
+/*
+ * Stops: changing mode, owner or time of a link's target. An ordinary descriptor is tried first, since not every system
+ * changes modes through one that was opened without the right to read; special files are not opened at all.
+ */
+int beneath_handle(int dir, const char *name, struct stat *ret)
+{
+    cleanup_close int fd = -1;
+
+    if (!plain(name) || fstatat(dir, name, ret, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (!S_ISREG(ret->st_mode) && !S_ISDIR(ret->st_mode)) {
+        errno = S_ISLNK(ret->st_mode) ? ELOOP : EINVAL;
+        return -1;
+    }
+    fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+#ifdef O_PATH
+    if (fd < 0 && errno == EACCES)
+        fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+#endif
+    if (fd < 0 || fstat(fd, ret) < 0)
+        return -1;
+    if (!S_ISREG(ret->st_mode) && !S_ISDIR(ret->st_mode)) {
+        errno = S_ISLNK(ret->st_mode) ? ELOOP : EINVAL;
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
 /*
  * Stops: reading through a link out of the tree; waiting for ever on a fifo, or waking a device, put in a file's place.
  * O_NONBLOCK makes the open harmless, fstat of what was really opened decides.

@@ -40,6 +40,9 @@ int beneath_stat(int dir, const char *name, struct stat *ret); /* of a link: the
 int beneath_child_dir(int dir, const char *name);
 /* A descriptor that can be read with fdopendir(). */
 int beneath_list_open(int dir);
+int beneath_child_list(int dir, const char *name); /* the same for a child */
+/* A descriptor of a file or directory that is good for the calls on descriptors below; a link is ELOOP. */
+int beneath_handle(int dir, const char *name, struct stat *ret);
 /* Opens a regular file for reading; anything else is ELOOP, EISDIR or EINVAL. Never waits for a fifo. */
 int beneath_read_open(int dir, const char *name, struct stat *ret);
 /* Opens an existing regular file to be written in place, neither truncated nor created. */
