@@ -299,7 +299,8 @@ static int start_build(struct images *im, const struct images_build *build, stru
         return err_set(err, 0, "no thread for the build");
     }
     image->run = run;
-    im->building++;
+    if (im->building++ == 0)
+        uv_ref((uv_handle_t *)im->wake); /* only a build under way keeps the loop alive */
     return 0;
 }
 
@@ -356,7 +357,8 @@ static void finish_build(struct images *im, struct image *image)
 
     pthread_join(run->thread, NULL);
     image->run = NULL;
-    im->building--;
+    if (--im->building == 0)
+        uv_unref((uv_handle_t *)im->wake);
     if (run->result == 0) {
         image->layers = run->job.layers;
         run->job.layers = (struct strlist)STRLIST_INIT;

@@ -4,6 +4,7 @@
 
 #include "backends/engine/images.h"
 #include "backends/engine/img_build.h"
+#include "compat/base/err.h"
 
 /* A build under way. The thread and the loop share pending and finished under the store's lock. */
 struct build_run {

@@ -41,11 +41,6 @@ struct pull {
     struct err err; /* the first failure */
 };
 
-static int short_id(const char *digest)
-{
-    return digest ? (int)strlen(DIGEST_PREFIX) + 12 : 0;
-}
-
 /* The first failure is the one that is told; the others are its consequence. */
 static void fail(struct pull *p, struct err *why)
 {
@@ -132,7 +127,7 @@ static int unpack(struct pull *p, struct part *part, struct err *err)
     img_writer_free(w);
     img_view_free(below);
     if (ret < 0)
-        err_wrap(err, "failed to register layer %.*s", short_id(part->layer->digest), part->layer->digest);
+        err_wrap(err, "failed to register layer %s", part->layer->digest);
     unlink(part->file);
     return ret;
 }
