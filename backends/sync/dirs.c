@@ -202,7 +202,8 @@ size_t dirs_restore(struct dirs *d, bool owners)
 {
     size_t failed = 0;
 
-    qsort(d->looks, d->len, sizeof(*d->looks), deepest_first);
+    if (d->len)
+        qsort(d->looks, d->len, sizeof(*d->looks), deepest_first);
     for (size_t i = 0; i < d->len; i++) {
         if (!d->looks[i].dropped && restore_look(d, &d->looks[i], owners) < 0)
             failed++;

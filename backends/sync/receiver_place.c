@@ -558,6 +558,13 @@ static int settle_conflict(struct sync_receiver *r, struct row *row, struct err 
     return place_file(r, row, err);
 }
 
+/* True if the file was another name of one and now is a file of its own: the same bytes, and yet a new file. */
+static bool leaves_group(const struct sync_receiver *r, const struct row *row)
+{
+    return row->base && row->base->group && manifest_leader(r->policy.ancestor, row->base) != row->base &&
+           row->here_kind == HERE_ENTRY && row->links > 1 && manifest_same_content(&row->here, row_peer(row));
+}
+
 int receiver_done(struct sync_receiver *r, const struct manifest_entry *done, struct err *err)
 {
     struct row *row = &r->rows[r->current];
@@ -586,6 +593,8 @@ int receiver_done(struct sync_receiver *r, const struct manifest_entry *done, st
     case MERGE_CONFLICT:
         return settle_conflict(r, row, err);
     case MERGE_META:
+        if (leaves_group(r, row))
+            return place_file(r, row, err);
         receiver_drop_file(r);
         return receiver_apply_meta(r, row, err);
     default:

@@ -261,7 +261,7 @@ static int check_begin(const struct sync_receiver *r, struct err *err)
         bool root = !*row->path;
 
         if (r->tree.file ? !root || (row->peer && row->peer->type != MANIFEST_FILE)
-                         : root && row->peer && row->peer->type != MANIFEST_DIR)
+                         : root && (!row->peer || row->peer->type != MANIFEST_DIR))
             return err_set(err, 125, "unacceptable sync stream: it is not for this kind of mount");
     }
     return 0;
@@ -299,7 +299,8 @@ static int decide_rows(struct sync_receiver *r, struct err *err)
     for (size_t i = 0; i < r->row_count; i++) {
         struct row *row = &r->rows[i];
 
-        if (manifest_path_excluded(row->path, r->policy.exclude)) {
+        /* A mount point is not removed: docker would say that it is busy. */
+        if (manifest_path_excluded(row->path, r->policy.exclude) || (!*row->path && !row->peer)) {
             row->verdict = MERGE_KEEP;
             row->fixed = true;
             continue;

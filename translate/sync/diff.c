@@ -93,7 +93,8 @@ static void diff_gone(struct sync_diff *d, const struct manifest_entry *old)
 {
     struct sync_op op = {.kind = SYNC_OP_DELETE, .old = old};
 
-    if (!*old->path)
+    /* A root directory is a mount point: what is in it goes, it stays. */
+    if (!*old->path && old->type == MANIFEST_DIR)
         return;
     if (old->flags & MANIFEST_CONTESTED)
         op.flags |= SYNC_OP_CONTESTED;

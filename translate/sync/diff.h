@@ -42,7 +42,7 @@ struct sync_diff {
         NULL, 0, 0                                                                                                     \
     }
 
-/* base NULL: everything in now. The root itself is never deleted. */
+/* base NULL: everything in now. A root directory is never deleted. */
 void sync_diff_make(struct sync_diff *ret, const struct manifest *base, const struct manifest *now);
 void sync_diff_clear(struct sync_diff *d);
 /* One line an operation, names quoted: for people and for tests. */

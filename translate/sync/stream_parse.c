@@ -181,7 +181,7 @@ static int read_op(struct stream_parser *p, struct reader *r, struct err *err)
     }
     if (r->bad || (flags & ~(SYNC_OP_SAME_INODE | SYNC_OP_CONTESTED)))
         return bad(err, "damaged operation");
-    if (kind == SYNC_OP_DELETE ? !*p->path : !kind_fits(kind, e.type))
+    if (kind != SYNC_OP_DELETE && !kind_fits(kind, e.type))
         return bad(err, "impossible operation");
     if (kind == SYNC_OP_LINK && (!*leader || !manifest_path_valid(leader) || manifest_path_cmp(leader, p->path) >= 0))
         return bad(err, "impossible hard link");
