@@ -140,11 +140,15 @@ static void look_for_docker(struct route_facts *facts)
 {
     cleanup_free char *real = NULL;
 
-    if (facts->setting != BACKEND_DOCKER && !facts->docker_host && !route_needs_docker(facts))
+    if (facts->setting == BACKEND_MODAL || facts->setting == BACKEND_LOCAL) {
+        if (!facts->docker_host)
+            return;
+    } else if (facts->credentials_from && !facts->docker_host) {
         return;
+    }
     real = handover_find("docker", NULL);
     facts->docker_program = real != NULL;
-    facts->docker_answers = real && handover_daemon_answers();
+    facts->docker_answers = route_needs_docker(facts) && handover_daemon_answers();
 }
 
 int app_route(struct app *app, struct err *err)

@@ -31,10 +31,15 @@ void route_clear(struct route *r)
     *r = (struct route){0};
 }
 
-/* A daemon that somebody named is asked for by name; other settings give way to it unless they are explicit. */
+/*
+ * A daemon that somebody named takes the command: on the line over every setting, in the environment over all but an
+ * explicit back end.
+ */
 static bool daemon_named(const struct route_facts *f)
 {
-    return f->docker_host && (f->setting == BACKEND_AUTO || f->setting == BACKEND_DOCKER);
+    bool on_the_line = f->docker_host_from && f->docker_host_from[0] == '-';
+
+    return f->docker_host && (on_the_line || f->setting == BACKEND_AUTO || f->setting == BACKEND_DOCKER);
 }
 
 bool route_needs_docker(const struct route_facts *f)
