@@ -20,9 +20,10 @@ struct modal_client;
 struct modal_mount_file {
     const char *remote; /* absolute path within the mount, "/.atp/1/agent" */
     const void *data;
-    size_t size;      /* of data */
-    const char *path; /* NULL: data; read at upload, and refused if it changed meanwhile */
-    uint32_t mode;    /* permission bits */
+    size_t size;        /* of data */
+    const char *path;   /* NULL: data; read at upload, and refused if it changed meanwhile */
+    uint32_t mode;      /* permission bits */
+    const char *sha256; /* 64 hex digits if the caller knows them already; NULL: computed */
 };
 
 /*

@@ -1,0 +1,170 @@
+#include "backends/modal/http.h"
+
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/base/limits.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define ANSWER_MAX (1u << 20)
+
+/* The few functions of libcurl that are used, found at run time. */
+static struct {
+    void *handle;
+    CURL *(*init)(void);
+    CURLcode (*setopt)(CURL *curl, CURLoption option, ...);
+    CURLcode (*perform)(CURL *curl);
+    CURLcode (*getinfo)(CURL *curl, CURLINFO info, ...);
+    void (*cleanup)(CURL *curl);
+    struct curl_slist *(*append)(struct curl_slist *list, const char *text);
+    void (*free_list)(struct curl_slist *list);
+    const char *(*strerror)(CURLcode code);
+} lib;
+
+/* dlsym() gives an object pointer; this is the way that POSIX names to make it a function's. */
+static int find(void **to, const char *name)
+{
+    *to = dlsym(lib.handle, name);
+    return *to ? 0 : -1;
+}
+
+static int load(struct err *err)
+{
+    int bad = 0;
+
+    if (lib.handle)
+        return 0;
+    lib.handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (!lib.handle)
+        lib.handle = dlopen("libcurl.4.dylib", RTLD_NOW | RTLD_LOCAL);
+    if (!lib.handle)
+        return err_set(err, 125, "uploading needs libcurl, which is not installed");
+    bad |= find((void **)&lib.init, "curl_easy_init");
+    bad |= find((void **)&lib.setopt, "curl_easy_setopt");
+    bad |= find((void **)&lib.perform, "curl_easy_perform");
+    bad |= find((void **)&lib.getinfo, "curl_easy_getinfo");
+    bad |= find((void **)&lib.cleanup, "curl_easy_cleanup");
+    bad |= find((void **)&lib.append, "curl_slist_append");
+    bad |= find((void **)&lib.free_list, "curl_slist_free_all");
+    bad |= find((void **)&lib.strerror, "curl_easy_strerror");
+    if (!bad)
+        return 0;
+    dlclose(lib.handle);
+    lib.handle = NULL;
+    return err_set(err, 125, "uploading needs libcurl, and the installed one is not usable");
+}
+
+/* How far the body has been read. */
+struct reading {
+    const struct http_body *body;
+    uint64_t at;
+};
+
+static size_t on_read(char *to, size_t size, size_t count, void *arg)
+{
+    struct reading *r = arg;
+    uint64_t left = r->body->len - r->at;
+    size_t n = size * count;
+    ssize_t got;
+
+    if (n > left)
+        n = (size_t)left;
+    if (r->body->data) {
+        memcpy(to, (const char *)r->body->data + r->at, n);
+        r->at += n;
+        return n;
+    }
+    do
+        got = n ? pread(r->body->fd, to, n, (off_t)(r->body->offset + r->at)) : 0;
+    while (got < 0 && errno == EINTR);
+    if (got < 0 || (!got && n))
+        return CURL_READFUNC_ABORT; /* shorter than it was */
+    r->at += (uint64_t)got;
+    return (size_t)got;
+}
+
+static size_t on_write(char *data, size_t size, size_t count, void *arg)
+{
+    struct http_answer *answer = arg;
+
+    return buf_add(&answer->body, data, size * count) == 0 ? size * count : 0;
+}
+
+/* Keeps the ETag, bare. */
+static size_t on_header(char *line, size_t size, size_t count, void *arg)
+{
+    struct http_answer *answer = arg;
+    size_t len = size * count, n = 0;
+    const char *end = line + len;
+
+    if (len < 5 || strncasecmp(line, "etag:", 5) != 0)
+        return len;
+    for (line += 5; line < end && (*line == ' ' || *line == '\t'); line++)
+        ;
+    if (end - line > 2 && line[0] == 'W' && line[1] == '/')
+        line += 2;
+    for (; line < end && n + 1 < sizeof(answer->etag); line++)
+        if (*line > ' ' && *line != '"')
+            answer->etag[n++] = *line;
+    answer->etag[n] = '\0';
+    return len;
+}
+
+void http_answer_clear(struct http_answer *answer)
+{
+    buf_clear(&answer->body);
+}
+
+static CURLcode perform(CURL *curl, const char *method, const char *url, struct curl_slist *headers,
+                        struct reading *reading, struct http_answer *answer)
+{
+    lib.setopt(curl, CURLOPT_URL, url);
+    lib.setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    lib.setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    lib.setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)DEADLINE_CONNECT);
+    lib.setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    lib.setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)(DEADLINE_LOST_PEER / 1000));
+    lib.setopt(curl, CURLOPT_UPLOAD, 1L);
+    lib.setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    lib.setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)reading->body->len);
+    lib.setopt(curl, CURLOPT_READFUNCTION, on_read);
+    lib.setopt(curl, CURLOPT_READDATA, reading);
+    lib.setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+    lib.setopt(curl, CURLOPT_WRITEDATA, answer);
+    lib.setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    lib.setopt(curl, CURLOPT_HEADERDATA, answer);
+    lib.setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return lib.perform(curl);
+}
+
+int http_send(const char *method, const char *url, const char *const *headers, const struct http_body *body,
+              struct http_answer *answer, struct err *err)
+{
+    struct reading reading = {.body = body};
+    struct curl_slist *list = NULL;
+    CURLcode code;
+    CURL *curl;
+
+    *answer = (struct http_answer){.status = 0};
+    buf_init(&answer->body, ANSWER_MAX);
+    if (load(err) < 0)
+        return -1;
+    curl = lib.init();
+    if (!curl)
+        return err_set(err, 125, "uploading: libcurl does not start");
+    list = lib.append(NULL, "Expect:"); /* no waiting for "100 Continue" */
+    for (; *headers; headers++)
+        list = lib.append(list, *headers);
+    code = perform(curl, method, url, list, &reading, answer);
+    lib.getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+    lib.free_list(list);
+    lib.cleanup(curl);
+    if (code == CURLE_OK)
+        return 0;
+    return err_set(err, 125, "uploading: %s", lib.strerror(code)); /* without the URL: it is signed */
+}

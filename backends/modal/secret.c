@@ -1,0 +1,34 @@
+#include "backends/modal/internal.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/err.h"
+
+static const struct modal_method secret_get_or_create = {
+    .path = MODAL_CONTROL(SecretGetOrCreate),
+    .reply = &modal__client__secret_get_or_create_response__descriptor,
+};
+
+int modal_secret_of(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
+                    struct err *err)
+{
+    Modal__Client__SecretGetOrCreateRequest request = MODAL__CLIENT__SECRET_GET_OR_CREATE_REQUEST__INIT;
+    cleanup_message Modal__Client__SecretGetOrCreateResponse *reply = NULL;
+    struct modal_entries entries;
+    int ret;
+
+    modal_entries_make(&entries, env);
+    request.environment_name = c->environment;
+    request.has_object_creation_type = 1;
+    request.object_creation_type = MODAL__CLIENT__OBJECT_CREATION_TYPE__OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP;
+    request.app_id = (char *)app_id;
+    request.n_env_dict = entries.len;
+    request.env_dict = entries.pointers;
+    ret = modal_call(c, &secret_get_or_create, &request, &reply, err);
+    modal_entries_clear(&entries);
+    if (ret < 0)
+        return err_wrap(err, "handing over the environment");
+    if (!reply->secret_id || !*reply->secret_id)
+        return err_set(err, 125, "handing over the environment: the server gave no id");
+    *ret_secret_id = xstrdup(reply->secret_id);
+    return 0;
+}
