@@ -92,10 +92,7 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
         if (has_text(def->experimental_options_v2[i]->value) && is_true(def->experimental_options_v2[i]->value))
             return svc_err(err, GRPC_UNIMPLEMENTED, "the experimental option \"%s\" is not supported by this server",
                            svc_text(def->experimental_options_v2[i]->key));
-    if (def->base.n_unknown_fields)
-        return svc_err(err, GRPC_UNIMPLEMENTED, "the Sandbox definition has field %u, which this server does not know",
-                       def->base.unknown_fields[0].tag);
-    return 0;
+    return svc_no_unknown(&def->base, "the Sandbox definition", err);
 }
 
 /* "us-east-1", "eu-west", "us": two letters, then words and numbers. */
@@ -257,8 +254,9 @@ void plan_pty_env(const Modal__Client__PTYInfo *pty, struct strlist *env)
 }
 
 /* The image's, then the secrets', then the definition's and the request's own variables: later ones win. */
-static int plan_env(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__StringMap *ephemeral,
-                    const struct image_config *config, struct plan *p, struct err *err)
+static int plan_env(struct engine *e, const Modal__Client__Sandbox *def,
+                    const Modal__Client__SandboxCreateV2Request *v2, const struct image_config *config, struct plan *p,
+                    struct err *err)
 {
     strlist_copy(&p->env, &config->env);
     if (!strlist_env_get(&p->env, "PATH"))
@@ -271,7 +269,10 @@ static int plan_env(struct engine *e, const Modal__Client__Sandbox *def, const M
     if (def->environment_variables &&
         svc_env(def->environment_variables->contents, def->environment_variables->n_contents, &p->env, err) < 0)
         return -1;
-    if (ephemeral && svc_env(ephemeral->contents, ephemeral->n_contents, &p->env, err) < 0)
+    if (v2 && v2->ephemeral_secrets &&
+        svc_env(v2->ephemeral_secrets->contents, v2->ephemeral_secrets->n_contents, &p->env, err) < 0)
+        return -1;
+    if (v2 && svc_secret_sources(e, v2->secret_sources, v2->n_secret_sources, &p->env, err) < 0)
         return -1;
     strlist_env_set(&p->env, "MODAL_IMAGE_ID", p->image_id);
     if (p->pty)
@@ -279,8 +280,8 @@ static int plan_env(struct engine *e, const Modal__Client__Sandbox *def, const M
     return 0;
 }
 
-static int plan_image(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__StringMap *ephemeral,
-                      struct plan *p, struct err *err)
+static int plan_image(struct engine *e, const Modal__Client__Sandbox *def,
+                      const Modal__Client__SandboxCreateV2Request *v2, struct plan *p, struct err *err)
 {
     const struct image_config *config;
     enum images_state state;
@@ -296,7 +297,7 @@ static int plan_image(struct engine *e, const Modal__Client__Sandbox *def, const
     if (!config)
         return svc_err(err, GRPC_INTERNAL, "image %s has no configuration", def->image_id);
     p->workdir = xstrdup(has_text(def->workdir) ? def->workdir : config->workdir ? config->workdir : "/");
-    if (plan_command(def, config, p, err) < 0 || plan_env(e, def, ephemeral, config, p, err) < 0)
+    if (plan_command(def, config, p, err) < 0 || plan_env(e, def, v2, config, p, err) < 0)
         return -1;
     if (images_layers(e->images, def->image_id, &p->lowers, err) < 0) {
         err->code = GRPC_INTERNAL;
@@ -321,7 +322,7 @@ static int plan_mounts(struct engine *e, const Modal__Client__Sandbox *def, stru
     return 0;
 }
 
-int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__StringMap *ephemeral,
+int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__SandboxCreateV2Request *v2,
               struct plan *ret, struct err *err)
 {
     struct plan p = {0};
@@ -329,7 +330,7 @@ int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__
     if (!def)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the request has no Sandbox definition");
     if (check_placement(def, err) < 0 || check_features(def, err) < 0 || plan_network(def, &p, err) < 0 ||
-        plan_resources(def, &p, err) < 0 || plan_rest(def, &p, err) < 0 || plan_image(e, def, ephemeral, &p, err) < 0 ||
+        plan_resources(def, &p, err) < 0 || plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 ||
         plan_mounts(e, def, &p, err) < 0) {
         plan_clear(&p);
         return -1;

@@ -27,8 +27,8 @@ struct plan {
     uint16_t pty_rows, pty_cols;
 };
 
-/* ephemeral: more variables (V2), or NULL. err->code is a gRPC status. */
-int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__StringMap *ephemeral,
+/* v2: the request around the definition, with more variables; NULL for V1. err->code is a gRPC status. */
+int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__SandboxCreateV2Request *v2,
               struct plan *ret, struct err *err);
 void plan_clear(struct plan *p);
 

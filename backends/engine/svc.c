@@ -92,6 +92,28 @@ int svc_env(Modal__Client__StringEntry *const *entries, size_t len, struct strli
     return 0;
 }
 
+int svc_secret_sources(struct engine *e, Modal__Client__SecretSource *const *sources, size_t len, struct strlist *env,
+                       struct err *err)
+{
+    for (size_t i = 0; i < len; i++) {
+        const Modal__Client__SecretSource *source = sources[i];
+
+        if (svc_text(source->secret_id)[0] && secrets_apply(e->secrets, source->secret_id, env, err) < 0)
+            return svc_err(err, GRPC_NOT_FOUND, "secret %s not found", source->secret_id);
+        if (source->env && svc_env(source->env->contents, source->env->n_contents, env, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int svc_no_unknown(const ProtobufCMessage *message, const char *what, struct err *err)
+{
+    if (!message->n_unknown_fields)
+        return 0;
+    return svc_err(err, GRPC_UNIMPLEMENTED, "%s has field %u, which this server does not know", what,
+                   message->unknown_fields[0].tag);
+}
+
 /* JS and Go accept https only and then, for a local server, speak plaintext anyway. */
 char *svc_router_url(const struct call *c)
 {

@@ -48,6 +48,12 @@ const char *svc_environment(const char *name);
 /* A map<string, string> as "K=V", keys checked. */
 int svc_env(Modal__Client__StringEntry *const *entries, size_t len, struct strlist *ret, struct err *err);
 
+/* The variables of secret sources, in their order, set in env. */
+int svc_secret_sources(struct engine *e, Modal__Client__SecretSource *const *sources, size_t len, struct strlist *env,
+                       struct err *err);
+/* -1 and UNIMPLEMENTED when a request carries a field that this server does not know: it would be ignored otherwise. */
+int svc_no_unknown(const ProtobufCMessage *message, const char *what, struct err *err);
+
 /* An engine's object that the generated code wants as char *; it is not written to. */
 #define SVC_CONST(text) ((char *)(uintptr_t)(text))
 

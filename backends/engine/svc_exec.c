@@ -41,7 +41,7 @@ static int check_start(const start_request *r, struct err *err)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the working directory \"%s\" is not absolute", r->workdir);
     if ((int)r->stderr_config == MODAL__TASK_COMMAND_ROUTER__TASK_EXEC_STDERR_CONFIG__TASK_EXEC_STDERR_CONFIG_STDOUT)
         return svc_err(err, GRPC_UNIMPLEMENTED, "merging stderr into stdout is not supported by this server");
-    return 0;
+    return svc_no_unknown(&r->base, "the exec", err);
 }
 
 /* The sandbox's environment, then the secrets, then the exec's own variables. */
@@ -53,6 +53,8 @@ static int exec_env(struct sandbox *s, const start_request *r, struct strlist *e
             return svc_err(err, GRPC_NOT_FOUND, "secret %s not found", r->secret_ids[i]);
     if (r->pty_info && r->pty_info->enabled)
         plan_pty_env(r->pty_info, env);
+    if (svc_secret_sources(s->engine, r->secret_sources, r->n_secret_sources, env, err) < 0)
+        return -1;
     return svc_env(r->env, r->n_env, env, err);
 }
 

@@ -35,10 +35,7 @@ static int check_definition(const Modal__Client__Image *image, struct err *err)
         return svc_err(err, GRPC_UNIMPLEMENTED, "volumes during a build are not supported");
     if (image->n_secret_ids)
         return svc_err(err, GRPC_UNIMPLEMENTED, "secrets during a build are not supported");
-    if (image->base.n_unknown_fields)
-        return svc_err(err, GRPC_UNIMPLEMENTED, "the image definition has field %u, which this server does not know",
-                       image->base.unknown_fields[0].tag);
-    return 0;
+    return svc_no_unknown(&image->base, "the image definition", err);
 }
 
 /* User and password for the FROM, from the secret that names them. */

@@ -46,9 +46,9 @@ bool svc_result(const struct sandbox *s, Modal__Client__GenericResult *ret)
 
 /* ---- create ---- */
 
-/* Makes the sandbox of either create call; NULL when the call was ended. */
-static struct sandbox *create(struct call *c, bool is_v2, const char *app_id, const Modal__Client__Sandbox *def,
-                              const Modal__Client__StringMap *ephemeral, Modal__Client__SandboxTag *const *tags,
+/* Makes the sandbox of either create call; v2 is NULL for V1. NULL when the call was ended. */
+static struct sandbox *create(struct call *c, const char *app_id, const Modal__Client__Sandbox *def,
+                              const Modal__Client__SandboxCreateV2Request *v2, Modal__Client__SandboxTag *const *tags,
                               size_t tags_len)
 {
     struct plan plan = {0};
@@ -60,9 +60,9 @@ static struct sandbox *create(struct call *c, bool is_v2, const char *app_id, co
 
     if (found == 0)
         svc_err(&err, GRPC_NOT_FOUND, "App %s not found", svc_text(app_id));
-    if (found > 0 && svc_tags(tags, tags_len, &list, &err) == 0 &&
-        plan_make(c->engine, def, ephemeral, &plan, &err) == 0)
-        s = sandbox_create(c->engine->sandboxes, is_v2, app_id, &plan, &list, &err);
+    if (found > 0 && svc_no_unknown(c->request, "the request", &err) == 0 &&
+        svc_tags(tags, tags_len, &list, &err) == 0 && plan_make(c->engine, def, v2, &plan, &err) == 0)
+        s = sandbox_create(c->engine->sandboxes, v2 != NULL, app_id, &plan, &list, &err);
     if (s)
         log_line("sandbox %s created", s->id);
     else
@@ -77,7 +77,7 @@ static void sandbox_create_v1(struct call *c, const void *request)
     const Modal__Client__SandboxCreateRequest *r = request;
     Modal__Client__SandboxCreateResponse response = MODAL__CLIENT__SANDBOX_CREATE_RESPONSE__INIT;
     Modal__Client__SandboxHandleMetadata metadata = MODAL__CLIENT__SANDBOX_HANDLE_METADATA__INIT;
-    struct sandbox *s = create(c, /* is_v2= */ false, r->app_id, r->definition, NULL, r->tags, r->n_tags);
+    struct sandbox *s = create(c, r->app_id, r->definition, /* v2= */ NULL, r->tags, r->n_tags);
 
     if (!s)
         return;
@@ -100,7 +100,7 @@ static void sandbox_create_v2(struct call *c, const void *request)
         call_fail(c, GRPC_UNIMPLEMENTED, "cloud bucket mounts are not supported by this server");
         return;
     }
-    s = create(c, /* is_v2= */ true, r->app_id, r->definition, r->ephemeral_secrets, r->tags, r->n_tags);
+    s = create(c, r->app_id, r->definition, r, r->tags, r->n_tags);
     if (!s)
         return;
     jwt = keys_router_token(c->engine->keys, s->task_id);
@@ -256,6 +256,8 @@ static bool is_wanted(struct call *c, const struct sandbox *s, const Modal__Clie
                       const struct strlist *tags)
 {
     if (s->state == SANDBOX_ENDED && !r->include_finished)
+        return false;
+    if (s->is_v2 && !(c->method->flags & RPC_V2)) /* the older call knows only the older kind */
         return false;
     if (r->before_timestamp > 0 && s->created_at >= r->before_timestamp)
         return false;

@@ -109,6 +109,19 @@ static void sandbox_tags_set(struct call *c, const void *request)
 
 /* ---- names ---- */
 
+/* The running one of that name, or else the latest that had it if ended ones count. */
+static struct sandbox *find_named(const struct sandboxes *all, const char *app_id, const char *name, bool ended_too)
+{
+    struct sandbox *s = sandbox_by_name(all, app_id, name);
+
+    if (s || !ended_too)
+        return s;
+    for (s = sandboxes_newest(all); s; s = s->next)
+        if (s->plan.name && strcmp(s->plan.name, name) == 0 && strcmp(s->app_id, app_id) == 0)
+            return s;
+    return NULL;
+}
+
 static void sandbox_get_from_name(struct call *c, const void *request)
 {
     const Modal__Client__SandboxGetFromNameRequest *r = request;
@@ -120,7 +133,7 @@ static void sandbox_get_from_name(struct call *c, const void *request)
 
     if (store_app_by_name(c->engine->store, svc_environment(r->environment_name), svc_text(r->app_name), &app, &err) >
         0)
-        s = sandbox_by_name(c->engine->sandboxes, app.id, svc_text(r->sandbox_name));
+        s = find_named(c->engine->sandboxes, app.id, svc_text(r->sandbox_name), r->include_terminated);
     store_app_clear(&app);
     if (!s) {
         call_fail(c, GRPC_NOT_FOUND, "Sandbox with name \"%s\" not found in App \"%s\"", svc_text(r->sandbox_name),
