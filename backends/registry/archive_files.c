@@ -1,0 +1,276 @@
+#include "backends/registry/archive_files.h"
+
+#include "backends/registry/digest.h"
+#include "backends/registry/tar.h"
+#include "compat/base/alloc.h"
+#include "compat/base/buf.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/fs.h"
+
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_FILES 100000u /* an archive of 1000 images with 100 layers each */
+#define MAX_LINKS 10      /* docker save's links point at files, skopeo's too */
+
+struct file {
+    char *name;
+    char *path;               /* where its contents are; NULL for a link */
+    char *target;             /* of a link, as a clean name */
+    char hex[DIGEST_HEX + 1]; /* of the uncompressed contents; "" = not known yet */
+    int64_t size;
+};
+
+struct archive_files {
+    char *folder;
+    unsigned next;
+    struct file *list;
+    size_t len, cap;
+};
+
+DEFINE_CLEANUP(struct tar_reader *, tar_close)
+DEFINE_CLEANUP(struct archive_files *, archive_files_free)
+
+char *archive_files_new(struct archive_files *f)
+{
+    return xasprintf("%s/%u", f->folder, f->next++);
+}
+
+void archive_files_free(struct archive_files *f)
+{
+    if (!f)
+        return;
+    for (unsigned i = 0; f->folder && i < f->next; i++) {
+        cleanup_free char *path = xasprintf("%s/%u", f->folder, i);
+
+        unlink(path);
+    }
+    if (f->folder)
+        rmdir(f->folder);
+    for (size_t i = 0; i < f->len; i++) {
+        free(f->list[i].name);
+        free(f->list[i].path);
+        free(f->list[i].target);
+    }
+    free(f->list);
+    free(f->folder);
+    free(f);
+}
+
+/* ---- spooling ---- */
+
+static int write_piece(int fd, const char *bytes, size_t len, int64_t offset, struct err *err)
+{
+    while (len) {
+        ssize_t n = pwrite(fd, bytes, len, offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, 0, errno, "write");
+        bytes += n;
+        len -= (size_t)n;
+        offset += n;
+    }
+    return 0;
+}
+
+static int spool_contents(struct archive_files *f, struct tar_reader *t, struct archive_entry *e, char **ret_path,
+                          struct err *err)
+{
+    cleanup_free char *path = archive_files_new(f);
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const void *bytes;
+    int64_t offset = 0;
+    ssize_t n;
+
+    if (fd < 0)
+        return err_set_errno(err, 0, errno, "creating %s", path);
+    while ((n = tar_data(t, &bytes, &offset, err)) > 0) {
+        if (write_piece(fd, bytes, (size_t)n, offset, err) < 0)
+            return -1;
+    }
+    if (n < 0)
+        return -1;
+    if (ftruncate(fd, archive_entry_size(e)) < 0)
+        return err_set_errno(err, 0, errno, "write");
+    *ret_path = steal(&path);
+    return 0;
+}
+
+/* Where a symbolic link in the archive points, as a clean name; NULL when it leads out of it. */
+static char *link_target(const char *name, const char *text)
+{
+    const char *slash = strrchr(name, '/');
+    cleanup_free char *joined = NULL;
+    char *clean;
+
+    if (*text == '/')
+        return NULL;
+    joined = xasprintf("%.*s%s", slash ? (int)(slash - name + 1) : 0, name, text);
+    return tar_name(joined, &clean, NULL) < 0 ? NULL : clean;
+}
+
+/* Keeps one entry; what is neither file nor link says nothing. */
+static int keep(struct archive_files *f, struct tar_reader *t, struct archive_entry *e, struct err *err)
+{
+    struct file file = {0};
+    int ret = 0;
+
+    if (f->len >= MAX_FILES)
+        return err_set(err, 0, "more than %u files in the archive", MAX_FILES);
+    if (tar_name(archive_entry_pathname(e), &file.name, err) < 0)
+        return -1;
+    if (archive_entry_hardlink(e))
+        ret = tar_name(archive_entry_hardlink(e), &file.target, err);
+    else if (archive_entry_filetype(e) == AE_IFLNK)
+        file.target = link_target(file.name, archive_entry_symlink(e));
+    else if (archive_entry_filetype(e) == AE_IFREG)
+        ret = spool_contents(f, t, e, &file.path, err);
+    if (ret < 0 || (!file.path && !file.target)) {
+        free(file.name);
+        return ret;
+    }
+    if (f->len == f->cap) {
+        f->cap = f->cap ? f->cap * 2 : 64;
+        f->list = xreallocarray(f->list, f->cap, sizeof(*f->list));
+    }
+    f->list[f->len++] = file;
+    return 0;
+}
+
+struct archive_files *archive_files_spool(int fd, const char *tmpdir, struct err *err)
+{
+    cleanup_with(archive_files_freep) struct archive_files *f = xcalloc(1, sizeof(*f));
+    cleanup_free char *folder = xasprintf("%s/atp-archive-XXXXXX", tmpdir);
+    cleanup_with(tar_closep) struct tar_reader *t = NULL;
+    struct archive_entry *e;
+    int r;
+
+    if (!mkdtemp(folder)) {
+        err_set_errno(err, 0, errno, "making a folder in %s", tmpdir);
+        return NULL;
+    }
+    f->folder = steal(&folder);
+    t = tar_open(fd, err);
+    if (!t)
+        return NULL;
+    while ((r = tar_next(t, &e, err)) > 0) {
+        if (keep(f, t, e, err) < 0)
+            return NULL;
+    }
+    return r < 0 ? NULL : steal(&f);
+}
+
+/* ---- asking ---- */
+
+/* The last entry of a name counts, as when it is unpacked. */
+static struct file *find_plain(const struct archive_files *f, const char *name)
+{
+    for (size_t i = f->len; i-- > 0;) {
+        if (strcmp(f->list[i].name, name) == 0)
+            return &f->list[i];
+    }
+    return NULL;
+}
+
+static struct file *find(const struct archive_files *f, const char *name)
+{
+    cleanup_free char *clean = NULL;
+    struct file *file;
+
+    if (tar_name(name, &clean, NULL) < 0)
+        return NULL;
+    file = find_plain(f, clean);
+    for (int i = 0; file && file->target && i < MAX_LINKS; i++)
+        file = find_plain(f, file->target);
+    return file && file->path ? file : NULL;
+}
+
+static struct file *need(const struct archive_files *f, const char *name, struct err *err)
+{
+    struct file *file = find(f, name);
+
+    if (!file)
+        err_set(err, 0, "open %.200s: no such file or directory", name);
+    return file;
+}
+
+bool archive_files_has(const struct archive_files *f, const char *name)
+{
+    return find(f, name) != NULL;
+}
+
+int archive_files_read(struct archive_files *f, const char *name, struct buf *out, struct err *err)
+{
+    const struct file *file = need(f, name, err);
+
+    if (!file)
+        return -1;
+    return fs_read_file(file->path, out, err) < 0 ? err_wrap(err, "%.200s", name) : 0;
+}
+
+int archive_files_diff_id(struct archive_files *f, const char *name, char *ret_hex, int64_t *ret_size, struct err *err)
+{
+    struct file *file = need(f, name, err);
+    cleanup_close int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (!file)
+        return -1;
+    if (fd < 0)
+        return err_set_errno(err, 0, errno, "opening %s", file->path);
+    if (!*file->hex && tar_uncompress(fd, -1, file->hex, &file->size, err) < 0)
+        return err_wrap(err, "%.200s", name);
+    memcpy(ret_hex, file->hex, sizeof(file->hex));
+    if (ret_size)
+        *ret_size = file->size;
+    return 0;
+}
+
+/* Whether a file begins as a zstd, xz or bzip2 stream does: not every builder's ADD unpacks those. */
+static bool needs_unpacking(int fd)
+{
+    unsigned char m[6] = {0};
+
+    if (pread(fd, m, sizeof(m), 0) < 3)
+        return false;
+    return memcmp(m, "\x28\xb5\x2f\xfd", 4) == 0 ||
+           memcmp(m,
+                  "\xfd"
+                  "7zXZ",
+                  5) == 0 ||
+           memcmp(m, "BZh", 3) == 0;
+}
+
+int archive_files_plain(struct archive_files *f, const char *name, char **ret_path, struct err *err)
+{
+    struct file *file = need(f, name, err);
+    cleanup_close int in = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
+    cleanup_close int out = -1;
+    cleanup_free char *path = NULL;
+    char hex[DIGEST_HEX + 1];
+
+    if (!file)
+        return -1;
+    if (in < 0)
+        return err_set_errno(err, 0, errno, "opening %s", file->path);
+    if (!needs_unpacking(in)) {
+        *ret_path = xstrdup(file->path);
+        return 0;
+    }
+    path = archive_files_new(f);
+    out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (out < 0)
+        return err_set_errno(err, 0, errno, "creating %s", path);
+    if (tar_uncompress(in, out, hex, NULL, err) < 0)
+        return err_wrap(err, "%.200s", name);
+    free(file->path);
+    file->path = xstrdup(path); /* once is enough */
+    *ret_path = steal(&path);
+    return 0;
+}
