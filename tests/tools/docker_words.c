@@ -3,11 +3,15 @@
  * Docker's tables on their own, for tests that compare them with a real docker:
  *     docker_words list                 every command's names, one per line
  *     docker_words help WORD...         what `docker WORD... --help` prints
+ *     docker_words template MODE TEXT   carries a template out over the JSON document on standard input; MODE is
+ *                                       "value", "error", or the Go type that stands for a document with fields
  *     docker_words parse WORD...        parses `docker WORD...`: docker's errors and exit codes; "parsed" when all is
  * well
  */
+#include "compat/base/buf.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/docker/tmpl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +75,35 @@ static int parse(int argc, char **argv)
     return 0;
 }
 
+static int template(const char *mode, const char *text)
+{
+    struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = mode};
+    cleanup_buf struct buf out = BUF_INIT(64u << 20);
+    json_t *data = json_loadf(stdin, JSON_DECODE_ANY, NULL);
+    struct err err = ERR_INIT;
+    struct tmpl *t = tmpl_parse("", text, &err);
+    int rc;
+
+    if (!t) {
+        json_decref(data);
+        err_wrap(&err, "template parsing error");
+        err.exit_code = 64;
+        return fail(&err);
+    }
+    if (!strcmp(mode, "value") || !strcmp(mode, "error"))
+        options.missing = *mode == 'v' ? TMPL_MISSING_NO_VALUE : TMPL_MISSING_ERROR;
+    rc = tmpl_exec(t, data, &options, &out, &err);
+    tmpl_free(t);
+    json_decref(data);
+    if (rc < 0) {
+        err_wrap(&err, "template parsing error");
+        return fail(&err);
+    }
+    fwrite(out.data, 1, out.len, stdout);
+    putchar('\n');
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "list"))
@@ -79,6 +112,8 @@ int main(int argc, char **argv)
         return help(argc - 2, argv + 2);
     if (argc > 1 && !strcmp(argv[1], "parse"))
         return parse(argc - 2, argv + 2);
-    fprintf(stderr, "usage: docker_words list | help WORD... | parse WORD...\n");
+    if (argc == 4 && !strcmp(argv[1], "template"))
+        return template(argv[2], argv[3]);
+    fprintf(stderr, "usage: docker_words list | help WORD... | parse WORD... | template MODE TEXT\n");
     return 2;
 }
