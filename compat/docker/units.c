@@ -174,7 +174,7 @@ static double suffix_factor(const char *suffix)
     at = strchr(powers, *suffix);
     if (!at || (suffix[1] && strcmp(suffix + 1, "b") && strcmp(suffix + 1, "ib")))
         return 0;
-    return ldexp(1, 10 * (int)(at - powers + 1));
+    return (double)((uint64_t)1 << (10 * (at - powers + 1)));
 }
 
 int units_parse_bytes(const char *s, int64_t *ret_bytes, struct err *err)
