@@ -181,8 +181,10 @@ static bool retry_unheard(struct modal_rpc *rpc, const struct grpc_result *resul
         again(rpc, 0);
         return true;
     }
+    if (result->heard && now - rpc->attempt_at >= peer->client->lost_ms / 3)
+        rpc->unheard_since = 0; /* it worked for a while: a new row of failures begins */
     if (!rpc->unheard_since)
-        rpc->unheard_since = rpc->attempt_at;
+        rpc->unheard_since = result->heard ? now : rpc->attempt_at;
     if (!result->heard && !rpc->moved && peer->move && (rpc->moved = true) && peer->move(peer, &rpc->waiter))
         return true;
     if (!result->heard && rpc->options.patience_ms > patience)
