@@ -135,6 +135,9 @@ static int pull_described(struct app *app, const struct pull_request *req, const
     struct state_image before = {0};
     int had;
 
+    if (req->progress)
+        fprintf(req->progress, "%s: Pulling from %s\n",
+                req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag, req->ref->ref.path);
     if (app_modal(app, err) < 0)
         return -1;
     had = state_image_by_ref(app->state, name, &before, err);
@@ -193,9 +196,6 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
         return err_set(err, 125, DAEMON "No such image: %s", familiar);
     if (spec->pull == PULL_MISSING)
         fprintf(stderr, "Unable to find image '%s' locally\n", familiar);
-    if (req.progress)
-        fprintf(stderr, "%s: Pulling from %s\n", spec->image.ref.tag ? spec->image.ref.tag : spec->image.ref.digest,
-                spec->image.ref.path);
     if (catalog_pull(app, &req, ret, NULL, NULL, err) < 0)
         return -1;
     if (req.progress)

@@ -61,7 +61,7 @@ static int check_options(struct app *app, const struct opt_parsed *opts, struct 
         app_hand_over(app, err);
         return err_wrap(err, "--%s is carried out by the real docker", foreign->name);
     }
-    return err_set(err, 125, "--%s is not carried out by atp-docker: %s", foreign->name, foreign->reason);
+    return err_set(err, 125, "--%s is refused by atp-docker: %s", foreign->name, foreign->reason);
 }
 
 /* Parses the verb's own words and runs it. words is how many of them named it. */
@@ -103,7 +103,7 @@ static int other_command(struct app *app, const struct cmd_def *def, int words, 
         opt_print_help_as(def, words, opt_help_asked(opts) ? stdout : stderr);
         return 0;
     }
-    err_set(&err, 1, "docker %s is not carried out by atp-docker: %s", def->path, def->reason);
+    err_set(&err, 1, "docker %s is refused by atp-docker: %s", def->path, def->reason);
     return report(ERROR_PLAIN, def, &err, 1);
 }
 

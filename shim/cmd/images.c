@@ -220,25 +220,24 @@ static int print_ids(json_t *rows)
     return 0;
 }
 
+static const struct format_column columns[] = {
+    {"Containers", "CONTAINERS"},   {"CreatedAt", "CREATED AT"},   {"CreatedSince", "CREATED"},
+    {"Digest", "DIGEST"},           {"ID", "IMAGE ID"},            {"Repository", "REPOSITORY"},
+    {"SharedSize", "SHARED SIZE"},  {"Size", "SIZE"},              {"Tag", "TAG"},
+    {"UniqueSize", "UNIQUE SIZE"},  {"VirtualSize", "SIZE"},       {NULL, NULL},
+};
+
 static int print_rows(const struct opt_parsed *opts, json_t *rows, struct err *err)
 {
     const char *format = opt_str(opts, "format");
-    bool digests = opt_bool(opts, "digests");
-    json_t *headers;
-    int ret;
 
     if (opt_bool(opts, "quiet") && !*format)
         return print_ids(rows);
-    headers = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Containers", "CONTAINERS",
-                        "CreatedAt", "CREATED AT", "CreatedSince", "CREATED", "Digest", "DIGEST", "ID", "IMAGE ID",
-                        "Repository", "REPOSITORY", "SharedSize", "SHARED SIZE", "Size", "SIZE", "Tag", "TAG",
-                        "UniqueSize", "UNIQUE SIZE", "VirtualSize", "SIZE");
-    ret = listing_print(format,
-                        digests ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-                                : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-                        headers, rows, err);
-    json_decref(headers);
-    return ret;
+    return listing_print(format,
+                         opt_bool(opts, "digests")
+                             ? "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+                             : "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+                         columns, rows, err);
 }
 
 static int images_run(struct app *app, const struct opt_parsed *opts, struct err *err)

@@ -25,8 +25,6 @@ static int pull_reference(struct app *app, const struct opt_parsed *opts, struct
     cleanup_free char *digest = NULL, *full = reference_string(&ref->ref), *familiar = reference_familiar(&ref->ref);
     struct state_image image = {0};
 
-    if (!quiet)
-        printf("%s: Pulling from %s\n", ref->ref.digest ? ref->ref.digest : ref->ref.tag, ref->ref.path);
     if (catalog_pull(app, &req, &image, &digest, &news, err) < 0)
         return -1;
     if (!quiet) {

@@ -7,6 +7,7 @@
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 . "$ROOT/tests/lib/images.sh"
+. "$ROOT/tests/lib/engine.sh"
 
 suite_start() {
     export ATP_BIN=${ATP_BIN:-$ROOT/build/bin}
@@ -26,25 +27,10 @@ suite_start() {
 
 # What containers leave behind when they are not cleaned up.
 leftovers() {
-    grep -c ' /.*atp' /proc/mounts || true
-    ls /sys/fs/cgroup/memory/atp-engine /sys/fs/cgroup/atp-engine 2>/dev/null | grep -c '^sb-' || true
-    ip -o link 2>/dev/null | grep -c 'atp' || true
-}
-
-engine_pid() {
-    cat "$XDG_RUNTIME_DIR/atp-docker/engine.pid" 2>/dev/null
-}
-
-engine_stop() {
-    local pid
-    pid=$(engine_pid) || return 0
-    kill "$pid" 2>/dev/null || return 0
-    for _ in $(seq 200); do
-        kill -0 "$pid" 2>/dev/null || return 0
-        sleep 0.05
-    done
-    echo "the engine does not end" >&2
-    return 1
+    echo "mounts $(grep -c "$SUITE" /proc/mounts)"
+    echo "cgroups $(find /sys/fs/cgroup/*/atp-engine /sys/fs/cgroup/atp-engine -mindepth 2 -type d 2>/dev/null | wc -l)"
+    echo "links $(ls /sys/class/net | grep -c '^atp')"
+    echo "namespaces $(lsns -n -t pid 2>/dev/null | wc -l)"
 }
 
 suite_stop() {

@@ -6,13 +6,13 @@ source_dir=$1
 bin=$2
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 . "$source_dir/tests/lib/images.sh"
+. "$source_dir/tests/lib/engine.sh"
 . "$source_dir/tests/lib/debian.sh"
 . "$source_dir/tests/lib/packages.sh"
 work=$(mktemp -d /tmp/atp-itself-XXXXXX)
 finish() {
     registry_stop
-    [ ! -s "$work/run/atp-docker/engine.pid" ] || kill "$(cat "$work/run/atp-docker/engine.pid")" 2>/dev/null || true
-    sleep 1
+    engine_stop || true
     rm -rf --one-file-system "$work"
 }
 trap finish EXIT
@@ -33,7 +33,5 @@ done
 build/bin/atp-docker --version
 build/bin/atp-engine --version
 # What came out works: the new program runs a container on the new engine.
-engine_pid=$(cat "$work/run/atp-docker/engine.pid")
-kill "$engine_pid"
-while kill -0 "$engine_pid" 2>/dev/null; do sleep 0.1; done
+engine_stop
 [ "$(build/bin/atp-docker run --rm "$REGISTRY/self:1" echo built by itself)" = "built by itself" ]

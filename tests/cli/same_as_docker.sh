@@ -9,6 +9,7 @@ image=$3
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 command -v dockerd >/dev/null || { echo "needs dockerd (package docker.io)"; exit 77; }
 . "$source_dir/tests/lib/images.sh"
+. "$source_dir/tests/lib/engine.sh"
 . "$source_dir/tests/lib/debian.sh"
 real=$(command -v docker)
 work=$(mktemp -d /tmp/atp-same-XXXXXX)
@@ -16,8 +17,7 @@ dockerd_pid=
 finish() {
     registry_stop
     [ -z "$dockerd_pid" ] || { kill "$dockerd_pid"; wait "$dockerd_pid" || true; } 2>/dev/null
-    [ ! -s "$work/run/atp-docker/engine.pid" ] || kill "$(cat "$work/run/atp-docker/engine.pid")" 2>/dev/null || true
-    sleep 1
+    engine_stop || true
     umount -R "$work"/d/* 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
