@@ -207,6 +207,7 @@ static int take_init_hello(struct session *s, const struct wire_frame *f, struct
     link_send(&s->client);
     wire_hello_clear(&ours);
     wire_hello_clear(&theirs);
+    link_pause(&s->client, false);
     return 0;
 }
 
@@ -283,6 +284,7 @@ static int run(struct session *s, int init_fd)
     buf_init(&s->held, HELD_MAX);
     link_init(&s->client, s->loop, STDIN_FILENO, STDOUT_FILENO, &client_events, s);
     link_init(&s->init, s->loop, init_fd, init_fd, &init_events, s);
+    link_pause(&s->client, true); /* until our HELLO, which needs init's, is out: it comes before any answer */
     s->mounts = mounts_new(s->loop, s->options->run_dir, &s->client, &mounts_events, s);
     s->beat = loop_timer_add(s->loop, s->options->speak_every / 2, on_beat, s);
     while (!s->over && loop_step(s->loop, -1))
