@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -112,7 +113,8 @@ int rt_start_code(const char *message)
 {
     static const char *const about_exec[] = {"executable", "exec:", "exec ", "execv", "failed to load", "finding"};
     static const char *const missing[] = {"not found", "no such file", "No such file"};
-    static const char *const refused[] = {"ermission denied", "xec format", "s a directory", "ccess denied"};
+    static const char *const refused[] = {"ermission denied", "xec format", "s a directory", "ccess denied",
+                                          "not permitted"};
     bool exec = false;
 
     for (size_t i = 0; message && i < sizeof(about_exec) / sizeof(*about_exec); i++)
@@ -238,7 +240,7 @@ static void set_up_network(struct rt *rt, bool wanted)
         rt->net_reason =
             xstrdup("runsc runs with --network=none (see ATP_ENGINE_RUNSC_FLAGS): sandboxes have loopback only");
     else
-        rt->net = rt_net_new(rt->dir, &servers, &rt->net_reason);
+        rt->net = rt_net_new(&servers, &rt->net_reason);
 }
 
 /* The start-up in its order; what was made is taken down by rt_free(). */
@@ -251,6 +253,7 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
     if (choose_runtime(rt, config->runtime, err) < 0 || open_folder(rt, config->dir, err) < 0)
         return -1;
     base_words(rt);
+    signal(SIGPIPE, SIG_IGN); /* a process that closes its stdin is no reason to die */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return err_set_errno(err, 125, errno, "becoming a sub-reaper");
     folder_key(rt->dir, key);

@@ -77,25 +77,29 @@ static void delegate(const char *mount_point, const char *place)
         }
 }
 
-static void find_mounts(struct rt_cgroups *all, const char *key, char **ret_v2)
+/* Notes every hierarchy (runc uses them all) and takes places in those with our controllers; the v2 one is handed back.
+ */
+static char *find_mounts(struct rt_cgroups *all, const char *key)
 {
-    cleanup_free char *v2 = NULL;
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     const struct mntent *m;
+    char *v2 = NULL;
 
     while (mounts && (m = getmntent(mounts))) {
-        if (strcmp(m->mnt_type, "cgroup2") == 0 && !v2)
-            v2 = xstrdup(m->mnt_dir);
-        if (strcmp(m->mnt_type, "cgroup") != 0)
+        bool second = strcmp(m->mnt_type, "cgroup2") == 0;
+
+        if ((!second && strcmp(m->mnt_type, "cgroup") != 0) || strlist_has(&all->mounts, m->mnt_dir))
             continue;
         strlist_add(&all->mounts, m->mnt_dir);
-        for (int c = 0; c < RT_CONTROLLERS; c++)
+        if (second && !v2)
+            v2 = xstrdup(m->mnt_dir);
+        for (int c = 0; c < RT_CONTROLLERS && !second; c++)
             if (hasmntopt(m, controllers[c]) && !all->dirs[c])
                 all->dirs[c] = make_place(m->mnt_dir, key);
     }
     if (mounts)
         endmntent(mounts);
-    *ret_v2 = steal(&v2);
+    return v2;
 }
 
 /* Says which limits cannot be kept here, in one line. */
@@ -123,14 +127,10 @@ void rt_cgroups_init(struct rt_cgroups *all, const char *key)
     cleanup_free char *v2 = NULL;
 
     *all = (struct rt_cgroups){.kill_at = -1, .key = xstrdup(key)};
-    find_mounts(all, key, &v2);
-    if (all->mounts.len == 0 ||
-        (!all->dirs[MEMORY] && !all->dirs[FREEZER] && !all->dirs[PIDS] && v2 && !all->dirs[CPU])) {
-        all->v2 = true;
-        if (v2) {
-            strlist_add(&all->mounts, v2);
-            all->dirs[0] = make_place(v2, key);
-        }
+    v2 = find_mounts(all, key);
+    all->v2 = v2 && !all->dirs[MEMORY] && !all->dirs[CPU] && !all->dirs[PIDS] && !all->dirs[FREEZER];
+    if (all->v2) {
+        all->dirs[0] = make_place(v2, key);
         if (all->dirs[0])
             delegate(v2, all->dirs[0]);
     }

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define GVISOR_END 300 /* ms from the end of a sandbox's processes to that of the sandbox */
+
 enum phase { WAITING, LAUNCHING, RUNNING, ENDED };
 
 struct rt_exec {
@@ -28,7 +30,7 @@ struct rt_exec {
     char *base; /* path of its files, without the ending */
     char *name; /* the same, relative to the folder of execs */
     enum phase phase;
-    bool pty, timed_out, busy, freed;
+    bool pty, console_accepted, timed_out, busy, freed;
     bool discard[2];
     uint16_t rows, cols;
     struct rt_stream *streams[2];
@@ -36,7 +38,7 @@ struct rt_exec {
     int console;
     struct rt_poll *console_poll;
     struct timer *timeout;
-    pid_t pid;
+    pid_t runtime_pid, pid;
     struct rt_child *runtime, *process;
     char *message;
 };
@@ -48,7 +50,7 @@ static char *file_of(const struct rt_exec *e, const char *ending)
 
 static void remove_files(const struct rt_exec *e)
 {
-    static const char *const endings[] = {"json", "pid", "log", "sock"};
+    static const char *const endings[] = {"json", "pid", "inside", "log", "sock"};
 
     for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
         cleanup_free char *path = file_of(e, endings[i]);
@@ -131,11 +133,6 @@ static void end_with_status(struct rt_exec *e, int status)
         end(e, RT_END_SIGNALED, WTERMSIG(status));
 }
 
-static void process_ended(int status, void *arg)
-{
-    end_with_status(arg, status);
-}
-
 void rt_exec_sandbox_ended(struct rt_exec *e)
 {
     rt_child_forget(&e->process);
@@ -147,6 +144,7 @@ void rt_exec_sandbox_ended(struct rt_exec *e)
 
 struct gvisor_kill {
     struct rt *rt;
+    pid_t runtime, inside;
     char *id, *dir, *pid_file;
 };
 
@@ -154,7 +152,7 @@ static void gvisor_kill_work(void *arg)
 {
     struct gvisor_kill *k = arg;
 
-    rt_kill_in_gvisor(k->rt, k->id, k->dir, k->pid_file);
+    rt_kill_in_gvisor(k->rt, k->id, k->dir, k->inside ? k->inside : rt_await_pid(k->pid_file, k->runtime));
 }
 
 static void gvisor_kill_done(void *arg)
@@ -167,7 +165,16 @@ static void gvisor_kill_done(void *arg)
     free(k);
 }
 
-/* Kills the process with its children, if it is known by now. */
+static pid_t pid_in_file(const struct rt_exec *e, const char *ending)
+{
+    cleanup_free char *path = file_of(e, ending), *line = rt_read_line(path);
+    long pid = line ? strtol(line, NULL, 10) : 0;
+
+    return pid > 1 ? (pid_t)pid : 0;
+}
+
+/* Kills the process with its children, if it is known by now. In gVisor that takes calls of the runtime, so a thread.
+ */
 static void kill_process(struct rt_exec *e, const struct rt_sandbox *s)
 {
     struct gvisor_kill *k;
@@ -177,10 +184,13 @@ static void kill_process(struct rt_exec *e, const struct rt_sandbox *s)
             rt_kill_session(s, e->pid);
         return;
     }
-    if (!e->runtime)
+    if (!e->runtime && !e->process)
         return;
     k = xcalloc(1, sizeof(*k));
-    *k = (struct gvisor_kill){.rt = e->rt, .id = xstrdup(s->id), .dir = xstrdup(s->dir), .pid_file = file_of(e, "pid")};
+    *k = (struct gvisor_kill){.rt = e->rt, .runtime = e->process ? e->pid : e->runtime_pid, .id = xstrdup(s->id)};
+    k->inside = pid_in_file(e, "inside");
+    k->dir = xstrdup(s->dir);
+    k->pid_file = file_of(e, "inside");
     rt_job_run(e->rt, gvisor_kill_work, gvisor_kill_done, k);
 }
 
@@ -199,15 +209,28 @@ static void on_timeout(void *arg)
 
 /* ---- the start ---- */
 
+static void console_ready(void *arg);
+
+/* First the runtime's connection, then the terminal that comes over it; each when it is there. */
 static void take_console(struct rt_exec *e)
 {
-    int master = rt_console_take(e->console, e->rows, e->cols, NULL), second;
+    int got = e->console_accepted ? rt_console_take(e->console, e->rows, e->cols) : rt_console_accept(e->console);
+    int second;
 
-    close_console(e);
-    if (master < 0)
+    if (got < 0 && errno == EAGAIN)
         return;
-    second = fcntl(master, F_DUPFD_CLOEXEC, 3);
-    rt_stream_tty(e->streams[0], master);
+    close_console(e);
+    if (got < 0)
+        return;
+    if (!e->console_accepted) {
+        e->console_accepted = true;
+        e->console = got;
+        e->console_poll = rt_poll_start(e->rt, got, UV_READABLE, console_ready, e);
+        take_console(e);
+        return;
+    }
+    second = fcntl(got, F_DUPFD_CLOEXEC, 3);
+    rt_stream_tty(e->streams[0], got);
     if (second >= 0)
         rt_input_tty(e->input, second);
 }
@@ -236,18 +259,17 @@ static void launch_failed(struct rt_exec *e)
                    code == 125 ? 128 : code);
 }
 
-/* crun or runc is done: the process is ours now. */
+static void process_ended(int status, void *arg);
+
+/* The runtime has detached: the process is ours now. */
 static void launched(struct rt_exec *e, int status)
 {
-    cleanup_free char *path = file_of(e, "pid"), *line = NULL;
-
     if (status != 0) {
         launch_failed(e);
         return;
     }
-    line = rt_read_line(path);
-    e->pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
-    if (e->pid <= 1) {
+    e->pid = pid_in_file(e, "pid");
+    if (!e->pid) {
         fail_start(e, xstrdup("the runtime did not say which process it started"), 128);
         return;
     }
@@ -259,6 +281,11 @@ static void launched(struct rt_exec *e, int status)
         kill_process(e, e->s);
 }
 
+static void killed_in_gvisor(void *arg)
+{
+    end(arg, RT_END_EXITED, 128 + SIGKILL);
+}
+
 /* runsc is done, and so is the process. It ends with 128 when it could not start it, but so may the process. */
 static void gvisor_ended(struct rt_exec *e, int status)
 {
@@ -268,8 +295,20 @@ static void gvisor_ended(struct rt_exec *e, int status)
         launch_failed(e);
     else if (status != -1 && WIFEXITED(status) && e->timed_out && WEXITSTATUS(status) == 128 + SIGKILL)
         end(e, RT_END_SIGNALED, SIGKILL);
-    else if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL && sandbox_is_going(e))
+    else if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL && !sandbox_is_going(e))
+        timer_start(&e->timeout, e->rt->loop, GVISOR_END, killed_in_gvisor, e); /* unless the sandbox ends: LOST */
+    else if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL)
         end(e, RT_END_LOST, 137);
+    else
+        end_with_status(e, status);
+}
+
+static void process_ended(int status, void *arg)
+{
+    struct rt_exec *e = arg;
+
+    if (e->rt->kind == RT_RUNSC)
+        gvisor_ended(e, status);
     else
         end_with_status(e, status);
 }
@@ -279,23 +318,18 @@ static void runtime_ended(int status, void *arg)
     struct rt_exec *e = arg;
 
     if (e->freed) { /* the handle went while the runtime worked: nobody wants the process */
-        cleanup_free char *path = file_of(e, "pid"), *line = rt_read_line(path);
-        pid_t pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
+        pid_t pid = status == 0 ? pid_in_file(e, "pid") : 0;
 
-        if (e->rt->kind != RT_RUNSC && status == 0 && pid > 1)
-            kill(pid, SIGKILL);
+        if (pid)
+            kill(pid, SIGKILL); /* reaped as a stray; gVisor's was killed from inside */
         remove_files(e);
-        if (e->rt->kind != RT_RUNSC && status == 0 && pid > 1) {
-            rt_child_watch(e->rt, &e->process, pid, process_ended, e);
-            rt_child_forget(&e->process); /* reaped all the same */
-        }
         release(e);
         return;
     }
-    if (e->rt->kind == RT_RUNSC)
-        gvisor_ended(e, status);
-    else
+    if (e->phase == LAUNCHING)
         launched(e, status);
+    else
+        gvisor_ended(e, status);
 }
 
 /* Pipes or a terminal; fds are what the runtime gets as its own. */
@@ -321,6 +355,12 @@ static int make_stdio(struct rt_exec *e, int fds[3], struct err *err)
     return 0;
 }
 
+/* runsc makes a terminal for a process that it leaves alone only; the rest of it is then what is inherited. */
+static bool detaches(const struct rt_exec *e)
+{
+    return e->rt->kind != RT_RUNSC || e->pty;
+}
+
 static void exec_words(const struct rt_exec *e, struct strlist *words)
 {
     bool gvisor = e->rt->kind == RT_RUNSC;
@@ -328,12 +368,17 @@ static void exec_words(const struct rt_exec *e, struct strlist *words)
 
     rt_argv(e->rt, log, words);
     strlist_add(words, "exec");
-    if (!gvisor)
+    if (detaches(e)) {
         strlist_add(words, "--detach");
+        strlist_add(words, "--pid-file");
+        strlist_addf(words, "%s.pid", e->name);
+    }
     strlist_add(words, "--process");
     strlist_addf(words, "%s.json", e->name);
-    strlist_add(words, gvisor ? "--internal-pid-file" : "--pid-file");
-    strlist_addf(words, "%s.pid", e->name);
+    if (gvisor) {
+        strlist_add(words, "--internal-pid-file");
+        strlist_addf(words, "%s.inside", e->name);
+    }
     if (e->pty) {
         strlist_add(words, "--console-socket");
         strlist_addf(words, "%s.sock", e->name);
@@ -362,7 +407,8 @@ static int launch(struct rt_exec *e, struct err *err)
             close(spawn.fds[i]);
     if (pid < 0)
         return -1;
-    e->phase = e->rt->kind == RT_RUNSC ? RUNNING : LAUNCHING;
+    e->runtime_pid = pid;
+    e->phase = detaches(e) ? LAUNCHING : RUNNING;
     rt_child_watch(e->rt, &e->runtime, pid, runtime_ended, e);
     return 0;
 }

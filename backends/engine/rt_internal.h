@@ -13,13 +13,15 @@
 
 #include <jansson.h>
 
-#define RT_STDIN_LOW     (1u << 20)  /* below this much queued input a writer is told to go on */
-#define RT_STDIN_MAX     (64u << 20) /* input queued for one process: Modal's clients send 16 MiB at a time */
-#define RT_DRAIN_TURN    (1u << 20) /* output moved per turn of the loop, so that one talker does not starve the others \
-                                     */
-#define RT_JOBS          8          /* containers made or removed at the same time */
-#define RT_KILL_DEADLINE 10000      /* ms that killed processes get to disappear: a core dump or a slow disk */
-#define RT_LINE_MAX      4096u      /* a runtime's error line */
+#define RT_STDIN_LOW (1u << 20)  /* below this much queued input a writer is told to go on */
+#define RT_STDIN_MAX (64u << 20) /* input queued for one process: Modal's clients send 16 MiB at a time */
+#define RT_DRAIN_TURN                                                                                                  \
+    (1u << 20)                 /* output moved per turn of the loop, so that one talker does not starve the others     \
+                                */
+#define RT_JOBS          8     /* containers made or removed at the same time */
+#define RT_AWAITED       64    /* children that threads wait for: RT_JOBS and the loop's thread, with room */
+#define RT_KILL_DEADLINE 10000 /* ms that killed processes get to disappear: a core dump or a slow disk */
+#define RT_LINE_MAX      4096u /* a runtime's error line */
 #define RT_CONTROLLERS   4
 
 enum rt_kind { RT_CRUN, RT_RUNC, RT_RUNSC };
@@ -67,6 +69,10 @@ struct rt_spawn {
 
 /* Returns the child's pid once it has execed, or -1. */
 pid_t rt_spawn(const struct rt_spawn *spawn, struct err *err);
+/* While held, no child of rt_spawn_wait() appears or goes unnoted. */
+void rt_spawn_lock(void);
+void rt_spawn_unlock(void);
+bool rt_spawn_awaited(pid_t pid);
 /* Runs to the end (for threads, not the loop). Returns waitpid's status, or -1. */
 int rt_spawn_wait(const struct rt_spawn *spawn, struct err *err);
 
@@ -93,8 +99,10 @@ void rt_input_status(const struct rt_input *in, uint64_t *ret_accepted, bool *re
 
 /* A listening Unix socket for the runtime's --console-socket, and the terminal that it sends. */
 int rt_console_listen(const char *path, int *ret_fd, struct err *err);
-/* Receives the master side if the runtime has sent it by now; -1 if not. The size is set. */
-int rt_console_take(int listener, uint16_t rows, uint16_t cols, struct err *err);
+/* Takes the runtime's connection, then the master side of the terminal, whose size is set; -1 and EAGAIN when not there
+ * yet. */
+int rt_console_accept(int listener);
+int rt_console_take(int connection, uint16_t rows, uint16_t cols);
 
 /* ---- rt_cgroup.c ---- */
 
@@ -145,10 +153,10 @@ struct rt_net_slot { /* one sandbox's network: a namespace and maybe a veth in i
 };
 
 /* Sets up the subnet and the rules; NULL and *ret_reason (owned by caller) when sandboxes can have loopback only. */
-struct rt_net *rt_net_new(const char *dir, const struct strlist *nameservers, char **ret_reason);
+struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason);
 void rt_net_free(struct rt_net *net); /* removes rules and what is left of veths */
-/* Removes what an engine with this state folder left. */
-void rt_net_recover(const char *dir);
+/* Removes what engines that were killed left. */
+void rt_net_recover(void);
 /* A network namespace with lo up and, with net, a veth. For threads; the thread's own namespace is unchanged. */
 int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist *cidrs, struct rt_net_slot *slot,
                   struct err *err);
@@ -279,6 +287,8 @@ struct rt_exec *rt_exec_first_live(struct rt_sandbox *s);    /* not ended, or NU
 /* SIGKILL to a process, its descendants and all of its session, within one sandbox. */
 void rt_kill_session(const struct rt_sandbox *s, pid_t pid);
 /* The same inside gVisor, where pids are its own. For threads. */
-void rt_kill_in_gvisor(struct rt *rt, const char *id, const char *dir, const char *pid_file);
+void rt_kill_in_gvisor(struct rt *rt, const char *id, const char *dir, pid_t root);
+/* The pid in a file, once the runtime has written it; 0 when it ends before. For threads. */
+pid_t rt_await_pid(const char *pid_file, pid_t runtime);
 
 #endif

@@ -10,9 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define ROUNDS 100 /* each finds what was forked since the last; a fork bomb is ended by the sandbox's end */
+#define GVISOR_ROUNDS 5
+#define ROUNDS        100 /* each finds what was forked since the last; a fork bomb is ended by the sandbox's end */
 
 struct member {
     pid_t pid, parent, session;
@@ -97,28 +99,38 @@ void rt_kill_session(const struct rt_sandbox *s, pid_t pid)
 
 /* ---- gVisor ---- */
 
-/* The container's processes as lines "pid parent", out of `runsc ps`'s JSON. */
-static json_t *gvisor_processes(struct rt *rt, const char *id, const char *dir)
+/* The container's processes, out of the table of `runsc ps`: UID, PID, PPID and more. Owned by caller. */
+static struct member *gvisor_processes(struct rt *rt, const char *id, const char *dir, size_t *ret_len)
 {
     cleanup_strlist struct strlist words = STRLIST_INIT;
-    cleanup_free char *log = xasprintf("%s/log", dir), *path = xasprintf("%s/ps-XXXXXX", dir);
-    cleanup_close int out = mkostemp(path, O_CLOEXEC);
+    cleanup_free char *log = xasprintf("%s/log", dir), *path = xasprintf("%s/ps-XXXXXX", dir), *line = NULL;
+    cleanup_file FILE *table = NULL;
+    struct member *members = xcalloc(1, sizeof(*members)), m = {0};
+    int out = mkostemp(path, O_CLOEXEC);
     struct rt_spawn spawn = {.fds = {-1, out, -1}, .mount_ns = -1};
-    json_t *list = NULL;
+    size_t room = 0;
 
-    if (out < 0)
-        return NULL;
+    *ret_len = 0;
+    table = out >= 0 ? fdopen(out, "r") : NULL;
+    if (!table)
+        return members;
+    unlink(path);
     rt_argv(rt, log, &words);
-    strlist_split(&words, "ps --format json", ' ');
+    strlist_add(&words, "ps");
     strlist_add(&words, id);
     spawn.argv = strlist_argv(&words);
-    if (rt_spawn_wait(&spawn, NULL) == 0)
-        list = json_load_file(path, JSON_DISABLE_EOF_CHECK, NULL);
-    unlink(path);
-    return list;
+    rt_spawn_wait(&spawn, NULL);
+    rewind(table);
+    while (getline(&line, &room, table) >= 0) {
+        if (sscanf(line, "%*s %d %d", &m.pid, &m.parent) != 2)
+            continue; /* the heading */
+        members = xreallocarray(members, *ret_len + 1, sizeof(*members));
+        members[(*ret_len)++] = m;
+    }
+    return members;
 }
 
-static void gvisor_kill(struct rt *rt, const char *id, const char *dir, json_int_t pid)
+static void gvisor_kill(struct rt *rt, const char *id, const char *dir, pid_t pid)
 {
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_free char *log = xasprintf("%s/log", dir);
@@ -126,44 +138,44 @@ static void gvisor_kill(struct rt *rt, const char *id, const char *dir, json_int
 
     rt_argv(rt, log, &words);
     strlist_split(&words, "kill --pid", ' ');
-    strlist_addf(&words, "%lld", (long long)pid);
+    strlist_addf(&words, "%d", (int)pid);
     strlist_add(&words, id);
     strlist_add(&words, "KILL");
     spawn.argv = strlist_argv(&words);
     rt_spawn_wait(&spawn, NULL);
 }
 
-static json_int_t field(const json_t *process, const char *lower, const char *upper)
+/* The pid inside, once the runtime has written it; 0 when the runtime ends before. */
+pid_t rt_await_pid(const char *pid_file, pid_t runtime)
 {
-    const json_t *value = json_object_get(process, lower);
+    struct timespec pause = {.tv_nsec = 5000000};
 
-    return json_integer_value(value ? value : json_object_get(process, upper));
+    for (int waited = 0; waited < RT_KILL_DEADLINE; waited += 5) {
+        cleanup_free char *line = rt_read_line(pid_file);
+        pid_t pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
+
+        if (pid > 1 || kill(runtime, 0) < 0)
+            return pid > 1 ? pid : 0;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
 }
 
-void rt_kill_in_gvisor(struct rt *rt, const char *id, const char *dir, const char *pid_file)
+void rt_kill_in_gvisor(struct rt *rt, const char *id, const char *dir, pid_t root)
 {
-    cleanup_free char *line = rt_read_line(pid_file);
-    json_int_t root = line ? strtoll(line, NULL, 10) : 0;
-    cleanup_free struct member *members = NULL;
-    json_t *list;
-    size_t len;
+    for (int round = 0; root && round < GVISOR_ROUNDS; round++) {
+        size_t len, doomed = 0;
+        cleanup_free struct member *members = gvisor_processes(rt, id, dir, &len);
 
-    if (root <= 1)
-        return;
-    list = gvisor_processes(rt, id, dir);
-    len = json_array_size(list);
-    members = xcalloc(len + 1, sizeof(*members));
-    for (size_t i = 0; i < len; i++) {
-        const json_t *process = json_array_get(list, i);
-
-        members[i].pid = (pid_t)field(process, "pid", "PID");
-        members[i].parent = (pid_t)field(process, "ppid", "PPID");
-        members[i].doomed = members[i].pid == root;
+        for (size_t i = 0; i < len; i++)
+            members[i].doomed = members[i].pid == root;
+        doom_children(members, len);
+        for (size_t i = 0; i < len; i++)
+            if (members[i].doomed && members[i].pid != root && ++doomed)
+                gvisor_kill(rt, id, dir, members[i].pid);
+        if (doomed == 0 || round == GVISOR_ROUNDS - 1) { /* the root last: its children lose their parent with it */
+            gvisor_kill(rt, id, dir, root);
+            return;
+        }
     }
-    doom_children(members, len);
-    gvisor_kill(rt, id, dir, root);
-    for (size_t i = 0; i < len; i++)
-        if (members[i].doomed && members[i].pid != root && members[i].pid > 1)
-            gvisor_kill(rt, id, dir, members[i].pid);
-    json_decref(list);
 }

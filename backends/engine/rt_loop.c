@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 struct rt_poll {
     uv_poll_t handle;
@@ -39,7 +40,16 @@ struct rt_job {
     void *arg;
 };
 
+#define STRAYS 1024 /* more than can end between the end of a process and the news of its pid */
+
+struct stray {
+    pid_t pid;
+    int status;
+};
+
 struct rt_loop {
+    struct stray strays[STRAYS];
+    size_t strays_next;
     uv_async_t wake;
     uv_signal_t sigchld;
     size_t handles; /* open ones, these two included */
@@ -113,6 +123,57 @@ void rt_child_forget(struct rt_child **slot)
     *slot = NULL;
 }
 
+/*
+ * Runtimes fork twice to detach, so orphans come to us that nobody watches: the go-between, or a process that ended
+ * before its pid was known. They are told from children that others of this program wait for by their session, which
+ * runtimes begin anew. Their status is kept for a while, in case somebody asks.
+ */
+static bool reap_stray(struct rt_loop *tools)
+{
+    siginfo_t info = {0};
+    struct rt_child *child = tools->children;
+    int status;
+
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+        return false;
+    while (child && child->pid != info.si_pid)
+        child = child->next;
+    if (child || rt_spawn_awaited(info.si_pid) || getsid(info.si_pid) == getsid(0) ||
+        waitpid(info.si_pid, &status, WNOHANG) <= 0)
+        return false;
+    tools->strays[tools->strays_next++ % STRAYS] = (struct stray){.pid = info.si_pid, .status = status};
+    return true;
+}
+
+static void reap_strays(struct rt_loop *tools)
+{
+    rt_spawn_lock();
+    while (reap_stray(tools))
+        ;
+    rt_spawn_unlock();
+}
+
+/*
+ * Whether a child has ended; then its status is set. One that is not ours may be so only for now: the go-between that
+ * started it has yet to end, which wakes us again.
+ */
+static bool has_ended(struct rt_loop *tools, struct rt_child *child)
+{
+    pid_t got = waitpid(child->pid, &child->status, WNOHANG);
+
+    if (got >= 0)
+        return got > 0;
+    if (errno != ECHILD || kill(child->pid, 0) == 0)
+        return false;
+    child->status = -1;
+    for (size_t i = 0; i < STRAYS; i++)
+        if (tools->strays[i].pid == child->pid) {
+            child->status = tools->strays[i].status;
+            tools->strays[i].pid = 0;
+        }
+    return true;
+}
+
 /* Takes the children that have ended out of the list, then tells their owners, who may watch and forget others. */
 static void reap(struct rt_loop *tools)
 {
@@ -120,14 +181,11 @@ static void reap(struct rt_loop *tools)
 
     for (struct rt_child **p = &tools->children; *p;) {
         struct rt_child *child = *p;
-        pid_t got = waitpid(child->pid, &child->status, WNOHANG);
 
-        if (got == 0 || (got < 0 && errno == EINTR)) {
+        if (!has_ended(tools, child)) {
             p = &child->next;
             continue;
         }
-        if (got < 0)
-            child->status = -1;
         *p = child->next;
         child->next = NULL;
         *tail = child;
@@ -143,6 +201,7 @@ static void reap(struct rt_loop *tools)
         }
         free(child);
     }
+    reap_strays(tools);
 }
 
 static void on_sigchld(uv_signal_t *handle, int signo)
@@ -285,6 +344,7 @@ void rt_loop_finish(struct rt *rt)
         return;
     while (tools->running || tools->waiting || tools->later)
         uv_run(rt->loop, UV_RUN_ONCE);
+    reap(tools);
     uv_close((uv_handle_t *)&tools->wake, tool_closed);
     uv_close((uv_handle_t *)&tools->sigchld, tool_closed);
     while (tools->handles)

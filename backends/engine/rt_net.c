@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #define LOCKS         "/run/atp-engine"
 #define ENGINES       64          /* engines with a network on one machine */
@@ -40,14 +41,34 @@ struct rt_net {
 
 /* ---- numbers ---- */
 
+static char *lock_path(unsigned number)
+{
+    return xasprintf(LOCKS "/net-%u", number);
+}
+
+/* Holds a number; -1 when another engine does. A file that was removed while we waited for it locks nothing. */
 static int lock_number(unsigned number)
 {
-    cleanup_free char *path = xasprintf(LOCKS "/net-%u", number);
-    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    cleanup_free char *path = lock_path(number);
+    struct stat held, named;
 
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return -1;
-    return steal_fd(&fd);
+    for (int tries = 0; tries < 10; tries++) {
+        cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return -1;
+        if (fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino)
+            return steal_fd(&fd);
+    }
+    return -1;
+}
+
+static void unlock_number(unsigned number, int lock)
+{
+    cleanup_free char *path = lock_path(number);
+
+    unlink(path);
+    close(lock);
 }
 
 /* Devices of a number that nobody holds. */
@@ -65,19 +86,22 @@ static void remove_links(unsigned number)
             rt_nl_delete(fd, names.items[i], NULL);
 }
 
-void rt_net_recover(const char *dir)
+/*
+ * A number's file without a holder was left by an engine that was killed, ours or one whose state folder is gone.
+ * Whoever comes next cleans up behind it.
+ */
+void rt_net_recover(void)
 {
-    cleanup_free char *note = xasprintf("%s/run/net", dir), *line = rt_read_line(note);
-    cleanup_close int lock = -1;
-    unsigned number;
+    for (unsigned number = 0; number < ENGINES; number++) {
+        cleanup_free char *path = lock_path(number);
+        int lock = access(path, F_OK) == 0 ? lock_number(number) : -1;
 
-    if (!line || sscanf(line, "%u", &number) != 1 || number >= ENGINES)
-        return;
-    lock = lock_number(number);
-    if (lock < 0)
-        return; /* taken over by another engine, which removed what was there */
-    remove_links(number);
-    rt_firewall_remove(number);
+        if (lock < 0)
+            continue;
+        remove_links(number);
+        rt_firewall_remove(number);
+        unlock_number(number, lock);
+    }
 }
 
 /* ---- setting up ---- */
@@ -131,9 +155,9 @@ static char *subnet_text(const struct rt_net *net)
     return xasprintf("%u.%u.%u.%u/%d", b >> 24, b >> 16 & 255, b >> 8 & 255, b & 255, net->prefix);
 }
 
-static int set_up(struct rt_net *net, const char *dir, const struct strlist *nameservers, struct err *err)
+static int set_up(struct rt_net *net, const struct strlist *nameservers, struct err *err)
 {
-    cleanup_free char *subnet = NULL, *number = NULL;
+    cleanup_free char *subnet = NULL;
 
     if (fs_mkdirs(LOCKS, 0700, err) < 0)
         return -1;
@@ -141,12 +165,7 @@ static int set_up(struct rt_net *net, const char *dir, const struct strlist *nam
         net->number++;
     if (net->lock < 0)
         return err_set(err, 125, "%d engines have a network already", ENGINES);
-    remove_links(net->number);
     if (choose_subnet(net, err) < 0)
-        return -1;
-    number = xasprintf("%u\n", net->number);
-    net->note = xasprintf("%s/run/net", dir);
-    if (rt_write_text(net->note, number, 0600, err) < 0)
         return -1;
     subnet = subnet_text(net);
     if (rt_firewall_setup(net->number, subnet, nameservers, err) < 0)
@@ -167,14 +186,14 @@ static int try_out(struct rt_net *net, struct err *err)
     return result;
 }
 
-struct rt_net *rt_net_new(const char *dir, const struct strlist *nameservers, char **ret_reason)
+struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason)
 {
     struct rt_net *net = xcalloc(1, sizeof(*net));
     struct err err = ERR_INIT;
 
     net->lock = -1;
     pthread_mutex_init(&net->mutex, NULL);
-    if (set_up(net, dir, nameservers, &err) == 0 && try_out(net, &err) == 0)
+    if (set_up(net, nameservers, &err) == 0 && try_out(net, &err) == 0)
         return net;
     *ret_reason = xasprintf("no network for sandboxes: %s", err.msg);
     err_clear(&err);
@@ -186,15 +205,12 @@ void rt_net_free(struct rt_net *net)
 {
     if (!net)
         return;
-    if (net->note) {
+    if (net->lock >= 0) {
         remove_links(net->number);
         rt_firewall_remove(net->number);
-        unlink(net->note);
+        unlock_number(net->number, net->lock);
     }
-    if (net->lock >= 0)
-        close(net->lock);
     pthread_mutex_destroy(&net->mutex);
-    free(net->note);
     free(net->taken);
     free(net);
 }

@@ -123,6 +123,6 @@ int rt_recover(struct rt *rt, struct err *err)
         if (rt_remove_tree(dir, err) < 0)
             return -1;
     }
-    rt_net_recover(rt->dir);
+    rt_net_recover();
     return remove_run_folders(rt, err);
 }

@@ -207,6 +207,16 @@ static int run_runtime(struct rt_start *start, struct err *err)
                    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* The runtime has sent the terminal before it ended. */
+static int take_console(struct rt_start *start, struct err *err)
+{
+    cleanup_close int connection = rt_console_accept(start->console);
+
+    if (connection >= 0)
+        start->master = rt_console_take(connection, start->spec.pty_rows, start->spec.pty_cols);
+    return start->master >= 0 ? 0 : err_set_errno(err, 125, errno, "the runtime made no terminal");
+}
+
 static int start_container(struct rt_start *start, struct err *err)
 {
     struct rt_sandbox *s = start->s;
@@ -220,10 +230,7 @@ static int start_container(struct rt_start *start, struct err *err)
         return -1;
     if (write_bundle(start, err) < 0 || run_runtime(start, err) < 0)
         return -1;
-    if (start->console < 0)
-        return 0;
-    start->master = rt_console_take(start->console, spec->pty_rows, spec->pty_cols, err);
-    return start->master < 0 ? -1 : 0;
+    return start->console < 0 ? 0 : take_console(start, err);
 }
 
 static void start_work(void *arg)

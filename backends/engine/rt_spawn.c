@@ -45,6 +45,7 @@ static const char *become(const struct rt_spawn *spawn, const int fds[3])
             return "setting up standard input and output";
     if (spawn->cwd && chdir(spawn->cwd) < 0)
         return "entering the container's folder";
+    setsid(); /* orphans of the runtime are known by not being of our session */
     default_signals();
     execve(spawn->argv[0], spawn->argv, runtime_environment);
     return "executing it";
@@ -93,15 +94,59 @@ pid_t rt_spawn(const struct rt_spawn *spawn, struct err *err)
     return err_set_errno(err, 125, errnum, "%s: %s", spawn->argv[0], step);
 }
 
+/*
+ * Children that a thread waits for; the loop must not take them for strays. Whoever starts one holds the lock until it
+ * is noted. One of the two things that are global here, for a process has one set of children.
+ */
+static pthread_mutex_t awaited_lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t awaited[RT_AWAITED];
+
+static void note(pid_t pid, pid_t instead)
+{
+    for (size_t i = 0; i < RT_AWAITED; i++)
+        if (awaited[i] == instead) {
+            awaited[i] = pid;
+            return;
+        }
+}
+
+void rt_spawn_lock(void)
+{
+    pthread_mutex_lock(&awaited_lock);
+}
+
+bool rt_spawn_awaited(pid_t pid)
+{
+    for (size_t i = 0; i < RT_AWAITED; i++)
+        if (awaited[i] == pid)
+            return true;
+    return false;
+}
+
+void rt_spawn_unlock(void)
+{
+    pthread_mutex_unlock(&awaited_lock);
+}
+
 int rt_spawn_wait(const struct rt_spawn *spawn, struct err *err)
 {
-    pid_t pid = rt_spawn(spawn, err);
-    int status;
+    int status = 0, result;
+    pid_t pid;
 
+    rt_spawn_lock();
+    pid = rt_spawn(spawn, err);
+    if (pid > 0)
+        note(pid, 0);
+    rt_spawn_unlock();
     if (pid < 0)
         return -1;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_set_errno(err, 125, errno, "waiting for %s", spawn->argv[0]);
-    return status;
+    do {
+        result = waitpid(pid, &status, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0)
+        err_set_errno(err, 125, errno, "waiting for %s", spawn->argv[0]);
+    rt_spawn_lock();
+    note(0, pid);
+    rt_spawn_unlock();
+    return result < 0 ? -1 : status;
 }

@@ -445,9 +445,13 @@ int rt_console_listen(const char *path, int *ret_fd, struct err *err)
     return 0;
 }
 
-int rt_console_take(int listener, uint16_t rows, uint16_t cols, struct err *err)
+int rt_console_accept(int listener)
 {
-    cleanup_close int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+int rt_console_take(int connection, uint16_t rows, uint16_t cols)
+{
     char name[256], control[CMSG_SPACE(sizeof(int))];
     struct iovec part = {.iov_base = name, .iov_len = sizeof(name)};
     struct msghdr message = {
@@ -456,12 +460,14 @@ int rt_console_take(int listener, uint16_t rows, uint16_t cols, struct err *err)
     struct cmsghdr *header;
     int master;
 
-    if (from < 0 || recvmsg(from, &message, MSG_CMSG_CLOEXEC) < 0)
-        return err_set_errno(err, 125, errno, "the runtime made no terminal");
+    if (recvmsg(connection, &message, MSG_CMSG_CLOEXEC) < 0)
+        return -1;
     header = CMSG_FIRSTHDR(&message);
     if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-        header->cmsg_len != CMSG_LEN(sizeof(int)))
-        return err_set(err, 125, "the runtime made no terminal");
+        header->cmsg_len != CMSG_LEN(sizeof(int))) {
+        errno = EPROTO;
+        return -1;
+    }
     memcpy(&master, CMSG_DATA(header), sizeof(master));
     if (rows && cols)
         ioctl(master, TIOCSWINSZ, &size);
