@@ -224,7 +224,7 @@ static int show_archive(const char *path, const char *out)
 {
     cleanup_close int fd = open(path, O_RDONLY);
     struct err err = ERR_INIT;
-    struct image_archive *a = image_archive_read(fd, "/tmp", &err);
+    struct image_archive *a = image_archive_read(fd, getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", &err);
 
     if (!a)
         return fail(&err);
