@@ -35,9 +35,10 @@ static struct {
     int times;
 } opt = {.times = 1};
 
-static int fail(const struct err *err)
+static int fail(struct err *err)
 {
     fprintf(stderr, "error: %s\n", err->msg ? err->msg : "(no text)");
+    err_clear(err);
     return 1;
 }
 
