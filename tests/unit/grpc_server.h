@@ -33,7 +33,7 @@ struct server_conn {
     int fd;
     nghttp2_session *h2;
     SSL *ssl;
-    bool accepted, close_soon;
+    bool accepted, close_soon, close_after; /* now, or when what is queued has been written */
     struct server_stream *streams;
 };
 
@@ -41,14 +41,18 @@ struct server_stream {
     struct server_stream *next;
     int32_t id;
     struct buf metadata; /* "key=value\n" of the request's fields */
-    char path[64];
+    char path[96];
     struct buf request, answer;
     size_t at, piece; /* piece: most bytes of one DATA frame, 0: as many as fit */
     const char *status, *message, *details;
-    bool no_trailers;
+    bool no_trailers, hold; /* hold: the answer goes on some time later */
 };
 
+/* What a test adds: true if the request was dealt with. Runs in the server's thread. */
+typedef bool server_hook(struct server_conn *c, struct server_stream *s, const char *method);
+
 struct server {
+    _Atomic(server_hook *) hook;
     pthread_t thread;
     int listen_fd, stop[2];
     char url[128];
@@ -86,6 +90,8 @@ static ssize_t server_read_body(nghttp2_session *h2, int32_t id, uint8_t *to, si
     atomic_fetch_add(&c->server->served_bytes, (int)n);
     if (s->at < s->answer.len)
         return (ssize_t)n;
+    if (s->hold)
+        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (s->no_trailers)
         return (ssize_t)n;
@@ -118,9 +124,12 @@ static void server_head_only(struct server_conn *c, struct server_stream *s, con
 static void server_act(struct server_conn *c, struct server_stream *s)
 {
     const char *name = strrchr(s->path, '/') + 1;
+    server_hook *hook = atomic_load(&c->server->hook);
     unsigned count = 0, size = 0;
 
     atomic_fetch_add(&c->server->served, 1);
+    if (hook && hook(c, s, name))
+        return;
     if (strcmp(name, "Echo") == 0) {
         buf_add(&s->answer, s->request.data, s->request.len);
         server_answer(c, s, "0");
@@ -375,7 +384,7 @@ static void server_turn(struct server_conn *c)
         return;
     }
     /* The peer closes first: closing with its bytes unread would throw away what it has not received yet. */
-    if (nghttp2_session_send(c->h2) != 0)
+    if (nghttp2_session_send(c->h2) != 0 || c->close_after)
         server_drop(c);
 }
 
