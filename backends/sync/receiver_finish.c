@@ -177,11 +177,12 @@ static int clear_place(struct sync_receiver *r, const struct row *row, int dir, 
 static int make_symlink(const struct sync_receiver *r, const struct row *row, int dir, const char *name,
                         const struct merge_meta *m, struct stat *ret_st)
 {
+    cleanup_close int alive = -1;
     char temp[BENEATH_TEMP_MAX];
     int saved;
 
-    beneath_temp_name(temp);
-    if (beneath_symlink(row_peer(row)->link, dir, temp) < 0)
+    alive = beneath_temp_symlink(row_peer(row)->link, dir, temp);
+    if (alive < 0)
         return -1;
     if (r->as_root)
         beneath_link_chown(dir, temp, m->uid, m->gid);
@@ -335,6 +336,36 @@ static void follow_leader(struct sync_receiver *r, struct row *row)
     row->peer_instead->path = row->path;
 }
 
+/*
+ * The leader is the host's own, changed version; what the container had was kept aside. The other name, which the host
+ * did not change, gets a copy of that. 1 if it could not.
+ */
+static int copy_kept_leader(struct sync_receiver *r, struct row *row, struct err *err)
+{
+    const struct row *leader = receiver_row(r, row->leader);
+    struct merge_meta m = receiver_wanted(r, row);
+    cleanup_close int kept = -1, fd = -1;
+    const char *kept_name, *name;
+    struct stat st;
+    int dir;
+
+    if (!leader || leader->verdict != MERGE_CONFLICT || row->verdict != MERGE_TAKE || !keep_possible(r->keep))
+        return 1;
+    kept = keep_dir(r->keep, KEEP_CONFLICTS, row->leader, &kept_name);
+    dir = kept < 0 ? -1 : receiver_parent(r, row->path, &name, err);
+    if (dir < 0)
+        return kept < 0 ? 1 : -1;
+    if (clear_place(r, row, dir, name) < 0 || copy_file(kept, kept_name, dir, name) < 0)
+        return 1;
+    dir = receiver_parent(r, row->path, &name, err);
+    fd = dir < 0 ? -1 : beneath_handle(dir, name, &st);
+    if (fd < 0 || beneath_chmod(fd, m.mode) < 0 || beneath_set_mtime(fd, m.mtime) < 0 || fstat(fd, &st) < 0)
+        return receiver_errno("copying", row->path, err);
+    r->report.files++;
+    receiver_note_placed(row, &st, m.mtime);
+    return 0;
+}
+
 static int link_row(struct sync_receiver *r, struct row *row, struct err *err)
 {
     const struct row *leader_row = receiver_row(r, row->leader);
@@ -353,7 +384,17 @@ static int link_row(struct sync_receiver *r, struct row *row, struct err *err)
         row->outcome = ROW_PEER;
         return 0;
     }
-    if ((row->verdict == MERGE_CONFLICT && !receiver_yields(r, row)) || leader_is_here(r, row, &leader) < 0) {
+    /* Only we changed the content: it stays, under its own inode. */
+    if (row->verdict == MERGE_META && !manifest_same_content(&row->here, row_peer(row)))
+        return receiver_apply_meta(r, row, err);
+    if (leader_is_here(r, row, &leader) < 0) {
+        int status = copy_kept_leader(r, row, err);
+
+        if (status == 1)
+            receiver_conflict(r, row, false);
+        return status < 0 ? -1 : 0;
+    }
+    if (row->verdict == MERGE_CONFLICT && !receiver_yields(r, row)) {
         receiver_conflict(r, row, false);
         return 0;
     }

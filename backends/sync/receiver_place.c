@@ -109,6 +109,7 @@ void receiver_conflict(struct sync_receiver *r, struct row *row, bool kept)
 
     r->report.conflicts++;
     row->outcome = ROW_PEER;
+    row->verdict = MERGE_CONFLICT;
     if (!r->policy.host)
         return;
     if (!kept) {

@@ -91,15 +91,6 @@ static int scan_errno(struct scan *s, const char *what)
     return -1;
 }
 
-static int add(struct scan *s, const struct manifest_entry *e, const char *leader)
-{
-    if (manifest_add(&s->m, e, leader))
-        return 0;
-    if (s->m.len >= LIMIT_ENTRIES)
-        return err_set(s->err, 125, "the tree has more than %u files and directories", LIMIT_ENTRIES);
-    return err_set(s->err, 125, "the tree is nested too deep, or its names are too long, at %s", s->path);
-}
-
 /* What was known of s->path; NULL if nothing was. */
 static const struct manifest_entry *known_entry(struct scan *s)
 {
@@ -112,6 +103,24 @@ static const struct manifest_entry *known_entry(struct scan *s)
     return known && order == 0 && s->known_at < known->len ? &known->entries[s->known_at] : NULL;
 }
 
+/*
+ * Adds an entry. That ours stands against the peer's version is remembered until ours was sent, also where the sender
+ * does not compare with what is known.
+ */
+static int add(struct scan *s, const struct manifest_entry *e, const char *leader)
+{
+    const struct manifest_entry *known = known_entry(s);
+    struct manifest_entry *added = manifest_add(&s->m, e, leader);
+
+    if (added && known && known->flags & MANIFEST_CONTESTED && !manifest_same_content(added, known))
+        added->flags |= MANIFEST_CONTESTED;
+    if (added)
+        return 0;
+    if (s->m.len >= LIMIT_ENTRIES)
+        return err_set(s->err, 125, "the tree has more than %u files and directories", LIMIT_ENTRIES);
+    return err_set(s->err, 125, "the tree is nested too deep, or its names are too long, at %s", s->path);
+}
+
 /* What is not looked at stays as it was agreed: an exclusion must never look like a deletion. */
 static int carry_known(struct scan *s)
 {
@@ -122,8 +131,8 @@ static int carry_known(struct scan *s)
 
         if (!manifest_path_below(e->path, s->path))
             break;
-        if (add(s, e, leader && leader != e ? leader->path : NULL) < 0)
-            return -1;
+        if (!manifest_add(&s->m, e, leader && leader != e ? leader->path : NULL))
+            return err_set(s->err, 125, "the tree has more than %u files and directories", LIMIT_ENTRIES);
     }
     return 0;
 }

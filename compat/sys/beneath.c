@@ -17,9 +17,6 @@
 
 #define NS 1000000000LL
 
-/* How old a temporary link must be before it is thought forgotten: making and renaming one takes microseconds. */
-#define SWEEP_LINK_AGE_S 60
-
 /* Stops: a name from outside that carries a path ("../x", "a/b") into a call that expects one component. */
 static bool plain(const char *name)
 {
@@ -167,6 +164,25 @@ int beneath_unnamed_open(int dir)
     return fd;
 }
 
+/* A link cannot be locked, so its maker shares a lock on the directory meanwhile. */
+int beneath_temp_symlink(const char *text, int dir, char ret_name[BENEATH_TEMP_MAX])
+{
+    cleanup_close int lock = beneath_list_open(dir);
+
+    if (lock < 0 && (errno != EACCES || (lock = beneath_open_dir(dir, "")) < 0))
+        return -1;
+    /* Without the lock only a sweeper at this very moment is a danger, and then the renaming fails. */
+    flock(lock, LOCK_SH | LOCK_NB);
+    for (int tries = 0; tries < 100; tries++) {
+        beneath_temp_name(ret_name);
+        if (symlinkat(text, dir, ret_name) == 0)
+            return steal_fd(&lock);
+        if (errno != EEXIST)
+            return -1;
+    }
+    return -1;
+}
+
 bool beneath_temp_sweep(int dir, const char *name)
 {
     cleanup_close int fd = -1;
@@ -179,7 +195,10 @@ bool beneath_temp_sweep(int dir, const char *name)
         fd = beneath_read_open(dir, name, &st);
         return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && beneath_unlink(dir, name) == 0;
     }
-    return S_ISLNK(st.st_mode) && time(NULL) - st.st_ctime > SWEEP_LINK_AGE_S && beneath_unlink(dir, name) == 0;
+    if (!S_ISLNK(st.st_mode))
+        return false;
+    fd = beneath_list_open(dir);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && beneath_unlink(dir, name) == 0;
 }
 
 /* Stops: a parent being made through a raced component; the parent here is a descriptor. */

@@ -51,7 +51,10 @@ int beneath_write_open(int dir, const char *name, struct stat *ret);
 int beneath_temp_open(int dir, char ret_name[BENEATH_TEMP_MAX]);
 /* A file without a name, for staging: on dir's file system if that can, else in memory. */
 int beneath_unnamed_open(int dir);
-/* Makes up a name of the same kind, for links. */
+/* A symbolic link of such a name. The descriptor returned says that its maker is alive: close it once the link is
+ * renamed. */
+int beneath_temp_symlink(const char *text, int dir, char ret_name[BENEATH_TEMP_MAX]);
+/* Makes up a name of the same kind. */
 void beneath_temp_name(char ret_name[BENEATH_TEMP_MAX]);
 /* Removes `name` if it is a temporary file whose writer is gone. True if it was removed. */
 bool beneath_temp_sweep(int dir, const char *name);

@@ -84,7 +84,7 @@ static void diff_present(struct sync_diff *d, const struct manifest *base, const
         op.leader = other_name_of(m, now)->path;
     if (old && old->ctime && now->ctime && old->ino && old->ino == now->ino && old->dev == now->dev)
         op.flags |= SYNC_OP_SAME_INODE;
-    if (old && old->flags & MANIFEST_CONTESTED)
+    if ((old && old->flags & MANIFEST_CONTESTED) || now->flags & MANIFEST_CONTESTED)
         op.flags |= SYNC_OP_CONTESTED;
     add_op(d, op);
 }
