@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AUTHORITY_MAX 280 /* a host name and a port */
 #define H2_WINDOW        (64 << 20) /* both SDK families use this (protocol 1.7): few round trips for large messages */
 #define H2_STREAMS       1000       /* calls at a time on one connection */
 #define H2_HEADERS       (64u << 10)
@@ -176,6 +177,7 @@ static void stream_free(struct h2_stream *s)
     free(m->auth_token);
     free(m->authorization);
     free(m->idempotency_key);
+    free(m->authority);
     *s->slot = s->next;
     if (s->next)
         s->next->slot = s->slot;
@@ -221,6 +223,8 @@ static void take_header(struct h2_stream *s, const char *name, const uint8_t *va
             memcpy(s->path, value, len + 1);
     } else if (strcmp(name, ":method") == 0) {
         s->is_post = strcmp(text, "POST") == 0;
+    } else if (strcmp(name, ":authority") == 0 && len <= AUTHORITY_MAX) {
+        set_text(&m->authority, value, len);
     } else if (strcmp(name, "content-type") == 0) {
         s->is_grpc = strncmp(text, "application/grpc", 16) == 0;
     } else if (strcmp(name, "x-modal-token-id") == 0) {

@@ -22,6 +22,7 @@ static void meta_clear(struct call_meta *m)
     free(m->auth_token);
     free(m->authorization);
     free(m->idempotency_key);
+    free(m->authority);
     *m = (struct call_meta){0};
 }
 

@@ -54,6 +54,7 @@ const struct rpc_method *rpc_find(const char *path);
 
 struct call_meta { /* request headers; owned by the call, NULL = absent */
     char *token_id, *token_secret, *auth_token, *authorization, *idempotency_key;
+    char *authority; /* the host that the client asked for, as it wrote it */
     int client_type;
     int64_t timeout_ms; /* -1 = none */
 };

@@ -114,7 +114,10 @@ int svc_no_unknown(const ProtobufCMessage *message, const char *what, struct err
                    message->unknown_fields[0].tag);
 }
 
-/* JS and Go accept https only and then, for a local server, speak plaintext anyway. */
+/*
+ * JS and Go accept https only and then, for a local server, speak plaintext anyway. The host is the one that the client itself used: what
+ * stands between us and it (a proxy, a forwarded port) stays in between.
+ */
 char *svc_router_url(const struct call *c)
 {
     const struct conn *conn = h2_conn(c->stream);
@@ -124,7 +127,7 @@ char *svc_router_url(const struct call *c)
 
     if (conn_is_unix(conn))
         return xasprintf("unix://%s", c->engine->config->socket_path);
-    address = conn_local_address(conn);
+    address = c->meta.authority ? xstrdup(c->meta.authority) : conn_local_address(conn);
     return xasprintf("%s://%s", secure ? "https" : "http", svc_text(address));
 }
 
