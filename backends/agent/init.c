@@ -192,13 +192,6 @@ static void on_child(struct loop *loop, int signo, void *arg)
 
 /* ---- jobs ---- */
 
-static void on_job_started(void *arg, struct job *job, bool runs)
-{
-    (void)arg;
-    (void)job;
-    (void)runs;
-}
-
 static void on_job_reaped(void *arg, struct job *job)
 {
     struct init *in = arg;
@@ -231,7 +224,7 @@ static void on_job_gone(void *arg, struct job *job)
     touch(in);
 }
 
-static const struct job_events job_events = {on_job_started, on_job_reaped, on_job_gone};
+static const struct job_events job_events = {on_job_reaped, on_job_gone};
 
 static void send_refusal(struct conn *c, const struct err *err)
 {
@@ -257,7 +250,7 @@ static void start_job(struct conn *c)
     else if ((start->flags & WIRE_START_MAIN) && in->main_state != WIRE_MAIN_NONE)
         err_set(&err, 125, "the container's process runs already");
     else
-        job = job_start(in->loop, start, in->options->linger, &c->link, &job_events, in, &err);
+        job = job_start(in->loop, start, in->options, &c->link, &job_events, in, &err);
     if (!job) {
         send_refusal(c, &err);
         return;

@@ -1,5 +1,6 @@
 #include "backends/agent/job.h"
 
+#include "backends/agent/agent.h"
 #include "backends/agent/link.h"
 #include "backends/agent/spawn.h"
 #include "compat/base/alloc.h"
@@ -14,8 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CREDIT_STEP (256u << 10) /* stdin taken before the client is told: few frames, no stall in a window of 4 MiB   \
-                                  */
+#define CREDIT_STEP                                                                                                    \
+    (256u << 10) /* stdin taken before the client is told: few frames, no stall in a window of 4 MiB                   \
+                  */
 
 /* One output stream of the process. */
 struct outlet {
@@ -267,7 +269,6 @@ static void on_report(struct loop *loop, int fd, short revents, void *arg)
         wire_put_started(&job->link->queue, job->pid);
         link_send(job->link);
     }
-    job->events->started(job->arg, job, runs);
     if (runs && !job->reaped)
         send_early_signals(job);
     if (job->reaped)
@@ -285,17 +286,17 @@ static void init_outlet(struct job *job, int i, int fd)
 
 static void on_stdin_ready(struct loop *loop, int fd, short revents, void *arg);
 
-struct job *job_start(struct loop *loop, const struct wire_start *start, int64_t linger, struct link *link,
-                      const struct job_events *events, void *arg, struct err *err)
+struct job *job_start(struct loop *loop, const struct wire_start *start, const struct agent_options *options,
+                      struct link *link, const struct job_events *events, void *arg, struct err *err)
 {
     struct spawned made;
     struct job *job;
 
-    if (spawn(start, &made, err) < 0)
+    if (spawn(start, options->run_dir, &made, err) < 0)
         return NULL;
     job = xcalloc(1, sizeof(*job));
-    *job =
-        (struct job){.loop = loop, .link = link, .events = events, .arg = arg, .flags = start->flags, .linger = linger};
+    *job = (struct job){
+        .loop = loop, .link = link, .events = events, .arg = arg, .flags = start->flags, .linger = options->linger};
     job->pid = made.pid;
     job->credit = WIRE_WINDOW;
     job->report_fd = made.report;

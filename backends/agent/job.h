@@ -11,23 +11,22 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct agent_options;
 struct job;
 struct link;
 struct loop;
 struct err;
 
 struct job_events {
-    /* The program runs (1) or could not be run (0; the job ends by itself). */
-    void (*started)(void *arg, struct job *job, bool runs);
     /* The process has ended; its streams may still hold output. The last moment to end others that hold them. */
     void (*reaped)(void *arg, struct job *job);
     /* Nothing of it is left: no process and no stream. Free it now or later. */
     void (*gone)(void *arg, struct job *job);
 };
 
-/* events and arg are borrowed. link gets the job's frames until job_leave(). linger: see agent_options. */
-struct job *job_start(struct loop *loop, const struct wire_start *start, int64_t linger, struct link *link,
-                      const struct job_events *events, void *arg, struct err *err);
+/* options, events and arg are borrowed. link gets the job's frames until job_leave(). */
+struct job *job_start(struct loop *loop, const struct wire_start *start, const struct agent_options *options,
+                      struct link *link, const struct job_events *events, void *arg, struct err *err);
 void job_free(struct job *job); /* NULL is fine */
 
 pid_t job_pid(const struct job *job);

@@ -1,6 +1,7 @@
 #include "backends/agent/spawn.h"
 
 #include "backends/agent/spawn_child.h"
+#include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -79,12 +81,46 @@ static int make_terminal(const struct wire_start *start, struct streams *s, stru
     return 0;
 }
 
+/* gVisor does not let a pipe change hands, and then no user but root could open /dev/stdout. */
+static bool pipes_can_be_owned(void)
+{
+    static int known = -1;
+    int fds[2];
+    struct stat st;
+
+    if (known >= 0 || pipe2(fds, O_CLOEXEC) < 0)
+        return known != 0;
+    known = geteuid() != 0 || (fchown(fds[1], 1, (gid_t)-1) == 0 && fstat(fds[1], &st) == 0 && st.st_uid == 1);
+    close(fds[0]);
+    close(fds[1]);
+    return known;
+}
+
+/* A pipe that had a name for a moment: its inode is an ordinary one, with an owner. */
+static int open_fifo(const char *run_dir, int fds[2])
+{
+    cleanup_free char *path = xasprintf("%s/fifo", run_dir);
+
+    unlink(path);
+    if (mkfifo(path, 0600) < 0)
+        return -1;
+    fds[0] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    fds[1] = fds[0] < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC);
+    unlink(path);
+    if (fds[1] < 0) {
+        if (fds[0] >= 0)
+            close(fds[0]);
+        return -1;
+    }
+    return fcntl(fds[0], F_SETFL, 0);
+}
+
 /* One pipe; the child reads it as stdin (i = 0) or writes it. */
-static int make_pipe(struct streams *s, int i, struct err *err)
+static int make_pipe(const char *run_dir, struct streams *s, int i, struct err *err)
 {
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if ((pipes_can_be_owned() || open_fifo(run_dir, fds) < 0) && pipe2(fds, O_CLOEXEC) < 0)
         return err_set_errno(err, 125, errno, "making a pipe");
     s->child[i] = fds[i ? 1 : 0];
     s->parent[i] = fds[i ? 0 : 1];
@@ -92,25 +128,25 @@ static int make_pipe(struct streams *s, int i, struct err *err)
 }
 
 /* Without -i the process reads /dev/null, or an empty pipe where the image has no /dev. */
-static int make_empty_stdin(struct streams *s, struct err *err)
+static int make_empty_stdin(const char *run_dir, struct streams *s, struct err *err)
 {
     s->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (s->child[0] >= 0)
         return 0;
-    if (make_pipe(s, 0, err) < 0)
+    if (make_pipe(run_dir, s, 0, err) < 0)
         return -1;
     close(s->parent[0]);
     s->parent[0] = -1;
     return 0;
 }
 
-static int make_streams(const struct wire_start *start, struct streams *s, struct err *err)
+static int make_streams(const struct wire_start *start, const char *run_dir, struct streams *s, struct err *err)
 {
     if (start->flags & WIRE_START_TTY)
         return make_terminal(start, s, err);
-    if (make_pipe(s, 1, err) < 0 || make_pipe(s, 2, err) < 0)
+    if (make_pipe(run_dir, s, 1, err) < 0 || make_pipe(run_dir, s, 2, err) < 0)
         return -1;
-    return start->flags & WIRE_START_STDIN ? make_pipe(s, 0, err) : make_empty_stdin(s, err);
+    return start->flags & WIRE_START_STDIN ? make_pipe(run_dir, s, 0, err) : make_empty_stdin(run_dir, s, err);
 }
 
 /* Forks with every signal blocked, so that the child never runs one of our handlers. */
@@ -131,13 +167,13 @@ static pid_t fork_blocked(void)
     return pid;
 }
 
-int spawn(const struct wire_start *start, struct spawned *ret, struct err *err)
+int spawn(const struct wire_start *start, const char *run_dir, struct spawned *ret, struct err *err)
 {
     struct streams s = {{-1, -1, -1}, {-1, -1, -1}};
     int report[2] = {-1, -1};
     pid_t pid;
 
-    if (make_streams(start, &s, err) < 0)
+    if (make_streams(start, run_dir, &s, err) < 0)
         goto failed;
     if (pipe2(report, O_CLOEXEC) < 0) {
         err_set_errno(err, 125, errno, "making a pipe");

@@ -19,8 +19,9 @@ struct spawned {
     int report; /* read end: ends without a byte once the program runs, otherwise gives an EXIT frame's payload */
 };
 
-/* The descriptors are the caller's, non-blocking and close-on-exec. -1: nothing was started. */
-int spawn(const struct wire_start *start, struct spawned *ret, struct err *err);
+/* The descriptors are the caller's, non-blocking and close-on-exec. -1: nothing was started. run_dir: see
+ * agent_options. */
+int spawn(const struct wire_start *start, const char *run_dir, struct spawned *ret, struct err *err);
 
 /* Reads what the child reported: 1 = *ret says why it never ran, 0 = the program runs. Waits for the child's set-up. */
 int spawn_report(int fd, struct wire_exit *ret);

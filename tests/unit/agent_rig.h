@@ -61,14 +61,18 @@ struct rig {
     char run_dir[80];
     pid_t init;
     struct strlist options; /* given to init and to every session */
+    struct strlist exec;    /* in a container: the words before the agent's path inside it; empty otherwise */
 };
+
+#define RIG_INSIDE "/.atp/test/agent" /* the agent's path in a container */
 
 static inline pid_t rig_spawn(const struct rig *rig, const char *verb, int in, int out)
 {
     struct strlist argv = STRLIST_INIT;
     pid_t pid;
 
-    strlist_add(&argv, rig_agent());
+    strlist_copy(&argv, &rig->exec);
+    strlist_add(&argv, rig->exec.len ? RIG_INSIDE : rig_agent());
     strlist_add(&argv, verb);
     strlist_add(&argv, "--run-dir");
     strlist_add(&argv, rig->run_dir);
@@ -81,7 +85,7 @@ static inline pid_t rig_spawn(const struct rig *rig, const char *verb, int in, i
             dup2(in, 0);
         if (out >= 0)
             dup2(out, 1);
-        execv(argv.items[0], strlist_argv(&argv));
+        execvp(argv.items[0], strlist_argv(&argv));
         _exit(99);
     }
     strlist_clear(&argv);
@@ -139,6 +143,7 @@ static inline void rig_stop(struct rig *rig)
     }
     rig_remove(rig->dir);
     strlist_clear(&rig->options);
+    strlist_clear(&rig->exec);
 }
 
 /* One command, from the user's side. */

@@ -1,0 +1,82 @@
+/*
+ * Fuzz target: the session protocol's decoders, fed as a stream. With clang: -fsanitize=fuzzer,address. The unit test
+ * wire_fuzz drives the same function with mutated seeds, so that it runs in every check.
+ */
+#include "compat/base/err.h"
+#include "translate/wire/wire.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+static void decode_mount_family(const struct wire_frame *f, struct err *err)
+{
+    struct wire_mount mount;
+    struct wire_delta_end end;
+    struct wire_pushed pushed;
+    const uint8_t *bytes;
+    uint16_t index;
+    uint64_t generation;
+    size_t len;
+    char *text;
+
+    if (wire_get_mount(f, &mount, err) == 0)
+        wire_mount_clear(&mount);
+    if (wire_get_delta(f, &index, &bytes, &len, err) == 0 && bytes + len != f->data + f->len)
+        abort();
+    wire_get_delta_end(f, &end, err);
+    wire_get_pushed(f, &pushed, err);
+    wire_get_stale(f, &index, err);
+    wire_get_pulled(f, &index, &generation, err);
+    if (wire_get_pull_failed(f, &index, &text, err) == 0)
+        free(text);
+}
+
+static void decode_process_family(const struct wire_frame *f, struct err *err)
+{
+    struct wire_exit e;
+    uint8_t a, b;
+    uint16_t rows, cols;
+    uint32_t n;
+    int32_t pid;
+    char *text;
+
+    if (wire_get_exit(f, &e, err) == 0)
+        wire_exit_clear(&e);
+    if (wire_get_error(f, &a, &text, err) == 0)
+        free(text);
+    if (wire_get_signal(f, &a, &b, err) == 0 && (!a || a > 64))
+        abort();
+    if (wire_get_credit(f, &a, &n, err) == 0 && n > WIRE_WINDOW)
+        abort();
+    wire_get_close(f, &a, err);
+    wire_get_resize(f, &rows, &cols, err);
+    wire_get_started(f, &pid, err);
+}
+
+/* Every decoder sees every frame, whatever its type: they may trust nothing but the bytes. */
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    struct wire_start_reader reader = {0};
+    struct wire_parser parser;
+    struct wire_frame f;
+    struct wire_hello hello;
+    struct err err = ERR_INIT;
+
+    wire_parser_init(&parser);
+    for (size_t at = 0; at < len; at += 4096) {
+        if (wire_parser_feed(&parser, bytes + at, len - at < 4096 ? len - at : 4096, &err) < 0)
+            break;
+        while (wire_parser_next(&parser, &f, &err) > 0) {
+            if (wire_get_hello(&f, &hello, &err) == 0)
+                wire_hello_clear(&hello);
+            decode_mount_family(&f, &err);
+            decode_process_family(&f, &err);
+            wire_start_read(&reader, &f, &err);
+        }
+    }
+    wire_start_reader_clear(&reader);
+    wire_parser_clear(&parser);
+    err_clear(&err);
+    return 0;
+}

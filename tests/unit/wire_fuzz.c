@@ -1,0 +1,108 @@
+/* link: atp_wire atp_base */
+#include "tests/fuzz/wire.c" /* the target itself */
+
+#include "compat/base/alloc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ROUNDS 60000
+
+static uint32_t seed = 20260813;
+
+static uint32_t rnd(uint32_t below)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8) % below;
+}
+
+/* One of each frame, well formed. */
+static void add_seeds(struct buf *b)
+{
+    struct wire_hello h = {.oldest = 1, .newest = 1, .program = (char *)"p", .machine = (char *)"m"};
+    struct wire_mount m = {.target = (char *)"/t"};
+    struct wire_delta_end e = {.index = 1};
+    struct wire_pushed p = {.index = 1};
+    struct wire_start s = {.user = (char *)"u", .cwd = (char *)"/"};
+    struct wire_exit x = {.kind = WIRE_EXIT_REFUSED, .refusal = WIRE_REFUSAL_USER, .value = 125, .text = (char *)"no"};
+
+    strlist_add(&m.exclude, "a");
+    strlist_add(&s.argv, "sh");
+    strlist_add(&s.env, "A=b");
+    wire_put_hello(b, &h);
+    wire_put_mount(b, &m);
+    wire_put_delta(b, 1, "bytes", 5);
+    wire_put_delta_end(b, &e);
+    wire_put_pushed(b, &p);
+    wire_put_stale(b, 2);
+    wire_put_pull_failed(b, 3, "why");
+    wire_put_pulled(b, 4, 5);
+    wire_put_start(b, &s);
+    wire_put_started(b, 6);
+    wire_put_close(b, WIRE_STREAM_STDOUT);
+    wire_put_credit(b, WIRE_STREAM_STDIN, 7);
+    wire_put_resize(b, 8, 9);
+    wire_put_signal(b, 10, 1);
+    wire_put_exit(b, &x);
+    wire_put_error(b, WIRE_ERROR_PUSH, "oh");
+    strlist_clear(&m.exclude);
+    strlist_clear(&s.argv);
+    strlist_clear(&s.env);
+}
+
+/* Bits flipped, bytes set to edges, pieces cut out and doubled. */
+static void mutate(struct buf *b)
+{
+    static const uint8_t edges[] = {0, 1, 0x7f, 0x80, 0xff};
+
+    for (uint32_t n = 1 + rnd(6); n && b->len; n--) {
+        uint32_t at = rnd((uint32_t)b->len);
+
+        switch (rnd(4)) {
+        case 0:
+            b->data[at] = (char)(b->data[at] ^ (1 << rnd(8)));
+            break;
+        case 1:
+            b->data[at] = (char)edges[rnd(sizeof(edges))];
+            break;
+        case 2:
+            memmove(b->data + at, b->data + at + 1, b->len - at - 1);
+            buf_truncate(b, b->len - 1);
+            break;
+        default: {
+            char *copy = xmemdup(b->data, b->len);
+
+            buf_add(b, copy + at, b->len - at < 64 ? b->len - at : 64);
+            free(copy);
+        }
+        }
+    }
+}
+
+static void test_mutations(void **state)
+{
+    struct buf seeds = BUF_INIT(1 << 20), b = BUF_INIT(1 << 20);
+
+    (void)state;
+    add_seeds(&seeds);
+    assert_int_equal(LLVMFuzzerTestOneInput((const uint8_t *)seeds.data, seeds.len), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        buf_reset(&b);
+        buf_add(&b, seeds.data, seeds.len);
+        mutate(&b);
+        assert_int_equal(LLVMFuzzerTestOneInput((const uint8_t *)b.data, b.len), 0);
+    }
+    buf_clear(&seeds);
+    buf_clear(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutations)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
