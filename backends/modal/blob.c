@@ -77,6 +77,23 @@ static void nap(struct modal_client *c, int64_t ms)
             usleep(1000);
 }
 
+/*
+ * An engine on a Unix socket takes uploads on that same socket and names them "http://localhost/..."; no other server
+ * may name a place without encryption, unless it was itself reached on this machine.
+ */
+static int send_to(struct modal_client *c, const char *method, const char *url, const char *const *headers,
+                   const struct http_body *body, struct http_answer *answer, struct err *err)
+{
+    const char *socket_path = strncmp(c->server_url, "unix://", 7) == 0 ? c->server_url + 7 : NULL;
+
+    *answer = (struct http_answer){.status = 0};
+    if (strncmp(url, "http://localhost/", 17) != 0)
+        socket_path = NULL;
+    if (strncmp(url, "https://", 8) != 0 && !c->server_local)
+        return err_set(err, 125, "uploading: the server names a place without encryption");
+    return http_send(socket_path, method, url, headers, body, answer, err);
+}
+
 /* One PUT with its attempts. The server's ETag, if there is one, has to be the MD5. */
 static int put(struct modal_client *c, const char *url, const char *const *headers, const struct http_body *body,
                const uint8_t md5[MD5_LEN], struct err *err)
@@ -87,7 +104,7 @@ static int put(struct modal_client *c, const char *url, const char *const *heade
     for (unsigned attempt = 1;; attempt++) {
         cleanup_err struct err why = ERR_INIT;
         struct http_answer answer;
-        int ret = http_send("PUT", url, headers, body, &answer, &why);
+        int ret = send_to(c, "PUT", url, headers, body, &answer, &why);
         long status = answer.status;
         bool matches = !answer.etag[0] || strcmp(answer.etag, hex) == 0;
 
@@ -147,8 +164,8 @@ static int put_parts(struct modal_client *c, const Modal__Client__MultiPartUploa
     digests(&(struct http_body){.data = all.data, .len = all.len}, md5, NULL, NULL);
     hex_of(md5, hex);
     want = xasprintf("%s-%zu", hex, plan->n_upload_urls);
-    ret = http_send("POST", plan->completion_url, list_headers, &(struct http_body){.data = list.data, .len = list.len},
-                    &answer, err);
+    ret = send_to(c, "POST", plan->completion_url, list_headers,
+                  &(struct http_body){.data = list.data, .len = list.len}, &answer, err);
     if (ret == 0 && (answer.status < 200 || answer.status >= 300))
         ret = err_set(err, 125, "uploading: the storage answered with HTTP status %ld", answer.status);
     else if (ret == 0 && !strstr(answer.body.data, want))

@@ -142,8 +142,8 @@ static CURLcode perform(CURL *curl, const char *method, const char *url, struct 
     return lib.perform(curl);
 }
 
-int http_send(const char *method, const char *url, const char *const *headers, const struct http_body *body,
-              struct http_answer *answer, struct err *err)
+int http_send(const char *socket_path, const char *method, const char *url, const char *const *headers,
+              const struct http_body *body, struct http_answer *answer, struct err *err)
 {
     struct reading reading = {.body = body};
     struct curl_slist *list = NULL;
@@ -160,6 +160,8 @@ int http_send(const char *method, const char *url, const char *const *headers, c
     list = lib.append(NULL, "Expect:"); /* no waiting for "100 Continue" */
     for (; *headers; headers++)
         list = lib.append(list, *headers);
+    if (socket_path)
+        lib.setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);
     code = perform(curl, method, url, list, &reading, answer);
     lib.getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
     lib.free_list(list);

@@ -27,9 +27,12 @@ struct http_answer {
     struct buf body;
 };
 
-/* method PUT or POST. headers: "Name: value" lines, NULL-terminated. 0 also for a bad status; -1: no answer. */
-int http_send(const char *method, const char *url, const char *const *headers, const struct http_body *body,
-              struct http_answer *answer, struct err *err);
+/*
+ * socket_path: talk HTTP to this Unix socket, whatever the URL's host; NULL: connect to the URL's host. method PUT or
+ * POST. headers: "Name: value" lines, NULL-terminated. 0 also for a bad status; -1: no answer.
+ */
+int http_send(const char *socket_path, const char *method, const char *url, const char *const *headers,
+              const struct http_body *body, struct http_answer *answer, struct err *err);
 void http_answer_clear(struct http_answer *answer);
 
 #endif

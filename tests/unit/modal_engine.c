@@ -1,0 +1,460 @@
+/* link: atp_modal atp_grpc atp_proto atp_sys atp_base */
+#include "backends/modal/client.h"
+
+#include "backends/modal/exec.h"
+#include "backends/modal/image.h"
+#include "backends/modal/sandbox.h"
+#include "backends/modal/task.h"
+#include "backends/grpc/frame.h"
+#include "compat/base/alloc.h"
+#include "compat/base/buf.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/loop.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/*
+ * The client against the engine, through everything that a `run` needs: app, image with a build context, sandbox, exec,
+ * tags, end. Needs root and a static busybox; without them, or without the engine's binary beside it, it is skipped.
+ */
+
+#define BUSYBOX "/bin/busybox"
+
+static struct {
+    bool usable;
+    pid_t pid;
+    char dir[64], url[128], id[128], secret[128];
+    struct loop *loop;
+    struct modal_client *c;
+    struct modal_cache *cache;
+    char *app_id;
+    struct modal_image image;
+    int calls;
+} world;
+
+static void count_call(void *arg, const char *line)
+{
+    (void)arg;
+    world.calls++;
+    if (getenv("MODAL_ENGINE_TRACE"))
+        fprintf(stderr, "%s\n", line);
+}
+
+/* The value of NAME in the file of shell assignments that the engine writes. */
+static void read_assignment(const char *text, const char *name, char *to, size_t size)
+{
+    const char *at = strstr(text, name);
+    size_t n = 0;
+
+    *to = '\0';
+    if (!at)
+        return;
+    for (at += strlen(name) + 1; *at && *at != '\n' && n + 1 < size; at++)
+        if (*at != '\'' && *at != '"')
+            to[n++] = *at;
+    to[n] = '\0';
+}
+
+/* Starts the engine on a Unix socket in a folder of its own and waits until it says where it is. */
+static int start_engine(void)
+{
+    char self[4096], engine[4200], env[128], socket_path[128], state[128], text[2048];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    FILE *f;
+
+    if (n <= 0 || geteuid() != 0 || access(BUSYBOX, X_OK) != 0)
+        return 0;
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(engine, sizeof(engine), "%s/../bin/atp-engine", self);
+    if (getenv("ATP_ENGINE"))
+        snprintf(engine, sizeof(engine), "%s", getenv("ATP_ENGINE"));
+    if (access(engine, X_OK) != 0)
+        return 0;
+    snprintf(world.dir, sizeof(world.dir), "/tmp/modal-engine-%d", (int)getpid());
+    mkdir(world.dir, 0700);
+    snprintf(env, sizeof(env), "%s/env", world.dir);
+    snprintf(socket_path, sizeof(socket_path), "%s/sock", world.dir);
+    snprintf(state, sizeof(state), "%s/state", world.dir);
+    world.pid = fork();
+    if (world.pid == 0) {
+        char log[128];
+
+        snprintf(log, sizeof(log), "%s/log", world.dir);
+        execl(engine, "atp-engine", "--socket", socket_path, "--env-file", env, "--state-dir", state, "--log", log,
+              "--token-ttl", "60", (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 100; i++) {
+        usleep(100000);
+        f = fopen(env, "r");
+        if (!f)
+            continue;
+        text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+        fclose(f);
+        read_assignment(text, "MODAL_SERVER_URL", world.url, sizeof(world.url));
+        read_assignment(text, "MODAL_TOKEN_ID", world.id, sizeof(world.id));
+        read_assignment(text, "MODAL_TOKEN_SECRET", world.secret, sizeof(world.secret));
+        if (*world.secret)
+            return 1;
+    }
+    return -1;
+}
+
+static struct modal_client *connect_as(const char *secret)
+{
+    const struct modal_client_options options = {.server_url = world.url,
+                                                 .token_id = world.id,
+                                                 .token_secret = secret,
+                                                 .cache = world.cache,
+                                                 .trace = count_call};
+    struct modal_client *c = modal_client_new(world.loop, &options, NULL);
+
+    assert_non_null(c);
+    return c;
+}
+
+static int set_up(void **state)
+{
+    int started = start_engine();
+
+    (void)state;
+    if (started < 0)
+        return -1;
+    world.usable = started > 0;
+    if (!world.usable)
+        return 0;
+    world.loop = loop_new();
+    world.cache = modal_cache_memory_new();
+    world.c = connect_as(world.secret);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    cleanup_free char *command = NULL;
+    int status = 0;
+
+    (void)state;
+    if (!world.usable)
+        return 0;
+    modal_image_clear(&world.image);
+    free(world.app_id);
+    modal_client_free(world.c);
+    modal_cache_memory_free(world.cache);
+    loop_free(world.loop);
+    kill(world.pid, SIGTERM);
+    waitpid(world.pid, &status, 0);
+    command = xasprintf("rm -rf %s", world.dir);
+    if (fork() == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    wait(NULL);
+    return 0;
+}
+
+static void need_engine(void)
+{
+    if (!world.usable)
+        skip();
+}
+
+/* Busybox and a large file of the kind that goes through a blob. */
+static void builds_an_image(void **state)
+{
+    cleanup_free char *mount = NULL, *again = NULL, *big = xcalloc(1, 5 << 20);
+    struct modal_mount_file files[] = {
+        {.remote = "/bin/busybox", .path = BUSYBOX, .mode = 0755},
+        {.remote = "/etc/small", .data = "small\n", .size = 6, .mode = 0640},
+        {.remote = "/etc/big", .data = big, .size = 5 << 20, .mode = 0600},
+    };
+    struct modal_image_spec spec = {0};
+    struct modal_image same;
+    struct err err = ERR_INIT;
+    struct buf log = BUF_INIT(1 << 20);
+    int calls;
+
+    (void)state;
+    need_engine();
+    memset(big, 'b', 5 << 20);
+    assert_int_equal(modal_app_id(world.c, "modal-engine-test", &world.app_id, &err), 0);
+    if (modal_mount_create(world.c, world.app_id, files, 3, &mount, &err) < 0)
+        fail_msg("mount: %s", err.msg);
+    calls = world.calls;
+    assert_int_equal(modal_mount_create(world.c, world.app_id, files, 3, &again, &err), 0);
+    assert_string_equal(mount, again);
+    assert_int_equal(world.calls, calls);
+    spec.app_id = world.app_id;
+    spec.context_mount_id = mount;
+    strlist_add(&spec.commands, "FROM scratch");
+    strlist_add(&spec.commands, "COPY . /");
+    strlist_add(&spec.commands, "ENV FROM_IMAGE=yes");
+    strlist_add(&spec.commands, "ENTRYPOINT []");
+    if (modal_image_build(world.c, &spec, NULL, NULL, &world.image, &err) < 0)
+        fail_msg("build: %s", err.msg);
+    calls = world.calls;
+    assert_int_equal(modal_image_build(world.c, &spec, NULL, NULL, &same, &err), 0);
+    assert_string_equal(same.id, world.image.id);
+    assert_int_equal(world.calls, calls);
+    modal_image_clear(&same);
+    modal_image_spec_clear(&spec);
+    buf_clear(&log);
+}
+
+/* A line that no builder can carry out: the reason arrives. */
+static void reports_a_bad_build(void **state)
+{
+    struct modal_image_spec spec = {.app_id = world.app_id};
+    struct modal_image image;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    need_engine();
+    strlist_add(&spec.commands, "FROM localhost:1/nothing/here:never");
+    assert_int_equal(modal_image_build(world.c, &spec, NULL, NULL, &image, &err), -1);
+    assert_non_null(err.msg);
+    assert_true(strlen(err.msg) > 10);
+    err_clear(&err);
+    modal_image_spec_clear(&spec);
+}
+
+static void create(struct modal_sandbox *sandbox, bool v1, const char *name)
+{
+    struct modal_sandbox_spec spec = {.app_id = world.app_id, .image_id = world.image.id, .timeout_s = 120};
+    struct err err = ERR_INIT;
+
+    spec.v1 = v1;
+    spec.name = name;
+    spec.network = MODAL_NETWORK_BLOCKED;
+    strlist_add(&spec.args, "/bin/busybox");
+    strlist_add(&spec.args, "sleep");
+    strlist_add(&spec.args, "100");
+    strlist_add(&spec.env, "FROM_SPEC=a=b");
+    strlist_add(&spec.tags, "kind=test");
+    strlist_add(&spec.tags, "v1=maybe");
+    if (modal_sandbox_create(world.c, &spec, sandbox, &err) < 0)
+        fail_msg("create: %s", err.msg);
+    modal_sandbox_spec_clear(&spec);
+}
+
+static void run(struct modal_task *task, const char *script, const char *input, struct modal_exec_output *output)
+{
+    struct modal_exec_options options = {.patience_ms = 20000};
+    struct err err = ERR_INIT;
+
+    strlist_add(&options.argv, "/bin/busybox");
+    strlist_add(&options.argv, "sh");
+    strlist_add(&options.argv, "-c");
+    strlist_add(&options.argv, script);
+    if (modal_exec_run(task, &options, input, strlen(input), 64 << 20, output, &err) < 0)
+        fail_msg("%s: %s", script, err.msg);
+    modal_exec_options_clear(&options);
+}
+
+/* Both kinds of sandbox: exec with streams, codes and environment; the end as the SDKs count it. */
+static void runs_in_a_sandbox(void **state)
+{
+    (void)state;
+    need_engine();
+    for (int v1 = 0; v1 < 2; v1++) {
+        struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+        struct modal_exec_output output = {0};
+        struct modal_ending ending = MODAL_ENDING_INIT;
+        struct modal_task *task;
+        struct err err = ERR_INIT;
+        int calls;
+
+        create(&sandbox, v1, NULL);
+        assert_int_equal(modal_sandbox_id_is_v1(sandbox.id), v1);
+        calls = world.calls;
+        if (modal_task_open(world.c, sandbox.id, 20000, &task, &err) < 0)
+            fail_msg("task: %s", err.msg);
+        if (!v1)
+            assert_int_equal(world.calls, calls); /* create's answer had it all */
+        run(task, "echo out; echo err >&2; echo $FROM_IMAGE $FROM_SPEC; cat; exit 42", "through\n", &output);
+        assert_string_equal(output.out, "out\nyes a=b\nthrough\n");
+        assert_string_equal(output.err, "err\n");
+        assert_int_equal(output.code, 42);
+        modal_exec_output_clear(&output);
+        run(task, "kill -9 $$", "", &output);
+        assert_int_equal(output.code, 137);
+        modal_exec_output_clear(&output);
+        run(task, "stat -c '%a %s' /etc/small /etc/big", "", &output);
+        assert_string_equal(output.out, "640 6\n600 5242880\n");
+        modal_exec_output_clear(&output);
+        run(task, "dd if=/dev/zero bs=65536 count=320 2>/dev/null", "", &output);
+        assert_int_equal(output.out_len, 20 << 20);
+        modal_exec_output_clear(&output);
+        assert_int_equal(modal_sandbox_poll(world.c, sandbox.id, &ending, &err), 0);
+        assert_false(ending.finished);
+        assert_int_equal(modal_sandbox_terminate(world.c, sandbox.id, &err), 0);
+        assert_int_equal(modal_sandbox_wait(world.c, sandbox.id, 20000, &ending, &err), 0);
+        assert_true(ending.finished);
+        assert_int_equal(ending.exit_code, 137);
+        assert_int_equal(modal_sandbox_terminate(world.c, sandbox.id, &err), 0);
+        modal_ending_clear(&ending);
+        modal_task_free(task);
+        modal_sandbox_clear(&sandbox);
+    }
+}
+
+/* Tags, names and lists, on both kinds. */
+static void tags_and_names(void **state)
+{
+    (void)state;
+    need_engine();
+    for (int v1 = 0; v1 < 2; v1++) {
+        struct modal_sandbox sandbox = MODAL_SANDBOX_INIT, found = MODAL_SANDBOX_INIT;
+        struct modal_sandbox_list list = MODAL_SANDBOX_LIST_INIT;
+        struct strlist tags = STRLIST_INIT, filter = STRLIST_INIT;
+        struct err err = ERR_INIT;
+        bool seen = false;
+
+        create(&sandbox, v1, v1 ? "name-one" : "name-two");
+        assert_int_equal(
+            modal_sandbox_by_name(world.c, "modal-engine-test", v1 ? "name-one" : "name-two", v1, &found, &err), 0);
+        assert_string_equal(found.id, sandbox.id);
+        modal_sandbox_clear(&found);
+        assert_int_equal(modal_sandbox_by_name(world.c, "modal-engine-test", "nobody", v1, &found, &err), -1);
+        assert_int_equal(err.code, GRPC_NOT_FOUND);
+        err_clear(&err);
+        assert_int_equal(modal_sandbox_tags_get(world.c, sandbox.id, &tags, &err), 0);
+        strlist_sort(&tags);
+        assert_int_equal(tags.len, 2);
+        assert_string_equal(tags.items[0], "kind=test");
+        strlist_clear(&tags);
+        strlist_add(&tags, "only=this=one");
+        assert_int_equal(modal_sandbox_tags_set(world.c, sandbox.id, &tags, &err), 0);
+        strlist_clear(&tags);
+        assert_int_equal(modal_sandbox_tags_get(world.c, sandbox.id, &tags, &err), 0);
+        assert_int_equal(tags.len, 1);
+        assert_string_equal(tags.items[0], "only=this=one");
+        strlist_add(&filter, "only=this=one");
+        assert_int_equal(modal_sandbox_list(world.c, world.app_id, &filter, false, v1, &list, &err), 0);
+        for (size_t i = 0; i < list.len; i++)
+            seen = seen || (strcmp(list.items[i].id, sandbox.id) == 0 && !list.items[i].ending.finished &&
+                            list.items[i].created_at > 1e9 && list.items[i].timeout_s == 120);
+        assert_true(seen);
+        modal_sandbox_list_clear(&list);
+        strlist_add(&filter, "kind=nothing");
+        assert_int_equal(modal_sandbox_list(world.c, "", &filter, true, v1, &list, &err), 0);
+        assert_int_equal(list.len, 0);
+        modal_sandbox_terminate_start(world.c, sandbox.id, NULL, NULL);
+        assert_int_equal(modal_client_flush(world.c, 5000, &err), 0);
+        strlist_clear(&tags);
+        strlist_clear(&filter);
+        modal_sandbox_clear(&sandbox);
+    }
+}
+
+/* A second process with the same cache: one call to the control plane less than none. */
+static void warm_cache(void **state)
+{
+    struct modal_client *second;
+    struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+    struct modal_exec_output output = {0};
+    struct modal_task *task;
+    int calls;
+
+    (void)state;
+    need_engine();
+    create(&sandbox, false, NULL);
+    second = connect_as(world.secret);
+    calls = world.calls;
+    assert_int_equal(modal_task_open(second, sandbox.id, 0, &task, NULL), 0);
+    run(task, "echo warm", "", &output);
+    assert_string_equal(output.out, "warm\n");
+    assert_true(world.calls - calls <= 3); /* start, stdin, wait; the reads are no unary calls */
+    modal_exec_output_clear(&output);
+    modal_task_free(task);
+    modal_sandbox_terminate(second, sandbox.id, NULL);
+    modal_client_free(second);
+    modal_sandbox_clear(&sandbox);
+}
+
+/* Another secret, and a sandbox that was never there. */
+static void refusals(void **state)
+{
+    struct modal_client *stranger;
+    struct modal_ending ending = MODAL_ENDING_INIT;
+    struct modal_task *task;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    need_engine();
+    stranger = connect_as("as-wrong");
+    assert_int_equal(modal_client_hello(stranger, &err), -1);
+    assert_int_equal(err.code, GRPC_UNAUTHENTICATED);
+    assert_null(strstr(err.msg, "as-wrong"));
+    err_clear(&err);
+    modal_client_free(stranger);
+    assert_int_equal(modal_client_hello(world.c, &err), 0);
+    assert_int_equal(modal_sandbox_poll(world.c, "sb-01BX5ZZKBKACTAV9WEVGEMMVRY", &ending, &err), -1);
+    assert_int_equal(err.code, GRPC_NOT_FOUND);
+    err_clear(&err);
+    assert_int_equal(modal_task_open(world.c, "sb-01BX5ZZKBKACTAV9WEVGEMMVRY", 100, &task, &err), -1);
+    assert_int_equal(err.code, GRPC_NOT_FOUND);
+    err_clear(&err);
+}
+
+struct watching {
+    bool done;
+    int code;
+};
+
+static void on_ending(void *arg, const struct modal_ending *ending, const struct err *err)
+{
+    struct watching *w = arg;
+
+    w->done = true;
+    w->code = err ? -1 : ending->exit_code;
+}
+
+/* Watched beside other work: the entrypoint's own exit code. */
+static void watches_an_end(void **state)
+{
+    struct modal_sandbox_spec spec = {.app_id = world.app_id, .image_id = world.image.id, .timeout_s = 60};
+    struct modal_sandbox sandbox;
+    struct modal_watch *watch;
+    struct watching w = {0};
+    int64_t end;
+
+    (void)state;
+    need_engine();
+    strlist_add(&spec.args, "/bin/busybox");
+    strlist_add(&spec.args, "sh");
+    strlist_add(&spec.args, "-c");
+    strlist_add(&spec.args, "sleep 1; exit 5");
+    assert_int_equal(modal_sandbox_create(world.c, &spec, &sandbox, NULL), 0);
+    watch = modal_sandbox_watch(world.c, sandbox.id, on_ending, &w);
+    for (end = loop_now() + 20000; !w.done && loop_now() < end;)
+        loop_step(world.loop, 100);
+    assert_true(w.done);
+    assert_int_equal(w.code, 5);
+    modal_watch_free(watch);
+    modal_sandbox_spec_clear(&spec);
+    modal_sandbox_clear(&sandbox);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builds_an_image), cmocka_unit_test(reports_a_bad_build), cmocka_unit_test(runs_in_a_sandbox),
+        cmocka_unit_test(tags_and_names),  cmocka_unit_test(warm_cache),          cmocka_unit_test(refusals),
+        cmocka_unit_test(watches_an_end),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
