@@ -2,6 +2,7 @@
 
 #include "backends/modal/exec.h"
 #include "compat/base/alloc.h"
+#include "compat/base/buf.h"
 #include "compat/base/limits.h"
 #include "compat/sys/loop.h"
 #include "compat/sys/tty.h"
@@ -36,7 +37,8 @@ static bool is_proxied(int signo)
     }
 }
 
-#define SIGNALS_MAX 32 /* the ordinary ones */
+#define SIGNALS_MAX 32           /* the ordinary ones */
+#define EARLY_MAX   (256u << 10) /* more than that is worth a write of its own */
 
 struct attach {
     const struct attach_request *req;
@@ -47,25 +49,48 @@ struct attach {
     struct output *out[3]; /* by stream, 1 and 2 */
     struct loop_io *in;
     struct loop_signal *signals[SIGNALS_MAX];
-    struct err transport; /* why the exec ended, if it did badly */
+    /*
+     * The server takes one write at a time, and each costs a round trip: what is said before the first answer is
+     * gathered, so that it leaves as one.
+     */
+    bool corked;
+    struct buf early;
     bool done;
 };
 
 /* ---- the session's side ---- */
 
+static void write_out(struct attach *a, const void *bytes, size_t len)
+{
+    if (modal_exec_write(a->exec, bytes, len) < 0)
+        session_lost(a->session, "the server takes no more input");
+}
+
+/* Sends what was gathered: from now on every write goes at once. */
+static void uncork(struct attach *a)
+{
+    if (a->corked) {
+        a->corked = false;
+        write_out(a, a->early.data, a->early.len);
+        buf_clear(&a->early);
+    }
+}
+
 static void on_out(void *arg, const void *bytes, size_t len)
 {
     struct attach *a = arg;
 
-    if (a->exec && modal_exec_write(a->exec, bytes, len) < 0)
-        session_lost(a->session, "the server takes no more input");
+    if (a->corked && buf_add(&a->early, bytes, len) == 0)
+        return;
+    uncork(a);
+    write_out(a, bytes, len);
 }
 
 static size_t on_out_pending(void *arg)
 {
     const struct attach *a = arg;
 
-    return a->exec ? modal_exec_pending(a->exec) : 0;
+    return a->early.len + modal_exec_pending(a->exec);
 }
 
 static size_t on_output(void *arg, int stream, const void *bytes, size_t len)
@@ -257,12 +282,13 @@ static void release(struct attach *a)
     output_free(a->out[2]);
     session_free(a->session);
     modal_exec_free(a->exec);
+    buf_clear(&a->early);
     tty_restore();
 }
 
 void attach_run(struct app *app, struct modal_task *task, const struct attach_request *req, struct attach_result *ret)
 {
-    struct attach a = {.req = req, .result = ret, .loop = app->loop};
+    struct attach a = {.req = req, .result = ret, .loop = app->loop, .corked = true, .early = BUF_INIT(EARLY_MAX)};
 
     *ret = (struct attach_result){.end = SESSION_LOST, .code = 125};
     a.exec = start_exec(&a, task, &ret->err);
@@ -277,8 +303,10 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
         a.session = session_new(a.loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, &a);
         if (req->stdin_attached)
             a.in = loop_io_add(a.loop, STDIN_FILENO, 0, on_stdin, &a);
-        while (!a.done && loop_step(a.loop, -1))
-            ;
+        do
+            if (session_prelude_done(a.session))
+                uncork(&a);
+        while (!a.done && loop_step(a.loop, -1));
     }
     release(&a);
 }

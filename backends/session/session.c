@@ -240,6 +240,19 @@ static void check_skew(struct session *s, int64_t theirs)
                  skew < 0 ? "older" : "newer");
 }
 
+static void meet(struct session *s, const struct wire_hello *h)
+{
+    struct session_peer peer = {.capabilities = h->capabilities,
+                                .program = h->program,
+                                .machine = h->machine,
+                                .main_state = h->main_state,
+                                .main_code = h->main_code};
+
+    check_skew(s, h->clock_ns);
+    if (s->cb->greeted)
+        s->cb->greeted(s->arg, &peer);
+}
+
 static int take_hello(struct session *s, const struct wire_frame *f, struct err *err)
 {
     struct wire_hello ours = {.oldest = WIRE_VERSION, .newest = WIRE_VERSION}, theirs;
@@ -254,7 +267,7 @@ static int take_hello(struct session *s, const struct wire_frame *f, struct err 
         ret = err_set(err, 125, "%s speaks versions %u to %u of the session protocol, this program %d", theirs.program,
                       theirs.oldest, theirs.newest, WIRE_VERSION);
     else
-        check_skew(s, theirs.clock_ns);
+        meet(s, &theirs);
     wire_hello_clear(&theirs);
     return ret;
 }
@@ -400,6 +413,11 @@ void session_lost(struct session *s, const char *why)
 }
 
 /* ---- from the user ---- */
+
+bool session_prelude_done(const struct session *s)
+{
+    return s->start_sent || s->over;
+}
 
 size_t session_stdin_room(const struct session *s)
 {

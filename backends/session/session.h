@@ -80,6 +80,15 @@ struct session_result {
     struct err err;   /* owned by the session; msg NULL if there is nothing to tell */
 };
 
+/* What the agent said of itself and of its container; strings are borrowed for the call. */
+struct session_peer {
+    uint64_t capabilities; /* enum wire_capability (translate/wire/wire.h) */
+    const char *program;   /* "atp-agent 0.1.0" */
+    const char *machine;   /* "Linux 6.1.0 x86_64" */
+    int main_state;        /* enum wire_main_state: of the container's process when this session came */
+    int main_code;
+};
+
 struct session_callbacks {
     /* Bytes for the agent; take all of them (copy). */
     void (*out)(void *arg, const void *bytes, size_t len);
@@ -91,6 +100,8 @@ struct session_callbacks {
     size_t (*output)(void *arg, int stream, const void *bytes, size_t len);
     /* The session can take stdin (again). May be NULL without attach_stdin. */
     void (*stdin_ready)(void *arg);
+    /* The agent has answered. May be NULL. */
+    void (*greeted)(void *arg, const struct session_peer *peer);
     /* The process runs. May be NULL. */
     void (*started)(void *arg);
     /* One line for the user's stderr, without prefix or newline: conflicts, clock skew, files left out. May be NULL. */
@@ -114,6 +125,12 @@ void session_feed(struct session *s, const void *bytes, size_t len); /* any leng
 void session_writable(struct session *s);
 /* The transport ended; why may be NULL. Harmless after done. */
 void session_lost(struct session *s, const char *why);
+
+/*
+ * Whether all that can be said before the first answer (HELLO, the mounts' changes, START) has been handed to out. An
+ * owner whose transport takes a round trip for each write gathers the bytes until then, or until there are many.
+ */
+bool session_prelude_done(const struct session *s);
 
 /* ---- the user's side ---- */
 size_t session_stdin_room(const struct session *s); /* how much session_stdin() takes now; 0 before the start */

@@ -45,10 +45,11 @@ echo "cold, with pull and build: $took ms"
 round_trip=$((2 * latency))
 limit=$((4 * round_trip + 100))
 best=
-for _ in 1 2 3 4 5; do
+for _ in $(seq 10); do # other work on the machine only ever adds time: the best of some counts
     run
     echo "warm: $took ms (limit: 4 round trips of $round_trip ms and 100 ms = $limit ms)"
     [ -n "$best" ] && [ "$best" -le "$took" ] || best=$took
+    [ "$best" -gt "$limit" ] || break
 done
 [ "$best" -le "$limit" ]
 mkdir "$work/tree" && echo x >"$work/tree/a"
