@@ -115,8 +115,8 @@ int svc_no_unknown(const ProtobufCMessage *message, const char *what, struct err
 }
 
 /*
- * JS and Go accept https only and then, for a local server, speak plaintext anyway. The host is the one that the client itself used: what
- * stands between us and it (a proxy, a forwarded port) stays in between.
+ * JS and Go accept https only and then, for a local server, speak plaintext anyway. The host is the one that the client
+ * itself used: what stands between us and it (a proxy, a forwarded port) stays in between.
  */
 char *svc_router_url(const struct call *c)
 {
@@ -134,9 +134,13 @@ char *svc_router_url(const struct call *c)
 /* A client on the Unix socket sends its HTTP there too; the host in the URL then means nothing. */
 char *svc_http_url(const struct call *c)
 {
-    cleanup_free char *address = conn_local_address(h2_conn(c->stream));
+    const struct conn *conn = h2_conn(c->stream);
+    cleanup_free char *address = NULL;
 
-    return xasprintf("http://%s", address ? address : "localhost");
+    if (conn_is_unix(conn))
+        return xstrdup("http://localhost");
+    address = c->meta.authority ? xstrdup(c->meta.authority) : conn_local_address(conn);
+    return xasprintf("http://%s", svc_text(address));
 }
 
 /* ---- parked calls ---- */

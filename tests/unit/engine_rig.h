@@ -23,7 +23,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -251,6 +253,24 @@ static inline int engine_call(struct engine_process *p, const char *method, cons
     strlist_addf(&metadata, "x-modal-auth-token=%s", token->token);
     modal__client__auth_token_get_response__free_unpacked(token, NULL);
     return engine_call_with(p, &metadata, path, request, type, ret, NULL);
+}
+
+/* Replaces the faults of an engine that was started with --fault. */
+static inline void engine_set_fault(const struct engine_process *p, const char *spec)
+{
+    cleanup_free char *request =
+        xasprintf("PUT /engine/fault HTTP/1.1\r\nHost: x\r\nx-modal-token-id: %s\r\nX-Modal-Token-Secret: %s\r\n"
+                  "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                  p->token_id, p->token_secret, strlen(spec), spec);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char answer[13] = "";
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", p->dir);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+    assert_int_equal(recv(fd, answer, 12, MSG_WAITALL), 12);
+    assert_string_equal(answer, "HTTP/1.1 200");
 }
 
 #endif

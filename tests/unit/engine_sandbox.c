@@ -778,6 +778,148 @@ static void test_exec_goes_with_its_sandbox(void **state)
     box_clear(&b);
 }
 
+/* ---- faults, mounts, nothing to run ---- */
+
+static void set_fault(const char *spec)
+{
+    engine_set_fault(shared, spec);
+}
+
+/* A slow start holds execs up, not the creation; a sandbox that dies is an internal failure. */
+static void test_faults_of_sandboxes(void **state)
+{
+    struct box b;
+    int64_t before;
+    int status = -1;
+
+    NEED_ENGINE();
+    set_fault("slow-start=700");
+    before = loop_now();
+    b = box_asleep();
+    assert_true(loop_now() - before < 600);
+    assert_int_equal(exec_shell(&b, "e", "true"), GRPC_OK);
+    assert_true(loop_now() - before >= 700);
+    assert_int_equal(exec_wait(&b, "e"), 0);
+    box_end(&b);
+    b = box_asleep();
+    box_end(&b); /* before it ever started */
+    set_fault("die-after=300");
+    b = box_asleep();
+    assert_int_equal(exec_shell(&b, "e", "sleep 600"), GRPC_OK);
+    assert_int_equal(exec_wait(&b, "e"), -1000 - GRPC_NOT_FOUND);
+    box_wait(&b, &status);
+    assert_int_equal(status, MODAL__CLIENT__GENERIC_RESULT__GENERIC_STATUS__GENERIC_STATUS_INTERNAL_FAILURE);
+    box_clear(&b);
+    set_fault("");
+}
+
+/* A mount adds files to directories that the image has, and brings directories that it does not have. */
+static void test_mounts_add_and_hide_nothing(void **state)
+{
+    static const char *const words[] = {"/bin/sleep", "600", NULL};
+    static const char *const names[] = {"/bin/added", "/new/place/file"};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__MountPutFileRequest put = MODAL__CLIENT__MOUNT_PUT_FILE_REQUEST__INIT;
+    Modal__Client__MountGetOrCreateRequest create = MODAL__CLIENT__MOUNT_GET_OR_CREATE_REQUEST__INIT;
+    Modal__Client__MountFile files[2], *list[2];
+    Modal__Client__MountGetOrCreateResponse *mount;
+    cleanup_buf struct buf out = BUF_INIT(65536);
+    char hex[2 * SHA256_LEN + 1];
+    uint8_t digest[SHA256_LEN];
+    void *got = NULL;
+    struct box b;
+
+    NEED_ENGINE();
+    sha256("added\n", 6, digest);
+    sha256_hex(digest, hex);
+    put.sha256_hex = hex;
+    put.data_oneof_case = MODAL__CLIENT__MOUNT_PUT_FILE_REQUEST__DATA_ONEOF_DATA;
+    put.data.data = (uint8_t *)TEXT("wrong\n");
+    put.data.len = 6;
+    assert_int_equal(engine_call(shared, "MountPutFile", &put, NULL, NULL), GRPC_INVALID_ARGUMENT);
+    put.data.data = (uint8_t *)TEXT("added\n");
+    assert_int_equal(engine_call(shared, "MountPutFile", &put, NULL, NULL), GRPC_OK);
+    for (size_t i = 0; i < 2; i++) {
+        modal__client__mount_file__init(&files[i]);
+        files[i].filename = TEXT(names[i]);
+        files[i].sha256_hex = hex;
+        list[i] = &files[i];
+    }
+    create.files = list;
+    create.n_files = 2;
+    assert_int_equal(engine_call(shared, "MountGetOrCreate", &create,
+                                 &modal__client__mount_get_or_create_response__descriptor, &got),
+                     GRPC_OK);
+    mount = got;
+    def.mount_ids = &mount->mount_id;
+    def.n_mount_ids = 1;
+    b = box_run(&def, words);
+    modal__client__mount_get_or_create_response__free_unpacked(mount, NULL);
+    assert_int_equal(exec_shell(&b, "e", "cat /bin/added /new/place/file; true >/new/place/file || echo refused"),
+                     GRPC_OK);
+    assert_int_equal(exec_wait(&b, "e"), 0);
+    assert_int_equal(exec_read(&b, "e", 0, 0, &out), GRPC_OK);
+    assert_string_equal(out.data, "added\nadded\nrefused\n");
+    box_end(&b);
+}
+
+/* An image without anything that could run, and nothing asked for: it sleeps all the same. */
+static void test_nothing_to_run(void **state)
+{
+    static const char *const none[] = {NULL}, *const lines[] = {"FROM scratch", "ENV X=1"};
+    static const char *const missing[] = {"/bin/sh", NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    cleanup_free char *mine = NULL, *empty = NULL;
+    struct box b;
+
+    NEED_ENGINE();
+    empty = build(lines, 2, NULL, NULL);
+    assert_non_null(empty);
+    mine = image_id;
+    image_id = empty;
+    b = box_run(&def, none);
+    image_id = steal(&mine);
+    assert_int_equal(exec_start_words(&b, "e", 0, missing), GRPC_OK);
+    assert_int_equal(exec_wait(&b, "e"), 127);
+    box_end(&b);
+}
+
+/* What the V1 logs give of bytes that are no text. */
+static void test_logs_are_text(void **state)
+{
+    static const char *const words[] = {"/bin/sh", "-c", "printf 'a\\377b\\303\\251\\n'", NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__SandboxGetLogsRequest request = MODAL__CLIENT__SANDBOX_GET_LOGS_REQUEST__INIT;
+    Modal__Client__TaskLogsBatch *batch;
+    cleanup_strlist struct strlist metadata = STRLIST_INIT;
+    struct box b;
+    void *got = NULL;
+
+    NEED_ENGINE();
+    b = box_run(&def, words);
+    assert_int_equal(box_wait(&b, NULL), 0);
+    engine_metadata(shared, NULL, &metadata);
+    request.sandbox_id = b.id;
+    request.has_file_descriptor = 1;
+    request.file_descriptor = MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDOUT;
+    request.has_timeout = 1;
+    request.timeout = 5;
+    request.last_entry_id = TEXT("6-0"); /* behind all of it: only the end is left */
+    assert_int_equal(engine_call_with(shared, &metadata, CONTROL "SandboxGetLogs", &request,
+                                      &modal__client__task_logs_batch__descriptor, &got, NULL),
+                     GRPC_OK);
+    batch = got;
+    assert_true(batch->eof);
+    assert_int_equal(batch->n_items, 0);
+    assert_string_equal(batch->entry_id, "6-0");
+    modal__client__task_logs_batch__free_unpacked(batch, NULL);
+    request.last_entry_id = TEXT("no such sandbox");
+    request.sandbox_id = TEXT("sb-no");
+    assert_int_equal(engine_call_with(shared, &metadata, CONTROL "SandboxGetLogs", &request, NULL, NULL, NULL),
+                     GRPC_NOT_FOUND);
+    box_clear(&b);
+}
+
 /* An engine that is killed leaves nothing behind for the next one, which knows images and apps but no sandboxes. */
 static void test_killed_with_a_sandbox(void **state)
 {
@@ -816,6 +958,10 @@ int main(void)
         cmocka_unit_test(test_streamed_stdin_errors),
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_exec_goes_with_its_sandbox),
+        cmocka_unit_test(test_faults_of_sandboxes),
+        cmocka_unit_test(test_mounts_add_and_hide_nothing),
+        cmocka_unit_test(test_nothing_to_run),
+        cmocka_unit_test(test_logs_are_text),
         cmocka_unit_test(test_killed_with_a_sandbox),
     };
 

@@ -104,13 +104,7 @@ static void http(int fd, const char *request, const char *body, const char *text
 
 static void set_fault(const char *spec)
 {
-    cleanup_free char *request =
-        xasprintf("PUT /engine/fault HTTP/1.1\r\nHost: x\r\nx-modal-token-id: %s\r\nX-Modal-Token-Secret: %s\r\n"
-                  "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                  shared->token_id, shared->token_secret, strlen(spec));
-    cleanup_close int fd = connect_tcp(shared->port);
-
-    http(fd, request, spec, "HTTP/1.1 200 OK");
+    engine_set_fault(shared, spec);
 }
 
 static int token_get(const struct strlist *metadata)
