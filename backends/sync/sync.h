@@ -10,6 +10,14 @@
  * One exchange:   scan (both know the manifest they last agreed on) -> diff -> sender reads bytes -> any transport ->
  * receiver writes bytes -> finish -> report. The stream describes itself, is bounded, and is safe to cut anywhere: a
  * receiver that is freed without finish has left old or complete files only, and no temporary ones.
+ *
+ * What is agreed after an exchange is what the sender has. Where the receiver kept something of its own, its manifest
+ * holds the peer's version all the same, so that the next exchange in the other direction carries its own over. Both
+ * sides must store their new manifest (sender: sync_sender_agreed, receiver: sync_receiver_finish) or neither; if they
+ * came apart, the receiver refuses the stream with err->code ESTALE before it touches anything, and a sender with base
+ * NULL mends it: the receiver measures that full listing against its own ancestor. A scan always gets the agreed
+ * manifest as `known`, also before such a full exchange: it carries what is remembered of unresolved conflicts and of
+ * excluded paths.
  */
 #ifndef ATP_SYNC_SYNC_H
 #define ATP_SYNC_SYNC_H
@@ -38,7 +46,9 @@ struct sync_scan_stats {
 /*
  * Reads the tree. known (may be NULL) is an earlier manifest of this very tree: files whose type, size, mtime, ctime,
  * inode and mode are unchanged and that are not racy keep their digest and are not read. exclude: paths (relative, no
- * leading slash) that are not entered. A tree root that does not exist is an empty manifest with root_missing set.
+ * leading slash) that are not entered; what known says of them is carried over. Temporary files that a killed receiver
+ * left are swept on the way. A file that may not be read is an error. A tree root that does not exist is an empty
+ * manifest with root_missing set.
  */
 int sync_scan(const struct sync_tree *tree, const struct manifest *known, const struct strlist *exclude,
               struct manifest *ret, struct sync_scan_stats *ret_stats, struct err *err);

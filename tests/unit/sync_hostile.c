@@ -1,5 +1,6 @@
 /* link: atp_bsync atp_tsync atp_sys atp_base */
 /* What must not happen: writing outside, half files, lost data on a full disk, files read in two states. */
+#include "backends/sync/keep.h"
 #include "tests/unit/sync_rig.h"
 
 #include <grp.h>
@@ -466,6 +467,41 @@ static void ordinary_user(void **state)
     rig_remove(box);
 }
 
+/* The trash keeps the newest batches that fit, and nothing else in the folder is touched. */
+static void trash_is_bounded(void **state)
+{
+    int dir = rig_dir(), from = rig_dir();
+    static char bytes[64 << 10];
+    char *newest = NULL;
+
+    (void)state;
+    rig_mkdir(dir, "conflicts");
+    rig_text(dir, "conflicts/mine", "kept");
+    for (int i = 0; i < 5; i++) {
+        struct keep *k = keep_new(dir);
+
+        rig_write(from, "f", bytes, sizeof(bytes));
+        assert_int_equal(keep_move(k, KEEP_TRASH, "some/where/f", from, "f"), 0);
+        assert_false(rig_exists(from, "f"));
+        keep_prune_trash(k, 200 << 10);
+        free(newest);
+        newest = keep_where(k, KEEP_TRASH, "some/where/f");
+        assert_int_equal(access(newest, F_OK), 0);
+        keep_free(k);
+    }
+    {
+        int trash = openat(dir, "trash", O_RDONLY | O_DIRECTORY);
+
+        assert_int_equal(count_names(trash), 2);
+        close(trash);
+    }
+    assert_int_equal(access(newest, F_OK), 0);
+    assert_text(dir, "conflicts/mine", "kept");
+    free(newest);
+    rig_remove(dir);
+    rig_remove(from);
+}
+
 /* ---- ancestors ---- */
 
 static void ancestors(void **state)
@@ -531,6 +567,7 @@ int main(void)
         cmocka_unit_test(sparse_file),
         cmocka_unit_test(full_disk),
         cmocka_unit_test(ordinary_user),
+        cmocka_unit_test(trash_is_bounded),
         cmocka_unit_test(ancestors),
     };
 
