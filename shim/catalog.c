@@ -184,7 +184,8 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
 {
     const struct pull_request req = {
         .ref = &spec->image, .platform = spec->platform, .progress = spec->quiet ? NULL : stderr};
-    cleanup_free char *familiar = NULL;
+    cleanup_free char *familiar = NULL, *digest = NULL;
+    bool news = false;
     int got = spec->pull == PULL_ALWAYS ? 0 : catalog_find(app, &spec->image, ret, err);
 
     if (got != 0)
@@ -196,10 +197,11 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
         return err_set(err, 125, DAEMON "No such image: %s", familiar);
     if (spec->pull == PULL_MISSING)
         fprintf(stderr, "Unable to find image '%s' locally\n", familiar);
-    if (catalog_pull(app, &req, ret, NULL, NULL, err) < 0)
+    if (catalog_pull(app, &req, ret, &digest, &news, err) < 0)
         return -1;
     if (req.progress)
-        fprintf(stderr, "Status: Downloaded newer image for %s\n", familiar);
+        fprintf(stderr, "Digest: %s\nStatus: %s for %s\n", digest,
+                news ? "Downloaded newer image" : "Image is up to date", familiar);
     return 0;
 }
 

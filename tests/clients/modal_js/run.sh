@@ -12,7 +12,7 @@ command -v npm >/dev/null && command -v node >/dev/null || { echo "needs node an
 mkdir -p "$work"
 cp "$here/package.json" "$here/package-lock.json" "$here"/*.mjs "$work"
 if ! cmp -s "$work/package-lock.json" "$work/node_modules/.installed"; then
-    (cd "$work" && npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1) || { cat "$work/npm.log"; exit 1; }
+    (cd "$work" && npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1) || { cat "$work/npm.log"; echo "the package registry did not give the SDK"; exit 77; }
     cp "$work/package-lock.json" "$work/node_modules/.installed"
 fi
 
