@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 source_dir=$PWD
 . tests/lib/packages.sh
 . tests/lib/images.sh
+. tests/lib/engine.sh
 step() { printf '\n==> %s\n' "$*"; }
 
 step "packages"
@@ -29,11 +30,7 @@ else
 fi
 demo_end() {
     registry_stop
-    [ ! -s "$work/run/atp-docker/engine.pid" ] || kill "$(cat "$work/run/atp-docker/engine.pid")" 2>/dev/null || true
-    for _ in $(seq 100); do
-        [ -s "$work/run/atp-docker/engine.pid" ] || break
-        sleep 0.1
-    done
+    engine_stop
 }
 export XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config XDG_RUNTIME_DIR=$work/run ATP_DOCKER_BACKEND=local
 mkdir -p "$work/run"

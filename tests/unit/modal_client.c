@@ -123,7 +123,7 @@ static void on_create(struct server_conn *c, struct server_stream *s)
     char jwt[256];
 
     script.creates++;
-    if (!number || atoi(number + 2) == script.refuse_token) {
+    if (!number || strtol(number + 2, NULL, 10) == script.refuse_token) {
         refuse(c, s, GRPC_UNAUTHENTICATED, "token expired");
         return;
     }

@@ -87,7 +87,7 @@ static int jwt_number(const struct server_stream *s)
 {
     const char *at = strstr(s->metadata.data, "authorization=Bearer a.b.c");
 
-    return at ? atoi(at + 26) : -1;
+    return at ? (int)strtol(at + 26, NULL, 10) : -1;
 }
 
 static void on_read(struct server_conn *c, struct server_stream *s)
