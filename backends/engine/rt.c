@@ -225,6 +225,7 @@ static int open_folder(struct rt *rt, const char *dir, struct err *err)
         return err_set_errno(err, 125, errno, "%s", lock);
     if (flock(rt->lock, LOCK_EX | LOCK_NB) < 0)
         return err_set(err, 125, "another engine runs containers in %s", rt->dir);
+    rt_spawn_hide(rt->lock);
     return 0;
 }
 
@@ -319,8 +320,10 @@ void rt_free(struct rt *rt)
         rt_cgroups_clear(&rt->cgroups);
     if (rt->mount_ns >= 0)
         close(rt->mount_ns);
-    if (rt->lock >= 0)
+    if (rt->lock >= 0) {
+        rt_spawn_unhide(rt->lock);
         close(rt->lock);
+    }
     json_decref(rt->seccomp);
     buf_clear(&rt->resolv);
     strlist_clear(&rt->base);

@@ -69,6 +69,9 @@ struct rt_spawn {
 
 /* Returns the child's pid once it has execed, or -1. */
 pid_t rt_spawn(const struct rt_spawn *spawn, struct err *err);
+/* Closes a descriptor in children at once, not only when they exec. */
+void rt_spawn_hide(int fd);
+void rt_spawn_unhide(int fd);
 /* While held, no child of rt_spawn_wait() appears or goes unnoted. */
 void rt_spawn_lock(void);
 void rt_spawn_unlock(void);

@@ -68,6 +68,7 @@ static void unlock_number(unsigned number, int lock)
     cleanup_free char *path = lock_path(number);
 
     unlink(path);
+    rt_spawn_unhide(lock);
     close(lock);
 }
 
@@ -165,6 +166,7 @@ static int set_up(struct rt_net *net, const struct strlist *nameservers, struct 
         net->number++;
     if (net->lock < 0)
         return err_set(err, 125, "%d engines have a network already", ENGINES);
+    rt_spawn_hide(net->lock);
     if (choose_subnet(net, err) < 0)
         return -1;
     subnet = subnet_text(net);

@@ -32,9 +32,34 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * Descriptors whose locks say that this engine lives. A child would hold them until it execs, beyond our end if we are
+ * killed just then.
+ */
+static int ours_alone[4] = {-1, -1, -1, -1};
+
+void rt_spawn_hide(int fd)
+{
+    for (size_t i = 0; i < sizeof(ours_alone) / sizeof(*ours_alone); i++)
+        if (ours_alone[i] < 0) {
+            ours_alone[i] = fd;
+            return;
+        }
+}
+
+void rt_spawn_unhide(int fd)
+{
+    for (size_t i = 0; i < sizeof(ours_alone) / sizeof(*ours_alone); i++)
+        if (ours_alone[i] == fd)
+            ours_alone[i] = -1;
+}
+
 /* The child's part; returns the step that failed, with errno. descriptors are 3 or higher (see rt_spawn). */
 static const char *become(const struct rt_spawn *spawn, const int fds[3])
 {
+    for (size_t i = 0; i < sizeof(ours_alone) / sizeof(*ours_alone); i++)
+        if (ours_alone[i] >= 0)
+            close(ours_alone[i]);
     if (spawn->mount_ns >= 0 && setns(spawn->mount_ns, CLONE_NEWNS) < 0)
         return "entering the mount namespace";
     for (size_t i = 0; i < spawn->join_len; i++)
@@ -96,7 +121,7 @@ pid_t rt_spawn(const struct rt_spawn *spawn, struct err *err)
 
 /*
  * Children that a thread waits for; the loop must not take them for strays. Whoever starts one holds the lock until it
- * is noted. One of the two things that are global here, for a process has one set of children.
+ * is noted. Global, like the above, because a process has one set of children.
  */
 static pthread_mutex_t awaited_lock = PTHREAD_MUTEX_INITIALIZER;
 static pid_t awaited[RT_AWAITED];
