@@ -29,10 +29,12 @@ struct session {
     struct loop_timer *beat;
     struct buf held; /* frames for init that wait until all mounts are pushed */
     struct wire_exit exit;
-    bool greeted;    /* the client's HELLO came and suits us */
-    bool start_seen; /* the last START frame */
-    bool released;   /* held was given to init */
-    bool ended;      /* EXIT came from init */
+    int64_t born;
+    bool greeted;      /* the client's HELLO came and suits us */
+    bool init_greeted; /* init's HELLO came */
+    bool start_seen;   /* the last START frame */
+    bool released;     /* held was given to init */
+    bool ended;        /* EXIT came from init */
     bool exit_sent;
     bool over;
 };
@@ -207,6 +209,7 @@ static int take_init_hello(struct session *s, const struct wire_frame *f, struct
     link_send(&s->client);
     wire_hello_clear(&ours);
     wire_hello_clear(&theirs);
+    s->init_greeted = true;
     link_pause(&s->client, false);
     return 0;
 }
@@ -261,6 +264,10 @@ static void on_beat(struct loop *loop, void *arg)
     int64_t now = loop_now(), every = s->options->speak_every;
 
     (void)loop;
+    if (!s->init_greeted && now - s->born >= s->options->init_wait) {
+        fail(s, WIRE_ERROR_INIT, "the container's first process does not answer");
+        return;
+    }
     /* a paused link has heard nothing because we did not listen */
     if (s->client.paused)
         s->client.heard = now;
@@ -281,6 +288,7 @@ static void on_beat(struct loop *loop, void *arg)
 static int run(struct session *s, int init_fd)
 {
     s->loop = loop_new();
+    s->born = loop_now();
     buf_init(&s->held, HELD_MAX);
     link_init(&s->client, s->loop, STDIN_FILENO, STDOUT_FILENO, &client_events, s);
     link_init(&s->init, s->loop, init_fd, init_fd, &init_events, s);

@@ -18,6 +18,10 @@
  * Everything is incremental: no call blocks on anything but a bounded piece of local disk work; trees are read in a
  * thread. No call prints.
  *
+ * The agent's stdin must stay open until done: its end is the end of the remote session. Until the agent's first byte
+ * only the transport knows how long to wait; from then on the session itself gives up a peer that is silent for 15 s.
+ * Mounts may come in any order: what is mounted inside another one is left out of that one.
+ *
  * The result (sync-rules 15): a failed push is 125 and the command did not run. A failed pull is 125 if the command
  * gave 0, otherwise the command's own code; err says what happened in both cases and the result says that the pull
  * failed, so that the owner keeps the container. Then FINISH is not sent.
