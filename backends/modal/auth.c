@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ATTEMPT_MS     5000
 #define BUDGET_MS      15000
@@ -30,7 +31,11 @@ static const struct modal_method auth_token_get = {
 /* Between 50 and 60 % of what is left, so that many clients do not come at once. */
 static int64_t refresh_time(int64_t now, int64_t expires_at)
 {
-    return now + (expires_at - now) * (500 + rand() % 100) / 1000;
+    unsigned char spread = 0;
+
+    if (getentropy(&spread, 1) != 0)
+        spread = 128; /* the middle will do */
+    return now + (expires_at - now) * (500 + spread * 100 / 256) / 1000;
 }
 
 static void set_token(struct modal_client *c, const char *token, int64_t expires_at, int64_t refresh_at)

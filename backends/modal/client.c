@@ -117,7 +117,10 @@ void modal_client_free(struct modal_client *c)
     grpc_channel_free(c->control.channel);
     modal_auth_clear(c);
     modal_cache_memory_free(c->own_cache);
+    for (size_t i = 0; i < c->metadata.len; i++)
+        explicit_bzero(c->metadata.items[i], strlen(c->metadata.items[i]));
     strlist_clear(&c->metadata);
+    explicit_bzero(c->token_secret, strlen(c->token_secret));
     free(c->server_url);
     free(c->token_id);
     free(c->token_secret);

@@ -34,6 +34,7 @@ struct modal_peer {
     struct grpc_channel *channel;
     bool control; /* idempotency headers and server-directed delays (protocol 1.7); else the router's rules (6.4) */
     unsigned generation;
+    char *const *secret; /* besides the client's own: not to be repeated in a message; NULL: none */
     /* Adds credentials to metadata; false: waiter was queued and will be told. */
     bool (*credentials)(struct modal_peer *peer, bool auth, struct strlist *metadata, struct modal_waiter *waiter);
     /* Credentials of that generation were refused: true if waiter was queued for new ones. */

@@ -109,7 +109,8 @@ static void finish(struct modal_rpc *rpc, void *reply, const struct err *err)
 
 static void fail(struct modal_rpc *rpc, int status, const char *message)
 {
-    cleanup_free char *safe = modal_redact(rpc->peer->client, *message ? message : grpc_status_name(status), NULL);
+    cleanup_free char *safe = modal_redact(rpc->peer->client, *message ? message : grpc_status_name(status),
+                                           rpc->peer->secret ? *rpc->peer->secret : NULL);
     struct err err = ERR_INIT;
 
     err_set(&err, 125, "%s", safe);
@@ -321,6 +322,8 @@ struct modal_rpc *modal_rpc_start(struct modal_peer *peer, const struct modal_me
     *rpc = (struct modal_rpc){.peer = peer, .method = method, .fn = fn, .arg = arg, .next = peer->client->rpcs};
     if (options)
         rpc->options = *options;
+    if (!rpc->options.attempt_ms)
+        rpc->options.attempt_ms = peer->control ? DEADLINE_CALL : DEADLINE_ROUTER_CALL;
     peer->client->rpcs = rpc;
     rpc->waiter.fn = on_credentials;
     rpc->started_at = loop_now();

@@ -25,7 +25,7 @@ struct modal_method {
 #define MODAL_ROUTER(method)  "/modal.task_command_router.TaskCommandRouter/" #method
 
 struct modal_rpc_options {
-    int64_t attempt_ms;     /* deadline of one attempt; 0: none but the connection's own liveness */
+    int64_t attempt_ms;     /* deadline of one attempt; 0: DEADLINE_CALL or DEADLINE_ROUTER_CALL */
     int64_t budget_ms;      /* no attempt starts after this; 0: by count */
     int64_t patience_ms;    /* how long a router may refuse connections; 0: the client's lost_ms */
     bool again_at_deadline; /* an attempt that ran into attempt_ms is repeated after 1 s, for ever (TaskExecWait) */

@@ -279,7 +279,7 @@ int modal_task_open(struct modal_client *c, const char *sandbox_id, int64_t wait
 
     task->client = c;
     task->sandbox_id = xstrdup(sandbox_id);
-    task->peer = (struct modal_peer){.client = c, .generation = 1};
+    task->peer = (struct modal_peer){.client = c, .generation = 1, .secret = &task->jwt};
     task->peer.credentials = router_credentials;
     task->peer.renew = router_renew;
     task->peer.move = router_move;

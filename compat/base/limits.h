@@ -32,6 +32,8 @@
 /* --- times, milliseconds --- */
 #define DEADLINE_LOST_PEER  15000 /* a peer silent for this long is lost (sync-rules G17) */
 #define DEADLINE_CONNECT    10000 /* one attempt to connect (protocol 1.3) */
+#define DEADLINE_CALL 120000              /* one attempt of a control-plane call: what waits longer on the server says so in a field */
+#define DEADLINE_ROUTER_CALL 330000       /* the same at a worker, whose container may still be starting (protocol 6.2) */
 #define LEASE_CLIENT_SPEAKS 5000  /* the client's heartbeat (design.md 5) */
 #define LEASE_ORPHANED      15000 /* silence after which a session is orphaned (design.md 5) */
 

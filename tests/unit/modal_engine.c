@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -93,7 +95,7 @@ static int start_engine(void)
 
         snprintf(log, sizeof(log), "%s/log", world.dir);
         execl(engine, "atp-engine", "--socket", socket_path, "--env-file", env, "--state-dir", state, "--log", log,
-              "--token-ttl", "60", (char *)NULL);
+              "--token-ttl", "60", "--fault", "", (char *)NULL);
         _exit(127);
     }
     for (int i = 0; i < 100; i++) {
@@ -448,12 +450,211 @@ static void watches_an_end(void **state)
     modal_sandbox_clear(&sandbox);
 }
 
+/* Sets the engine's faults from now on; "" for none. */
+static void set_fault(const char *spec)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cleanup_free char *request = xasprintf(
+        "PUT /engine/fault HTTP/1.1\r\nHost: localhost\r\nx-modal-token-id: %s\r\nx-modal-token-secret: %s\r\n"
+        "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
+        world.id, world.secret, strlen(spec), spec);
+    char answer[64] = "";
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", world.dir);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    assert_true(read(fd, answer, sizeof(answer) - 1) > 12);
+    assert_memory_equal(answer + 9, "2", 1);
+    close(fd);
+}
+
+/* Every token given so far is refused: a new one is fetched, the call made once more. */
+static void expired_tokens(void **state)
+{
+    struct modal_sandbox sandbox = MODAL_SANDBOX_INIT, second = MODAL_SANDBOX_INIT;
+    struct modal_exec_output output = {0};
+    struct modal_task *task;
+
+    (void)state;
+    need_engine();
+    create(&sandbox, false, NULL);
+    assert_int_equal(modal_task_open(world.c, sandbox.id, 0, &task, NULL), 0);
+    set_fault("expire-tokens");
+    create(&second, false, NULL);
+    run(task, "cat", "still here", &output);
+    assert_string_equal(output.out, "still here");
+    set_fault("");
+    modal_exec_output_clear(&output);
+    modal_task_free(task);
+    modal_sandbox_terminate(world.c, sandbox.id, NULL);
+    modal_sandbox_terminate(world.c, second.id, NULL);
+    modal_sandbox_clear(&sandbox);
+    modal_sandbox_clear(&second);
+}
+
+/* An answer that is lost is not a second sandbox; one that asks for a pause gets it. */
+static void lost_answers(void **state)
+{
+    const char *const faults[] = {"lost=SandboxCreateV2:1", "fail=SandboxCreateV2:1-3",
+                                  "fail=*:1:resource_exhausted:0.3"};
+
+    (void)state;
+    need_engine();
+    for (size_t i = 0; i < 3; i++) {
+        struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+        struct modal_sandbox_list list = MODAL_SANDBOX_LIST_INIT;
+        struct strlist filter = STRLIST_INIT;
+        struct modal_sandbox_spec spec = {.app_id = world.app_id, .image_id = world.image.id, .timeout_s = 60};
+        int64_t before = loop_now();
+        struct err err = ERR_INIT;
+
+        set_fault(faults[i]);
+        strlist_addf(&spec.tags, "round=%zu", i);
+        strlist_addf(&filter, "round=%zu", i);
+        strlist_add(&spec.args, "/bin/busybox");
+        strlist_add(&spec.args, "sleep");
+        strlist_add(&spec.args, "50");
+        if (modal_sandbox_create(world.c, &spec, &sandbox, &err) < 0)
+            fail_msg("%s: %s", faults[i], err.msg);
+        assert_true(i != 2 || loop_now() - before >= 300);
+        set_fault("");
+        assert_int_equal(modal_sandbox_list(world.c, world.app_id, &filter, true, false, &list, NULL), 0);
+        assert_int_equal(list.len, 1);
+        assert_string_equal(list.items[0].id, sandbox.id);
+        modal_sandbox_list_clear(&list);
+        modal_sandbox_terminate(world.c, sandbox.id, NULL);
+        modal_sandbox_clear(&sandbox);
+        modal_sandbox_spec_clear(&spec);
+        strlist_clear(&filter);
+    }
+}
+
+/* Connections are cut in the middle of what goes out and of what comes in: nothing is lost, nothing comes twice. */
+static void cut_connections(void **state)
+{
+    struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+    struct modal_exec_output output = {0};
+    struct modal_task *task;
+    size_t len = 6 << 20;
+    cleanup_free char *input = xmalloc(len + 1);
+
+    (void)state;
+    need_engine();
+    for (size_t i = 0; i < len; i++)
+        input[i] = (char)('a' + i * 31 % 26);
+    input[len] = '\0';
+    create(&sandbox, false, NULL);
+    /* Each round begins with a connection that will be cut. */
+    for (int round = 0; round < 2; round++) {
+        set_fault(round ? "drop-in=2500000x3" : "drop=2500000x4");
+        assert_int_equal(modal_task_open(world.c, sandbox.id, 0, &task, NULL), 0);
+        run(task, "cat", input, &output);
+        assert_int_equal(output.out_len, len);
+        assert_memory_equal(output.out, input, len);
+        assert_int_equal(output.code, 0);
+        modal_exec_output_clear(&output);
+        modal_task_free(task);
+    }
+    set_fault("");
+    modal_sandbox_terminate(world.c, sandbox.id, NULL);
+    modal_sandbox_clear(&sandbox);
+}
+
+static void end_stdout(struct modal_exec *exec, int code, void *arg)
+{
+    (void)exec;
+    assert_int_equal(code, -1);
+    *(int64_t *)arg = loop_now();
+}
+
+static void end_badly(struct modal_exec *exec, const struct err *err, void *arg)
+{
+    (void)exec;
+    (void)arg;
+    fail_msg("%s", err->msg);
+}
+
+/* With 300 ms each way an exec on a known sandbox costs one round trip, its output included. */
+static void one_round_trip(void **state)
+{
+    static const struct modal_exec_handlers handlers = {.on_exit = end_stdout, .on_error = end_badly};
+    struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+    struct modal_exec_output output = {0};
+    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true};
+    struct modal_exec *exec;
+    struct modal_task *task;
+    int64_t began, ended = 0;
+
+    (void)state;
+    need_engine();
+    create(&sandbox, false, NULL);
+    assert_int_equal(modal_task_open(world.c, sandbox.id, 0, &task, NULL), 0);
+    run(task, "true", "", &output); /* the container is up */
+    modal_exec_output_clear(&output);
+    modal_task_free(task);
+    set_fault("latency=300");
+    strlist_add(&options.argv, "/bin/busybox");
+    strlist_add(&options.argv, "cat");
+    began = loop_now();
+    assert_int_equal(modal_task_open(world.c, sandbox.id, 0, &task, NULL), 0);
+    exec = modal_exec_start(task, &options, &handlers, &ended, NULL);
+    modal_exec_write(exec, "x", 1);
+    modal_exec_write_eof(exec);
+    while (!ended && loop_now() - began < 10000)
+        loop_step(world.loop, 10);
+    assert_true(ended - began >= 600);
+    assert_true(ended - began < 1150); /* two would be 1200 */
+    modal_exec_free(exec);
+    modal_task_free(task);
+    modal_exec_options_clear(&options);
+    set_fault("");
+    modal_sandbox_terminate(world.c, sandbox.id, NULL);
+    modal_sandbox_clear(&sandbox);
+}
+
+/* The sandbox is lost under an exec: an error in good time, and the ending can be asked. */
+static void dying_sandbox(void **state)
+{
+    struct modal_sandbox sandbox = MODAL_SANDBOX_INIT;
+    struct modal_exec_options options = {0};
+    struct modal_exec_output output = {0};
+    struct modal_ending ending = MODAL_ENDING_INIT;
+    struct modal_task *task;
+    struct err err = ERR_INIT;
+    int64_t before;
+    int ret;
+
+    (void)state;
+    need_engine();
+    set_fault("die-after=700");
+    create(&sandbox, false, NULL);
+    strlist_add(&options.argv, "/bin/busybox");
+    strlist_add(&options.argv, "sleep");
+    strlist_add(&options.argv, "60");
+    before = loop_now();
+    assert_int_equal(modal_task_open(world.c, sandbox.id, 0, &task, NULL), 0);
+    ret = modal_exec_run(task, &options, "", 0, 1000, &output, &err);
+    assert_true(loop_now() - before < 20000);
+    set_fault("");
+    assert_true(ret < 0 || output.code != 0);
+    assert_int_equal(modal_sandbox_wait(world.c, sandbox.id, 10000, &ending, &err), 0);
+    assert_true(ending.finished && ending.exit_code != 0);
+    err_clear(&err);
+    modal_exec_output_clear(&output);
+    modal_ending_clear(&ending);
+    modal_exec_options_clear(&options);
+    modal_task_free(task);
+    modal_sandbox_clear(&sandbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(builds_an_image), cmocka_unit_test(reports_a_bad_build), cmocka_unit_test(runs_in_a_sandbox),
         cmocka_unit_test(tags_and_names),  cmocka_unit_test(warm_cache),          cmocka_unit_test(refusals),
-        cmocka_unit_test(watches_an_end),
+        cmocka_unit_test(watches_an_end),  cmocka_unit_test(expired_tokens),      cmocka_unit_test(lost_answers),
+        cmocka_unit_test(cut_connections), cmocka_unit_test(one_round_trip),      cmocka_unit_test(dying_sandbox),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
