@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define TICK_MS   5000         /* how often connections are asked whether they live */
 #define BLOB_PART (1ull << 30) /* larger uploads come in parts, as with Modal's clients (protocol 3.6) */
@@ -67,16 +68,6 @@ static void on_stop_signal(uv_signal_t *handle, int signo)
     engine_stop(m->engine);
 }
 
-static void on_hangup(uv_signal_t *handle, int signo)
-{
-    struct machinery *m = handle->data;
-    cleanup_err struct err err = ERR_INIT;
-
-    (void)signo;
-    if (m->engine->config->fault && engine_set_fault(m->engine, m->engine->config->fault, &err) < 0)
-        log_line("%s", err.msg);
-}
-
 static void on_image_change(const char *image_id, void *arg)
 {
     struct engine *e = arg;
@@ -87,15 +78,32 @@ static void on_image_change(const char *image_id, void *arg)
 
 int engine_set_fault(struct engine *e, const char *spec, struct err *err)
 {
-    cleanup_buf struct buf text = BUF_INIT(LIMIT_CONFIG_FILE);
-
     if (!e->config->fault)
         return err_set(err, 125, "faults need an engine that was started with --fault");
+    return fault_set(e->fault, spec, err);
+}
+
+/* What --fault says: a SPEC, or the file that holds it now. */
+static int load_fault(struct engine *e, struct err *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(LIMIT_CONFIG_FILE);
+    const char *spec = e->config->fault;
+
     if (spec[0] != '@')
         return fault_set(e->fault, spec, err);
     if (fs_read_file(spec + 1, &text, err) < 0)
         return -1;
     return fault_set(e->fault, text.data, err);
+}
+
+static void on_hangup(uv_signal_t *handle, int signo)
+{
+    struct machinery *m = handle->data;
+    cleanup_err struct err err = ERR_INIT;
+
+    (void)signo;
+    if (m->engine->config->fault && load_fault(m->engine, &err) < 0)
+        log_line("%s", err.msg);
 }
 
 /* ---- start ---- */
@@ -109,7 +117,7 @@ static int open_state(struct engine *e, struct err *err)
     struct rt_config rt = {.dir = rt_dir, .runtime = config->runtime, .network = config->network};
 
     e->fault = fault_new();
-    if (config->fault && engine_set_fault(e, config->fault, err) < 0)
+    if (config->fault && load_fault(e, err) < 0)
         return -1;
     if (fs_mkdirs(image_dir, 0700, err) < 0 || fs_mkdirs(rt_dir, 0700, err) < 0)
         return -1;
@@ -153,6 +161,17 @@ static void start_machinery(struct engine *e)
     uv_signal_start(&m->hangup, on_hangup, SIGHUP);
 }
 
+/* A few descriptors for each exec and connection add up; containers inherit the limit, which is then Docker's own. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 struct engine *engine_new(uv_loop_t *loop, const struct engine_config *config, struct err *err)
 {
     struct engine *e = xcalloc(1, sizeof(*e));
@@ -163,6 +182,7 @@ struct engine *engine_new(uv_loop_t *loop, const struct engine_config *config, s
     e->machinery = m;
     m->engine = e;
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     start_machinery(e);
     if (open_state(e, err) == 0)
         m->listeners = listeners_open(e, err);

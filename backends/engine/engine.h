@@ -77,7 +77,7 @@ void engine_free(struct engine *e);
 /* Somebody came or went: the idle time starts anew. */
 void engine_activity(struct engine *e);
 void engine_stop(struct engine *e);
-/* Re-reads the faults from --fault @FILE, or takes spec. Refused without --fault. */
+/* Replaces the faults. Refused without --fault. */
 int engine_set_fault(struct engine *e, const char *spec, struct err *err);
 
 #endif

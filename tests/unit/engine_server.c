@@ -556,7 +556,7 @@ static void test_fault_latency(void **state)
     assert_int_equal(token_get(&metadata), GRPC_OK);
     took = loop_now() - before;
     set_fault("");
-    assert_in_range(took, 195, 450); /* once each way */
+    assert_in_range(took, 195, 2000); /* once each way */
 }
 
 static void test_fault_cut_connections(void **state)
