@@ -215,6 +215,38 @@ static void builds_an_image(void **state)
     buf_clear(&log);
 }
 
+/* A large file, one that is missing, one whose hash is not what the caller said, a folder. */
+static void uploads(void **state)
+{
+    cleanup_free char *path = xasprintf("%s/large", world.dir), *mount = NULL;
+    const char *wrong = "0000000000000000000000000000000000000000000000000000000000000000";
+    struct modal_mount_file file = {.remote = "/large", .path = path, .mode = 0644};
+    struct err err = ERR_INIT;
+    FILE *f;
+
+    (void)state;
+    need_engine();
+    assert_int_equal(modal_mount_create(world.c, world.app_id, &file, 1, &mount, &err), -1);
+    assert_non_null(strstr(err.msg, "No such file"));
+    err_clear(&err);
+    f = fopen(path, "w");
+    fputs("begin", f);
+    assert_int_equal(ftruncate(fileno(f), 20 << 20), 0);
+    fclose(f);
+    if (modal_mount_create(world.c, world.app_id, &file, 1, &mount, &err) < 0)
+        fail_msg("%s", err.msg);
+    file.sha256 = wrong;
+    free(mount);
+    mount = NULL;
+    assert_int_equal(modal_mount_create(world.c, world.app_id, &file, 1, &mount, &err), -1);
+    assert_non_null(strstr(err.msg, "changed while"));
+    err_clear(&err);
+    file = (struct modal_mount_file){.remote = "/dir", .path = world.dir};
+    assert_int_equal(modal_mount_create(world.c, world.app_id, &file, 1, &mount, &err), -1);
+    assert_non_null(strstr(err.msg, "not a regular file"));
+    err_clear(&err);
+}
+
 /* A line that no builder can carry out: the reason arrives. */
 static void reports_a_bad_build(void **state)
 {
@@ -651,10 +683,11 @@ static void dying_sandbox(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds_an_image), cmocka_unit_test(reports_a_bad_build), cmocka_unit_test(runs_in_a_sandbox),
-        cmocka_unit_test(tags_and_names),  cmocka_unit_test(warm_cache),          cmocka_unit_test(refusals),
-        cmocka_unit_test(watches_an_end),  cmocka_unit_test(expired_tokens),      cmocka_unit_test(lost_answers),
-        cmocka_unit_test(cut_connections), cmocka_unit_test(one_round_trip),      cmocka_unit_test(dying_sandbox),
+        cmocka_unit_test(builds_an_image),   cmocka_unit_test(uploads),         cmocka_unit_test(reports_a_bad_build),
+        cmocka_unit_test(runs_in_a_sandbox), cmocka_unit_test(tags_and_names),  cmocka_unit_test(warm_cache),
+        cmocka_unit_test(refusals),          cmocka_unit_test(watches_an_end),  cmocka_unit_test(expired_tokens),
+        cmocka_unit_test(lost_answers),      cmocka_unit_test(cut_connections), cmocka_unit_test(one_round_trip),
+        cmocka_unit_test(dying_sandbox),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
