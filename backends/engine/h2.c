@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AUTHORITY_MAX 280 /* a host name and a port */
+#define AUTHORITY_MAX    280        /* a host name and a port */
 #define H2_WINDOW        (64 << 20) /* both SDK families use this (protocol 1.7): few round trips for large messages */
 #define H2_STREAMS       1000       /* calls at a time on one connection */
 #define H2_HEADERS       (64u << 10)
