@@ -130,7 +130,7 @@ static int make_pipe(const char *run_dir, struct streams *s, int i, struct err *
 /* Without -i the process reads /dev/null, or an empty pipe where the image has no /dev. */
 static int make_empty_stdin(const char *run_dir, struct streams *s, struct err *err)
 {
-    s->child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    s->child[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (s->child[0] >= 0)
         return 0;
     if (make_pipe(run_dir, s, 0, err) < 0)

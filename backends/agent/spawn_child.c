@@ -102,8 +102,8 @@ static void complete_env(struct wire_start *start, const char *home)
 {
     const char *given = strlist_env_get(&start->env, "HOME");
 
-    if (!given)
-        strlist_addf(&start->env, "HOME=%s", home);
+    if (!given || !*given)
+        strlist_env_set(&start->env, "HOME", home);
     if ((start->flags & WIRE_START_TTY) && !strlist_env_get(&start->env, "TERM"))
         strlist_add(&start->env, "TERM=xterm");
 }

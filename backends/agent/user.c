@@ -94,7 +94,7 @@ static void find_memberships(const char *group, const char *name, struct user *u
 {
     cleanup_strlist struct strlist fields = STRLIST_INIT;
 
-    while (u->n_groups < USER_GROUPS_MAX && next_line(&group, &fields)) {
+    while (u->n_groups + 1 < USER_GROUPS_MAX && next_line(&group, &fields)) {
         cleanup_strlist struct strlist members = STRLIST_INIT;
 
         if (fields.len < 4)
@@ -153,6 +153,16 @@ static int resolve(const char *spec, const char *passwd, const char *group, stru
     return 0;
 }
 
+/* The primary group is a supplementary one too: a process that changes its gid keeps no rights it did not have. */
+static void add_primary_group(struct user *u)
+{
+    for (size_t i = 0; i < u->n_groups; i++)
+        if (u->groups[i] == u->gid)
+            return;
+    u->groups = xreallocarray(u->groups, u->n_groups + 1, sizeof(*u->groups));
+    u->groups[u->n_groups++] = u->gid;
+}
+
 int user_resolve(const char *spec, const char *passwd, const char *group, struct user *ret, struct err *err)
 {
     struct user u = {.home = xstrdup("/")};
@@ -161,6 +171,7 @@ int user_resolve(const char *spec, const char *passwd, const char *group, struct
         user_clear(&u);
         return -1;
     }
+    add_primary_group(&u);
     *ret = u;
     return 0;
 }

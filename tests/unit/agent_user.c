@@ -45,24 +45,24 @@ static void test_users(void **state)
         unsigned group0;
         const char *home;
     } t[] = {
-        {"", 0, 0, 1, 10, "/root"},
-        {"root", 0, 0, 1, 10, "/root"},
-        {"0", 0, 0, 1, 10, "/root"},
-        {"app", 1000, 1001, 2, 10, "/home/app"},  /* the first of two lines */
-        {"1000", 1000, 1001, 2, 10, "/home/app"}, /* a bare uid that exists takes that user's groups */
-        {"4711", 4711, 0, 0, 0, "/"},             /* unknown: gid 0 */
-        {"123", 123, 0, 0, 0, "/"},               /* a number is an id, never a name */
-        {"app:", 1000, 1001, 2, 10, "/home/app"},
-        {":wheel", 0, 10, 0, 0, "/root"},
-        {"app:wheel", 1000, 10, 0, 0, "/home/app"}, /* a given group replaces all others */
-        {"app:44", 1000, 44, 0, 0, "/home/app"},
-        {"4711:4712", 4711, 4712, 0, 0, "/"},
-        {"app:77", 1000, 77, 0, 0, "/home/app"},
-        {"nohome", 1002, 1002, 0, 0, "/"},
-        {"pad", 1003, 1003, 0, 0, "/pad"},
-        {"short", 0, 0, 0, 0, "/"},
-        {"last", 1004, 1004, 0, 0, "/last"},
-        {"2147483647", 2147483647, 0, 0, 0, "/"},
+        {"", 0, 0, 2, 10, "/root"},
+        {"root", 0, 0, 2, 10, "/root"},
+        {"0", 0, 0, 2, 10, "/root"},
+        {"app", 1000, 1001, 3, 10, "/home/app"},  /* the first of two lines */
+        {"1000", 1000, 1001, 3, 10, "/home/app"}, /* a bare uid that exists takes that user's groups */
+        {"4711", 4711, 0, 1, 0, "/"},             /* unknown: gid 0 */
+        {"123", 123, 0, 1, 0, "/"},               /* a number is an id, never a name */
+        {"app:", 1000, 1001, 3, 10, "/home/app"},
+        {":wheel", 0, 10, 1, 10, "/root"},
+        {"app:wheel", 1000, 10, 1, 10, "/home/app"}, /* a given group replaces all others */
+        {"app:44", 1000, 44, 1, 44, "/home/app"},
+        {"4711:4712", 4711, 4712, 1, 4712, "/"},
+        {"app:77", 1000, 77, 1, 77, "/home/app"},
+        {"nohome", 1002, 1002, 1, 1002, "/"},
+        {"pad", 1003, 1003, 1, 1003, "/pad"},
+        {"short", 0, 0, 1, 0, "/"},
+        {"last", 1004, 1004, 1, 1004, "/last"},
+        {"2147483647", 2147483647, 0, 1, 0, "/"},
     };
 
     (void)state;
