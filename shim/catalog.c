@@ -69,10 +69,12 @@ int64_t catalog_created(const char *config)
 static int platform_parse(const char *text, struct strlist *parts, struct registry_platform *ret, struct err *err)
 {
     strlist_split(parts, text ? text : "linux/amd64", '/');
-    if (parts->len < 2 || parts->len > 3 || strcmp(parts->items[0], "linux"))
-        return err_set(err, 125, "\"%s\": unknown operating system or architecture: only linux/amd64 runs here", text);
+    if (parts->len == 1 && !strcmp(parts->items[0], "linux"))
+        strlist_add(parts, "amd64");
+    else if (parts->len == 1)
+        strlist_insert(parts, 0, "linux");
     *ret = (struct registry_platform){parts->items[0], parts->items[1], parts->len > 2 ? parts->items[2] : NULL};
-    if (strcmp(ret->architecture, "amd64") && strcmp(ret->architecture, "x86_64"))
+    if (strcmp(ret->os, "linux") || (strcmp(ret->architecture, "amd64") && strcmp(ret->architecture, "x86_64")))
         return err_set(err, 125, "platform %s is not carried out by atp-docker: sandboxes are linux/amd64", text);
     ret->architecture = "amd64";
     return 0;
@@ -136,8 +138,8 @@ static int pull_described(struct app *app, const struct pull_request *req, const
     int had;
 
     if (req->progress)
-        fprintf(req->progress, "%s: Pulling from %s\n",
-                req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag, req->ref->ref.path);
+        fprintf(req->progress, "%s: Pulling from %s\n", req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag,
+                req->ref->ref.path);
     if (app_modal(app, err) < 0)
         return -1;
     had = state_image_by_ref(app->state, name, &before, err);
@@ -186,8 +188,11 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
         .ref = &spec->image, .platform = spec->platform, .progress = spec->quiet ? NULL : stderr};
     cleanup_free char *familiar = NULL, *digest = NULL;
     bool news = false;
-    int got = spec->pull == PULL_ALWAYS ? 0 : catalog_find(app, &spec->image, ret, err);
+    int got;
 
+    if (spec->platform && catalog_check_platform(spec->platform, err) < 0)
+        return -1;
+    got = spec->pull == PULL_ALWAYS ? 0 : catalog_find(app, &spec->image, ret, err);
     if (got != 0)
         return got < 0 ? -1 : 0;
     if (spec->image.kind != IMAGE_REFERENCE)
@@ -195,7 +200,7 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
     familiar = reference_familiar(&spec->image.ref);
     if (spec->pull == PULL_NEVER)
         return err_set(err, 125, DAEMON "No such image: %s", familiar);
-    if (spec->pull == PULL_MISSING)
+    if (spec->pull == PULL_MISSING && !spec->quiet)
         fprintf(stderr, "Unable to find image '%s' locally\n", familiar);
     if (catalog_pull(app, &req, ret, &digest, &news, err) < 0)
         return -1;
@@ -401,17 +406,34 @@ static int find_named(struct app *app, const char *word, struct state_image *ret
     return got;
 }
 
-/* Docker's line for a name that is gone: familiar form. */
-static void print_untagged(const char *name)
+/* Docker's lines for a name that is gone, in familiar form; digest: what goes with it, "" for nothing. */
+static void print_untagged(const char *name, const char *digest)
 {
     struct reference ref = {0};
 
     if (reference_parse(name, &ref, NULL) == 0) {
-        cleanup_free char *familiar = reference_familiar(&ref);
+        cleanup_free char *familiar = reference_familiar(&ref), *repository = NULL;
 
         printf("Untagged: %s\n", familiar);
+        free(steal(&ref.tag));
+        free(steal(&ref.digest));
+        repository = reference_familiar(&ref);
+        if (*digest)
+            printf("Untagged: %s@%s\n", repository, digest);
         reference_clear(&ref);
     }
+}
+
+/* Whether a later name (any other one, if only this is removed) has the same repository: the digest stays with it. */
+static bool repository_stays(const struct strlist *names, size_t which, bool alone)
+{
+    const char *name = names->items[which], *colon = strrchr(name, ':');
+    size_t len = colon ? (size_t)(colon - name) + 1 : strlen(name);
+
+    for (size_t i = alone ? 0 : which + 1; i < names->len; i++)
+        if (i != which && !strncmp(names->items[i], name, len) && !strchr(names->items[i] + len, '/'))
+            return true;
+    return false;
 }
 
 int catalog_remove(struct app *app, const char *word, bool force, struct err *err)
@@ -436,7 +458,7 @@ int catalog_remove(struct app *app, const char *word, bool force, struct err *er
             continue;
         if (state_image_untag(app->state, names.items[i], err) < 0)
             return -1;
-        print_untagged(names.items[i]);
+        print_untagged(names.items[i], repository_stays(&names, i, name != NULL) ? "" : digests.items[i]);
     }
     return name && names.len > 1 ? 0 : delete_image(app, id, err);
 }

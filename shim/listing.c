@@ -10,18 +10,17 @@
 
 #define LISTING_MAX (256u << 20) /* more text than any list of ours has, fewer bytes than the machine */
 
-int listing_print(const char *format, const char *table, const struct format_column *columns, json_t *rows, struct err *err)
+int listing_print(const char *format, const char *table, const struct format_column *columns, const char *type,
+                  json_t *rows, struct err *err)
 {
-    const struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = "*formatter.Context"};
+    const struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = type};
     cleanup_buf struct buf text = BUF_INIT(LISTING_MAX);
     struct format *f = format_new(format, table, columns, &options, err);
     int ret = f ? 0 : -1;
     json_t *row;
     size_t i;
 
-    json_array_foreach(rows, i, row)
-        if (ret == 0)
-            ret = format_row(f, row, err);
+    json_array_foreach(rows, i, row) if (ret == 0) ret = format_row(f, row, err);
     if (ret == 0)
         ret = format_finish(f, &text, err);
     format_free(f);
@@ -31,10 +30,11 @@ int listing_print(const char *format, const char *table, const struct format_col
 }
 
 /* Runs the template over the value. */
-static int fill_in(const char *source, const char *type, json_t *value, struct buf *out, struct err *err)
+static int fill_in(const char *name, const char *source, const char *type, json_t *value, struct buf *out,
+                   struct err *err)
 {
     const struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = type};
-    struct tmpl *t = tmpl_parse("", source, err);
+    struct tmpl *t = tmpl_parse(name, source, err);
     int ret;
 
     if (!t) {
@@ -44,18 +44,21 @@ static int fill_in(const char *source, const char *type, json_t *value, struct b
     }
     ret = tmpl_exec(t, value, &options, out, err);
     tmpl_free(t);
-    return ret < 0 ? err_wrap(err, "template parsing error") : 0;
+    return ret;
 }
 
-int listing_print_one(const char *format, const char *type, json_t *value, struct err *err)
+int listing_print_one(const char *format, const char *name, const char *type, json_t *value, struct err *err)
 {
     cleanup_buf struct buf text = BUF_INIT(LISTING_MAX);
     cleanup_free char *source = format_unescape(format);
+    int ret = 0;
 
     if (!strcmp(source, "json"))
         json_text(&text, value, 0);
-    else if (fill_in(source, type, value, &text, err) < 0)
-        return -1;
-    puts(text.data);
-    return 0;
+    else
+        ret = fill_in(name, source, type, value, &text, err);
+    /* what came before the failing field is said, and ends its line */
+    if (ret == 0 || (err && err->exit_code != 64))
+        puts(text.data ? text.data : "");
+    return ret;
 }

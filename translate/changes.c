@@ -177,6 +177,8 @@ int changes_apply(const struct strlist *changes, json_t *config, struct err *err
     struct df_file file;
     int ret = 0;
 
+    if (!changes->len)
+        return 0;
     if (df_parse(changes, &file, err) < 0)
         return -1;
     for (size_t i = 0; ret == 0 && i < file.len; i++)

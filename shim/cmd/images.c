@@ -23,7 +23,7 @@ struct wanted {
     struct strlist labels, references;
     int dangling; /* -1 = no matter */
     int64_t before, since;
-    bool no_trunc;
+    bool no_trunc, digests;
 };
 
 /* One line of the listing. */
@@ -42,15 +42,17 @@ static void row_clear(struct row *r)
 static int time_of(struct app *app, const char *word, int64_t *ret, struct err *err)
 {
     struct state_image image = {0};
+    cleanup_free char *familiar = NULL;
     struct image_ref ref = {0};
     int got;
 
     if (image_ref_parse(word, &ref, err) < 0)
         return -1;
+    familiar = ref.kind == IMAGE_REFERENCE ? reference_familiar(&ref.ref) : NULL;
     got = catalog_find(app, &ref, &image, err);
     image_ref_clear(&ref);
     if (got == 0)
-        return err_set(err, 1, "Error response from daemon: No such image: %s", word);
+        return err_set(err, 1, "Error response from daemon: No such image: %s", familiar ? familiar : word);
     if (got < 0)
         return -1;
     *ret = image.created;
@@ -159,8 +161,8 @@ static json_t *row_json(const struct wanted *w, const struct state_image *image,
 
     strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S %z %Z", localtime_r(&created, &tm));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Containers", "N/A", "CreatedAt", at,
-                     "CreatedSince", image->created ? since : "N/A", "Digest", r->digest, "ID", id, "Repository",
-                     r->repository, "SharedSize", "N/A", "Size", size, "Tag", r->tag, "UniqueSize", "N/A",
+                     "CreatedSince", image->created ? since : "N/A", "Digest", w->digests ? r->digest : NONE, "ID", id,
+                     "Repository", r->repository, "SharedSize", "N/A", "Size", size, "Tag", r->tag, "UniqueSize", "N/A",
                      "VirtualSize", size);
 }
 
@@ -221,10 +223,18 @@ static int print_ids(json_t *rows)
 }
 
 static const struct format_column columns[] = {
-    {"Containers", "CONTAINERS"},   {"CreatedAt", "CREATED AT"},   {"CreatedSince", "CREATED"},
-    {"Digest", "DIGEST"},           {"ID", "IMAGE ID"},            {"Repository", "REPOSITORY"},
-    {"SharedSize", "SHARED SIZE"},  {"Size", "SIZE"},              {"Tag", "TAG"},
-    {"UniqueSize", "UNIQUE SIZE"},  {"VirtualSize", "SIZE"},       {NULL, NULL},
+    {"Containers", "CONTAINERS"},
+    {"CreatedAt", "CREATED AT"},
+    {"CreatedSince", "CREATED"},
+    {"Digest", "DIGEST"},
+    {"ID", "IMAGE ID"},
+    {"Repository", "REPOSITORY"},
+    {"SharedSize", "SHARED SIZE"},
+    {"Size", "SIZE"},
+    {"Tag", "TAG"},
+    {"UniqueSize", "UNIQUE SIZE"},
+    {"VirtualSize", "SIZE"},
+    {NULL, NULL},
 };
 
 static int print_rows(const struct opt_parsed *opts, json_t *rows, struct err *err)
@@ -237,12 +247,14 @@ static int print_rows(const struct opt_parsed *opts, json_t *rows, struct err *e
                          opt_bool(opts, "digests")
                              ? "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
                              : "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-                         columns, rows, err);
+                         columns, "*formatter.imageContext", rows, err);
 }
 
 static int images_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct wanted w = {.dangling = -1, .no_trunc = opt_bool(opts, "no-trunc")};
+    struct wanted w = {.dangling = -1,
+                       .no_trunc = opt_bool(opts, "no-trunc"),
+                       .digests = opt_bool(opts, "digests") || strstr(opt_str(opts, "format"), ".Digest")};
     const struct strlist *filters = opt_list(opts, "filter"), *args = opt_args(opts);
     json_t *rows = NULL;
     int ret = app_config(app, err) < 0 || app_state(app, err) < 0 ? -1 : 0;

@@ -27,6 +27,7 @@ static char *make_config(const struct opt_parsed *opts, const char *diff_id, tim
     char *text;
 
     if (changes_apply(opt_list(opts, "change"), config, err) < 0) {
+        err_wrap(err, "Error response from daemon");
         json_decref(config);
         return NULL;
     }

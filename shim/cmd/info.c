@@ -120,7 +120,7 @@ static int info_run(struct app *app, const struct opt_parsed *opts, struct err *
     if (!*format)
         print_text(info);
     else
-        ret = listing_print_one(format, "system.dockerInfo", info, err);
+        ret = listing_print_one(format, "", "system.dockerInfo", info, err);
     json_decref(info);
     return ret;
 }

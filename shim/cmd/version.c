@@ -100,7 +100,7 @@ static int version_run(struct app *app, const struct opt_parsed *opts, struct er
     } else {
         if (!as_json)
             add_go_names(version);
-        ret = listing_print_one(as_json ? "json" : format, "system.versionInfo", version, err);
+        ret = listing_print_one(as_json ? "json" : format, "version", "system.versionInfo", version, err);
     }
     json_decref(version);
     return ret;
