@@ -41,8 +41,9 @@ struct smount {
 /* One output stream of the process, with what the user has not taken yet. */
 struct outstream {
     struct buf waiting;
-    size_t sent; /* bytes at its start that the user has */
-    bool closed; /* the user's side is gone */
+    size_t sent;   /* bytes at its start that the user has */
+    bool closed;   /* the user's side is gone */
+    bool flushing; /* a reader may turn out to be gone in the middle of it */
 };
 
 struct session {

@@ -160,6 +160,9 @@ static void flush_stream(struct session *s, int i)
     struct outstream *o = &s->streams[i];
     size_t taken = 0;
 
+    if (o->flushing)
+        return;
+    o->flushing = true;
     while (!s->over && o->waiting.len > o->sent) {
         size_t left = o->waiting.len - o->sent;
         size_t n = o->closed ? left : s->cb->output(s->arg, i + 1, o->waiting.data + o->sent, left);
@@ -169,6 +172,7 @@ static void flush_stream(struct session *s, int i)
         o->sent += n;
         taken += n;
     }
+    o->flushing = false;
     if (o->sent == o->waiting.len) {
         buf_reset(&o->waiting);
         o->sent = 0;
