@@ -1,6 +1,7 @@
 #include "shim/attach.h"
 
 #include "backends/modal/exec.h"
+#include "backends/modal/sandbox.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/limits.h"
@@ -37,7 +38,8 @@ static bool is_proxied(int signo)
     }
 }
 
-#define SIGNALS_MAX 32           /* the ordinary ones */
+#define START_MS    300000 /* for a sandbox to be scheduled and its image to be brought; its end is noticed at once */
+#define SIGNALS_MAX 32     /* the ordinary ones */
 #define EARLY_MAX   (256u << 10) /* more than that is worth a write of its own */
 
 struct attach {
@@ -46,6 +48,7 @@ struct attach {
     struct loop *loop;
     struct session *session;
     struct modal_exec *exec;
+    struct modal_watch *watch;
     struct output *out[3]; /* by stream, 1 and 2 */
     struct loop_io *in;
     struct loop_signal *signals[SIGNALS_MAX];
@@ -174,6 +177,16 @@ static void on_exec_error(struct modal_exec *exec, const struct err *err, void *
     session_lost(a->session, err->msg);
 }
 
+/* The server says that the sandbox is over: its lifetime, a kill from elsewhere, a start that failed. */
+static void on_sandbox_end(void *arg, const struct modal_ending *ending, const struct err *err)
+{
+    struct attach *a = arg;
+
+    (void)err; /* a watch that fails says nothing of the sandbox */
+    if (ending && !a->done)
+        session_lost(a->session, ending->exception ? ending->exception : "the sandbox has ended");
+}
+
 /* ---- the user's side ---- */
 
 static void on_output_ready(void *arg)
@@ -263,7 +276,7 @@ static const struct modal_exec_handlers exec_handlers = {
 /* The agent's session as an exec of the task. */
 static struct modal_exec *start_exec(struct attach *a, struct modal_task *task, struct err *err)
 {
-    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true};
+    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true, .patience_ms = START_MS};
     struct modal_exec *exec;
 
     strlist_add(&options.argv, a->req->agent);
@@ -280,6 +293,7 @@ static void release(struct attach *a)
     loop_io_del(a->in);
     output_free(a->out[1]);
     output_free(a->out[2]);
+    modal_watch_free(a->watch);
     session_free(a->session);
     modal_exec_free(a->exec);
     buf_clear(&a->early);
@@ -301,6 +315,7 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
     watch_signals(&a);
     if (!req->raw_terminal || tty_raw(STDIN_FILENO, &ret->err) == 0) {
         a.session = session_new(a.loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, &a);
+        a.watch = modal_sandbox_watch(app->modal, req->sandbox_id, on_sandbox_end, &a);
         if (req->stdin_attached)
             a.in = loop_io_add(a.loop, STDIN_FILENO, 0, on_stdin, &a);
         do

@@ -13,7 +13,8 @@ struct app;
 struct modal_task;
 
 struct attach_request {
-    const char *agent; /* the agent's path in the container */
+    const char *agent;      /* the agent's path in the container */
+    const char *sandbox_id; /* whose end is the command's, whatever the connection still says */
     struct session_start start;
     const struct session_mount *mounts;
     size_t mounts_len;

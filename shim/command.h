@@ -26,6 +26,6 @@ struct command {
 /* `docker --version`; 0. */
 int print_version_line(void);
 
-extern const struct command cmd_images, cmd_import, cmd_info, cmd_load, cmd_pull, cmd_rmi, cmd_run, cmd_version;
+extern const struct command cmd_images, cmd_import, cmd_info, cmd_load, cmd_pull, cmd_rm, cmd_rmi, cmd_run, cmd_version;
 
 #endif

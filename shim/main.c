@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &cmd_images, &cmd_import, &cmd_info, &cmd_load, &cmd_pull, &cmd_rmi, &cmd_run, &cmd_version,
+    &cmd_images, &cmd_import, &cmd_info, &cmd_load, &cmd_pull, &cmd_rm, &cmd_rmi, &cmd_run, &cmd_version,
 };
 
 /* The verb behind a table entry; NULL when nobody carries it out. */
@@ -39,21 +39,30 @@ static int report(enum error_style style, const struct cmd_def *def, struct err 
     return code;
 }
 
-/* The first option of the line that somebody else has to carry out, or nobody can. */
+struct foreign {
+    const struct opt_parsed *opts;
+    const struct opt_def *found;
+};
+
+/* The first option of the line that somebody else has to carry out, or nobody can; --x=false asks for nothing. */
 static void find_foreign(const struct opt_def *def, void *arg)
 {
-    const struct opt_def **found = arg;
+    struct foreign *f = arg;
 
-    if (!*found && (def->verdict == VERDICT_REFUSED || def->verdict == VERDICT_DELEGATED))
-        *found = def;
+    if (f->found || (def->verdict != VERDICT_REFUSED && def->verdict != VERDICT_DELEGATED))
+        return;
+    if (def->kind != OPT_BOOL || def->def || opt_bool(f->opts, def->name))
+        f->found = def;
 }
 
 /* Options with a verdict: the real docker gets the whole command, or the line is refused. 0 = all are ours. */
 static int check_options(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    const struct opt_def *foreign = NULL;
+    struct foreign search = {.opts = opts};
+    const struct opt_def *foreign;
 
-    opt_each_given(opts, find_foreign, &foreign);
+    opt_each_given(opts, find_foreign, &search);
+    foreign = search.found;
     if (!foreign)
         return 0;
     if (foreign->verdict == VERDICT_DELEGATED) {
@@ -80,7 +89,12 @@ static int run_command(struct app *app, const struct command *cmd, int words, in
     }
     for (size_t i = 0; i < opt_notes(opts)->len; i++)
         puts(opt_notes(opts)->items[i]);
-    code = check_options(app, opts, &err) < 0 ? -1 : cmd->run(app, opts, &err);
+    if (check_options(app, opts, &err) < 0)
+        return report(cmd->errors, cmd->def, &err, cmd->errors == ERROR_RUN ? 125 : 1);
+    code = cmd->run(app, opts, &err);
+    /* 125 is run's: elsewhere docker says 1 for what goes wrong after parsing */
+    if (code < 0 && cmd->errors == ERROR_PLAIN && err.exit_code == 125)
+        err.exit_code = 1;
     return code < 0 ? report(cmd->errors, cmd->def, &err, cmd->errors == ERROR_RUN ? 125 : 1) : code;
 }
 
@@ -113,6 +127,12 @@ static bool goes_to_docker(struct app *app, struct err *err)
     return app_route(app, err) == 0 && app->route->backend == BACKEND_DOCKER;
 }
 
+/* A back end that cannot be decided stops what needs one; lists of commands and the real docker's words need none. */
+static bool needs_back_end(const struct cmd_def *def)
+{
+    return !def->group && def->verdict != VERDICT_DELEGATED;
+}
+
 /* What follows the global options: the words of a command. */
 static int dispatch(struct app *app, int argc, char **argv)
 {
@@ -131,9 +151,8 @@ static int dispatch(struct app *app, int argc, char **argv)
         cmd_unknown(argv[0], &err);
         return report(ERROR_PLAIN, NULL, &err, 1);
     }
-    /* A back end that cannot be decided stops what needs one; help and the real docker's words need none. */
-    if (err.msg && cmd && !(argc > words && !strcmp(argv[words], "--help")))
-        return report(cmd->errors, def, &err, cmd->errors == ERROR_RUN ? 125 : 1);
+    if (err.msg && needs_back_end(def) && !(argc > words && !strcmp(argv[words], "--help")))
+        return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
     err_clear(&err);
     return cmd ? run_command(app, cmd, words, argc, argv) : other_command(app, def, words, argc, argv);
 }

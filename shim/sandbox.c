@@ -17,8 +17,9 @@
 #include <string.h>
 #include <time.h>
 
-#define CONFIRM_MS      30 /* a server that is near answers a terminate within it; a far one is asked by the next command \
-                            */
+#define CONFIRM_MS                                                                                                     \
+    30 /* a server that is near answers a terminate within it; a far one is asked by the next command                  \
+        */
 #define FLUSH_MS        2000   /* to hand the terminate to the network */
 #define TASK_MS         120000 /* for a sandbox to be scheduled */
 #define LOOK_AFTER_SECS 60
@@ -127,13 +128,36 @@ struct sandbox_ending {
     bool answered;
 };
 
+/* A sandbox is known to be gone: its intent goes, and a container whose client died before it could say so has ended.
+ */
+static void note_gone(struct app *app, const char *container_id, int code)
+{
+    struct state_container c = {0};
+
+    state_intent_drop(app->state, container_id, NULL);
+    if (state_container_find(app->state, container_id, &c, NULL) <= 0)
+        return;
+    if (c.auto_remove) {
+        state_container_remove(app->state, c.id, NULL);
+    } else if (strcmp(c.status, "exited")) {
+        free(c.status);
+        c.status = xstrdup("exited");
+        c.exit_code = code;
+        c.finished_ns = (int64_t)time(NULL) * 1000000000;
+        state_container_update(app->state, &c, NULL);
+    }
+    state_container_clear(&c);
+}
+
+#define TERMINATED 137 /* what Docker and Modal call an end from outside */
+
 static void on_terminated(void *arg, const struct err *err)
 {
     struct sandbox_ending *e = arg;
 
     e->answered = true;
     if (!err || err->code == GRPC_NOT_FOUND)
-        state_intent_drop(e->app->state, e->container_id, NULL);
+        note_gone(e->app, e->container_id, TERMINATED);
 }
 
 void sandbox_end(struct app *app, const struct state_container *container)
@@ -201,7 +225,7 @@ static void find_by_name(struct app *app, const struct state_intent *in)
         known.sandbox_id = found.id;
         end_again(app, &known);
     } else if (err.code == GRPC_NOT_FOUND) {
-        state_intent_drop(app->state, in->container_id, NULL);
+        note_gone(app, in->container_id, TERMINATED);
     }
     modal_sandbox_clear(&found);
 }

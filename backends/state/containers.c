@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define COLUMNS                                                                                                        \
-    "id, name, image, image_id, command, status, server, sandbox_id, auto_remove, exit_code, created_ns, started_ns,"  \
+    "id, name, image, image_id, command, labels, status, server, sandbox_id, auto_remove, exit_code, created_ns, "     \
+    "started_ns,"                                                                                                      \
     " finished_ns"
 
 void state_container_clear(struct state_container *c)
@@ -17,6 +18,7 @@ void state_container_clear(struct state_container *c)
     free(c->image);
     free(c->image_id);
     free(c->command);
+    free(c->labels);
     free(c->status);
     free(c->server);
     free(c->sandbox_id);
@@ -32,14 +34,15 @@ static void read_container(sqlite3_stmt *st, struct state_container *ret)
         .image = db_text(st, 2),
         .image_id = db_text(st, 3),
         .command = db_text(st, 4),
-        .status = db_text(st, 5),
-        .server = db_text(st, 6),
-        .sandbox_id = db_text(st, 7),
-        .auto_remove = sqlite3_column_int(st, 8) != 0,
-        .exit_code = sqlite3_column_int(st, 9),
-        .created_ns = sqlite3_column_int64(st, 10),
-        .started_ns = sqlite3_column_int64(st, 11),
-        .finished_ns = sqlite3_column_int64(st, 12),
+        .labels = db_text(st, 5),
+        .status = db_text(st, 6),
+        .server = db_text(st, 7),
+        .sandbox_id = db_text(st, 8),
+        .auto_remove = sqlite3_column_int(st, 9) != 0,
+        .exit_code = sqlite3_column_int(st, 10),
+        .created_ns = sqlite3_column_int64(st, 11),
+        .started_ns = sqlite3_column_int64(st, 12),
+        .finished_ns = sqlite3_column_int64(st, 13),
     };
 }
 
@@ -62,9 +65,9 @@ static int name_conflict(struct state *s, const char *name, struct err *err)
 int state_container_add(struct state *s, const struct state_container *c, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st = db_prepare(
-        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "ssssssssiiiii",
-        c->id, c->name, c->image, c->image_id, c->command, c->status, c->server, c->sandbox_id, (int64_t)c->auto_remove,
-        (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns);
+        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sssssssssiiiii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
+        c->sandbox_id, (int64_t)c->auto_remove, (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns);
 
     if (!st)
         return -1;

@@ -80,6 +80,7 @@ struct state_container {
     char *image; /* the reference as given */
     char *image_id;
     char *command; /* JSON array: argv */
+    char *labels;  /* JSON array of "k=v" */
     char *status;  /* created, running, exited */
     char *server, *sandbox_id;
     bool auto_remove;

@@ -124,9 +124,9 @@ const struct cmd_def cmd_def_rename = {
 };
 
 static const struct opt_def options_rm[] = {
-    FLAG("force", 'f', "Force the removal of a running container (uses SIGKILL)", LATER),
+    FLAG("force", 'f', "Force the removal of a running container (uses SIGKILL)", OURS),
     FLAG("link", 'l', "Remove the specified link", LATER),
-    FLAG("volumes", 'v', "Remove anonymous volumes associated with the container", LATER),
+    FLAG("volumes", 'v', "Remove anonymous volumes associated with the container", OURS),
     END_OF_OPTIONS,
 };
 
@@ -139,7 +139,7 @@ const struct cmd_def cmd_def_rm = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_container_prune[] = {

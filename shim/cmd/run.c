@@ -78,19 +78,24 @@ static int write_cidfile(const struct container_spec *spec, struct err *err)
     if (!spec->cidfile)
         return 0;
     fd = open(spec->cidfile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    /* docker takes the code of `run` from the words of the error */
     if (fd < 0 || write(fd, spec->id, CONTAINER_ID_LEN) != CONTAINER_ID_LEN)
-        return err_set_errno(err, 125, errno, "failed to create the container ID file: open %s", spec->cidfile);
+        return err_set_errno(err,
+                             errno == ENOENT   ? 127
+                             : errno == EACCES ? 126
+                                               : 125,
+                             errno, "failed to create the container ID file: open %s", spec->cidfile);
     return 0;
 }
 
-/* argv as a JSON array. */
-static char *command_json(const struct strlist *argv)
+/* A list as a JSON array. */
+static char *list_json(const struct strlist *list)
 {
     json_t *array = json_array();
     char *text;
 
-    for (size_t i = 0; i < argv->len; i++) {
-        json_t *word = json_string(argv->items[i]);
+    for (size_t i = 0; i < list->len; i++) {
+        json_t *word = json_string(list->items[i]);
 
         json_array_append_new(array, word ? word : json_string_nocheck("?")); /* a word that is not UTF-8 */
     }
@@ -109,7 +114,8 @@ static int register_container(struct run *r, struct err *err)
         .name = xstrdup(r->spec.name),
         .image = xstrdup(r->spec.image.text),
         .image_id = xstrdup(r->image.id),
-        .command = command_json(&r->process.argv),
+        .command = list_json(&r->process.argv),
+        .labels = list_json(&r->spec.labels),
         .status = xstrdup("created"),
         .auto_remove = r->spec.rm,
         .created_ns = now_ns(),
@@ -145,7 +151,14 @@ static int prepare(struct run *r, const struct opt_parsed *opts, struct err *err
         return -1;
     ret = process_from_spec(&r->spec, &config, &r->process, err);
     oci_config_clear(&config);
-    return ret < 0 ? -1 : binds_open(&r->spec, &r->binds, err);
+    if (ret < 0 || binds_open(&r->spec, &r->binds, err) < 0)
+        return -1;
+    for (size_t i = 0; i < r->spec.mounts.len; i++)
+        if (r->spec.mounts.items[i].whole_home)
+            fprintf(stderr, "docker: the whole home directory %s goes into the sandbox\n",
+                    r->spec.mounts.items[i].source);
+    sandbox_reconcile(r->app);
+    return 0;
 }
 
 /* Asks for the sandbox; an image that the server has forgotten is built once more. */
@@ -154,7 +167,6 @@ static int create(struct run *r, struct err *err)
     cleanup_free char *modal_image = NULL;
     struct err why = ERR_INIT;
 
-    sandbox_reconcile(r->app);
     if (catalog_on_server(r->app, &r->image, NULL, &modal_image, err) < 0)
         return -1;
     if (sandbox_create(r->app, &r->spec, modal_image, &r->container, &r->task, &why) == 0)
@@ -172,11 +184,21 @@ static int create(struct run *r, struct err *err)
     return 0;
 }
 
+/* The state while it runs: what other commands see. */
+static void record_start(struct run *r)
+{
+    free(r->container.status);
+    r->container.status = xstrdup("running");
+    r->container.started_ns = now_ns();
+    state_container_update(r->app->state, &r->container, NULL);
+}
+
 /* What the attached process is given. */
 static void fill_request(const struct run *r, struct attach_request *req)
 {
     *req = (struct attach_request){
         .agent = AGENT_PATH,
+        .sandbox_id = r->container.sandbox_id,
         .start =
             {
                 .main = true,
@@ -269,6 +291,7 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
         if (register_container(&r, err) < 0 || create(&r, err) < 0) {
             undo(&r);
         } else {
+            record_start(&r);
             fill_request(&r, &req);
             attach_run(app, r.task, &req, &result);
             code = finish(&r, &result, err);

@@ -30,7 +30,6 @@ leftovers() {
     echo "mounts $(grep -c "$SUITE" /proc/mounts)"
     echo "cgroups $(find /sys/fs/cgroup/*/atp-engine /sys/fs/cgroup/atp-engine -mindepth 2 -type d 2>/dev/null | wc -l)"
     echo "links $(ls /sys/class/net | grep -c '^atp')"
-    echo "namespaces $(lsns -n -t pid 2>/dev/null | wc -l)"
 }
 
 suite_stop() {

@@ -1,4 +1,5 @@
 # docker run in the foreground: exit codes, streams, words, users, directories.
+bats_require_minimum_version 1.5.0
 load common
 
 setup_file() { suite_start; }
@@ -22,8 +23,7 @@ setup() {
 }
 
 @test "a command that is not there is 127, one that cannot run is 126" {
-    run docker run --rm "$IMAGE" nosuch
-    [ "$status" -eq 127 ]
+    run -127 docker run --rm "$IMAGE" nosuch
     [[ "$output" == *'exec: "nosuch": executable file not found in $PATH'* ]]
     run docker run --rm "$IMAGE" /etc/passwd
     [ "$status" -eq 126 ]
@@ -106,7 +106,7 @@ setup() {
 }
 
 @test "signals are passed on" {
-    docker run --rm "$IMAGE" sh -c 'trap "exit 42" TERM; echo up; while :; do sleep 0.1; done' >out &
+    "$ATP_BIN/atp-docker" run --rm "$IMAGE" sh -c 'trap "exit 42" TERM; echo up; while :; do sleep 0.1; done' >out &
     pid=$!
     for _ in $(seq 100); do grep -q up out && break; sleep 0.1; done
     kill -TERM $pid
