@@ -12,6 +12,11 @@ packages_install() {
         eval "list=\"\$list \$PACKAGES_$group\""
     done
     for name in $list; do
+        # Node.js comes from elsewhere on many machines, with an npm of its own that Debian's package refuses to stand beside.
+        case $name in
+        nodejs) ! command -v node >/dev/null || continue ;;
+        npm) ! command -v npm >/dev/null || continue ;;
+        esac
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"
     done
     [ -z "$missing" ] && return 0
