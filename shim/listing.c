@@ -13,7 +13,7 @@
 int listing_print(const char *format, const char *table, const struct format_column *columns, const char *type,
                   json_t *rows, struct err *err)
 {
-    const struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = type};
+    const struct tmpl_options options = {.missing = TMPL_MISSING_FIELD, .type = type, .html_root = true};
     cleanup_buf struct buf text = BUF_INIT(LISTING_MAX);
     struct format *f = format_new(format, table, columns, &options, err);
     int ret = f ? 0 : -1;

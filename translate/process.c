@@ -83,7 +83,7 @@ int process_from_spec(const struct container_spec *s, const struct oci_config *i
                       struct err *err)
 {
     struct process_spec p = {.tty = s->tty, .open_stdin = s->interactive};
-    char short_id[CONTAINER_SHORT_ID_LEN + 1];
+    char short_id[CONTAINER_SHORT_ID_LEN + 1], *clean;
 
     if (fill_argv(s, image, &p.argv, err) < 0) {
         process_clear(&p);
@@ -94,12 +94,9 @@ int process_from_spec(const struct container_spec *s, const struct oci_config *i
     p.hostname = first_of(s->hostname, NULL, short_id);
     fill_env(s, image, p.hostname, &p.env);
     p.workdir = first_of(s->workdir, image->workdir, "/");
-    if (p.workdir[0] != '/') { /* an image's relative WORKDIR counts from the root */
-        char *absolute = path_absolute("/", p.workdir);
-
-        free(p.workdir);
-        p.workdir = absolute;
-    }
+    clean = path_absolute("/", p.workdir); /* an image's relative WORKDIR counts from the root */
+    free(p.workdir);
+    p.workdir = clean;
     p.user = first_of(s->user, image->user, "");
     p.stop_signal = first_of(s->stop_signal, image->stop_signal, "SIGTERM");
     p.stop_timeout = s->stop_timeout != STOP_TIMEOUT_UNSET ? s->stop_timeout : DEFAULT_STOP_TIMEOUT;

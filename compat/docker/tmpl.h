@@ -35,7 +35,8 @@ struct tmpl_options {
     const char *type; /* the root's Go type as TMPL_MISSING_FIELD names it, or NULL */
     tmpl_method_fn *method;
     void *method_arg;
-    bool headers; /* docker's functions return their argument: for the header line of tables */
+    bool headers;   /* docker's functions return their argument: for the header line of tables */
+    bool html_root; /* json of the root escapes <, > and &: the rows of lists write themselves that way */
 };
 
 struct tmpl *tmpl_parse(const char *name, const char *text, struct err *err); /* NULL on error */

@@ -356,7 +356,8 @@ static struct result eval_function(struct state *s, json_t *dot, const struct no
     r = eval_arguments(s, dot, command, final, f, &a);
     if (!r.ok)
         return r;
-    call = (struct call){command, a.nodes, a.values, a.count, s->options->headers};
+    call =
+        (struct call){command, a.nodes, a.values, a.count, s->options->headers, s->options->html_root ? s->root : NULL};
     if (f->run(&call, &value, &bad) < 0)
         return failf(s, command, "error calling %s: %s", f->name, bad.msg);
     return found(value);

@@ -68,7 +68,7 @@ static int function_json(const struct call *call, json_t **ret_value, struct err
 
     if (call->headers)
         return header(call, ret_value);
-    json_text(&text, call->args[0], 0);
+    json_text(&text, call->args[0], call->html && call->args[0] == call->html ? JSON_TEXT_HTML : 0);
     return give(&text, ret_value, err);
 }
 

@@ -110,6 +110,7 @@ struct call {
     json_t **args;                   /* borrowed; NULL = no value */
     size_t count;
     bool headers;
+    const json_t *html; /* what json escapes <, > and & in, or NULL */
 };
 
 struct function {
