@@ -5,6 +5,7 @@ set -eu
 source_dir=$1
 command=${2:-bash tests/demo.sh}
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+[ -z "${ATP_FRESH:-}" ] || { echo "runs in such a root already"; exit 77; }
 . "$source_dir/tests/lib/debian.sh"
 work=$(mktemp -d /tmp/atp-fresh-XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -23,5 +24,5 @@ unshare --mount --pid --fork --kill-child bash -eu -c '
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     mount --rbind /dev "$root/dev"
-    exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true bash -c "cd /src && $2"
+    exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true ATP_FRESH=1 bash -c "cd /src && $2"
 ' bash "$root" "$command"
