@@ -8,6 +8,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/fs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -54,8 +55,13 @@ static char *make_place(const char *mount_point, const char *key)
     cleanup_free char *top = xasprintf("%s/" TOP, mount_point);
     char *place = xasprintf("%s/%s", top, key);
 
-    mkdir(top, 0755);
-    if (mkdir(place, 0755) < 0 && errno != EEXIST) {
+    /* Another engine that ends may take the common directory away between the two. */
+    for (int tries = 0; tries < 10; tries++) {
+        mkdir(top, 0755);
+        if (mkdir(place, 0755) == 0 || errno != ENOENT)
+            break;
+    }
+    if (!has_file(place, "cgroup.procs")) {
         free(place);
         return NULL;
     }
@@ -212,7 +218,8 @@ static int enter_hierarchy(struct rt_cgroup *cg, int c, struct err *err)
     cleanup_free char *procs = xasprintf("%s/cgroup.procs", dir);
     int fd;
 
-    if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+    /* The engine's own directory is empty while nothing runs, and a tidy neighbour may have taken it away. */
+    if (mkdir(dir, 0755) < 0 && errno != EEXIST && (errno != ENOENT || fs_mkdirs(dir, 0755, NULL) < 0))
         return err_set_errno(err, 125, errno, "making the cgroup %s", dir);
     fd = open(procs, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
