@@ -173,9 +173,8 @@ static int clear_place(struct sync_receiver *r, const struct row *row, int dir, 
     return 0;
 }
 
-/* Makes a symbolic link of the row's text at name, complete or not at all. *ret_st is how it looks then. */
-static int make_symlink(const struct sync_receiver *r, const struct row *row, int dir, const char *name,
-                        const struct merge_meta *m, struct stat *ret_st)
+int receiver_symlink(const struct sync_receiver *r, const struct row *row, int dir, const char *name,
+                     const struct merge_meta *m, struct stat *ret_st)
 {
     cleanup_close int alive = -1;
     char temp[BENEATH_TEMP_MAX];
@@ -215,7 +214,7 @@ static int take_symlink(struct sync_receiver *r, struct row *row, struct err *er
     dir = receiver_parent(r, row->path, &name, err);
     if (dir < 0)
         return -1;
-    if (make_symlink(r, row, dir, name, &m, &st) < 0)
+    if (receiver_symlink(r, row, dir, name, &m, &st) < 0)
         return receiver_errno("linking", row->path, err);
     r->report.files++;
     receiver_watch_risky(r, row->path);
@@ -232,7 +231,7 @@ static int keep_symlink(struct sync_receiver *r, struct row *row)
 
     if (keep_possible(r->keep))
         dir = keep_dir(r->keep, KEEP_CONFLICTS, row->path, &name);
-    receiver_conflict(r, row, dir >= 0 && make_symlink(r, row, dir, name, &m, &st) == 0);
+    receiver_conflict(r, row, dir >= 0 && receiver_symlink(r, row, dir, name, &m, &st) == 0);
     return 0;
 }
 
@@ -385,7 +384,7 @@ static int link_row(struct sync_receiver *r, struct row *row, struct err *err)
         return 0;
     }
     /* Only we changed the content: it stays, under its own inode. */
-    if (row->verdict == MERGE_META && !manifest_same_content(&row->here, row_peer(row)))
+    if (row->verdict == MERGE_META && row->differs)
         return receiver_apply_meta(r, row, err);
     if (leader_is_here(r, row, &leader) < 0) {
         int status = copy_kept_leader(r, row, err);
@@ -433,7 +432,7 @@ static int meta_row(struct sync_receiver *r, struct row *row, struct err *err)
     return 0;
 }
 
-/* What is left after files, deletions and waiting ones: links last of all names, then the looks of what stays. */
+/* Carries out the rows of one kind. A leader's looks are settled before its other names are linked to it. */
 static int finish_rows(struct sync_receiver *r, uint8_t kind,
                        int (*fn)(struct sync_receiver *, struct row *, struct err *), struct err *err)
 {
@@ -475,8 +474,8 @@ int receiver_finish_all(struct sync_receiver *r, struct err *err)
     size_t failed;
 
     if (delete_rows(r, err) < 0 || make_equal(r, err) < 0 || place_all_waiting(r, err) < 0 ||
-        finish_rows(r, SYNC_OP_LINK, link_row, err) < 0 || finish_rows(r, SYNC_OP_SYMLINK, symlink_row, err) < 0 ||
-        finish_rows(r, SYNC_OP_META, meta_row, err) < 0 || finish_rows(r, SYNC_OP_DIR, meta_row, err) < 0)
+        finish_rows(r, SYNC_OP_META, meta_row, err) < 0 || finish_rows(r, SYNC_OP_LINK, link_row, err) < 0 ||
+        finish_rows(r, SYNC_OP_SYMLINK, symlink_row, err) < 0 || finish_rows(r, SYNC_OP_DIR, meta_row, err) < 0)
         return -1;
     failed = dirs_restore(r->dirs, r->as_root);
     if (failed)

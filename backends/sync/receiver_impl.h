@@ -43,6 +43,7 @@ struct row {
     uint8_t verdict;                     /* enum merge_verdict */
     uint8_t outcome;                     /* enum row_outcome */
     bool fixed;                          /* the verdict is no longer a matter of what stands here */
+    bool differs;                        /* MERGE_META, and yet what stands here is our own changed content */
     bool in_new_dir;                     /* below a directory that this exchange makes: nothing is here yet */
     uint64_t links;                      /* link count of what stands here */
 };
@@ -112,6 +113,10 @@ bool receiver_yields(const struct sync_receiver *r, const struct row *row);
 int receiver_put_aside(struct sync_receiver *r, struct row *row, int dir, const char *name, struct err *err);
 /* Removes a file or link; on the host it goes to the trash, unless it is larger than all of that. -1 and errno. */
 int receiver_remove(struct sync_receiver *r, const struct row *row, int dir, const char *name);
+/* Makes a symbolic link of the row's text at name, complete or not at all. *ret_st is how it looks then. -1 and errno.
+ */
+int receiver_symlink(const struct sync_receiver *r, const struct row *row, int dir, const char *name,
+                     const struct merge_meta *m, struct stat *ret_st);
 /* Remembers how the row's path looks now that it was placed. expected_mtime: as it was set. */
 void receiver_note_placed(struct row *row, const struct stat *st, int64_t expected_mtime);
 /* The parent of the row's path for writing; missing directories above are made again. */

@@ -343,24 +343,27 @@ static int dress_link(const struct sync_receiver *r, const struct row *row, int 
 
 int receiver_apply_meta(struct sync_receiver *r, struct row *row, struct err *err)
 {
-    bool same =
-        row->here.type != MANIFEST_FILE || memcmp(row->here.digest, row_peer(row)->digest, MANIFEST_DIGEST_LEN) == 0;
     cleanup_close int fd = -1;
     const char *name;
     struct stat st;
     int dir, status;
 
-    row->outcome = same ? ROW_LOCAL : ROW_PEER;
+    row->outcome = row->differs ? ROW_PEER : ROW_LOCAL;
     if (row->here.type == MANIFEST_DIR) {
         dirs_set(r->dirs, row->path, &row->meta);
         return 0;
     }
-    dir = r->tree.file ? r->tree.dirfd : dirs_parent(r->dirs, row->path, &name);
+    dir = r->tree.file ? r->tree.dirfd : dirs_parent_rw(r->dirs, row->path, &name);
     if (r->tree.file)
         name = r->tree.file;
     if (dir < 0)
         return receiver_errno("changing", row->path, err);
-    if (row->here.type == MANIFEST_SYMLINK) {
+    if (row->here.type == MANIFEST_SYMLINK && row->links > 1) {
+        /* Symbolic links with several names travel as several links, so one must not change with the other. */
+        if (row->differs)
+            return 0;
+        status = receiver_symlink(r, row, dir, name, &row->meta, &st);
+    } else if (row->here.type == MANIFEST_SYMLINK) {
         status = dress_link(r, row, dir, name, &st);
     } else {
         fd = beneath_handle(dir, name, &st);
@@ -375,7 +378,7 @@ int receiver_apply_meta(struct sync_receiver *r, struct row *row, struct err *er
     }
     if (status < 0)
         return receiver_errno("changing", row->path, err);
-    if (same)
+    if (!row->differs)
         receiver_note_placed(row, &st, row->meta.mtime);
     return 0;
 }

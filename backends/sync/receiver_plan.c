@@ -211,6 +211,7 @@ static int consider(struct sync_receiver *r, struct row *row, struct err *err)
     /* Our own change stands above it: as if it were at the path itself. */
     if (row->here_kind == HERE_BLOCKED && row->verdict == MERGE_TAKE && !r->policy.replace)
         row->verdict = row->peer ? MERGE_CONFLICT : MERGE_SAME;
+    row->differs = row->verdict == MERGE_META && !manifest_same_content(&row->here, row_peer(row));
     if (row->verdict == MERGE_META) {
         wanted = receiver_wanted(r, row);
         row->meta = merge_meta(&in, &wanted);

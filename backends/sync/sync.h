@@ -9,7 +9,9 @@
  *
  * One exchange:   scan (both know the manifest they last agreed on) -> diff -> sender reads bytes -> any transport ->
  * receiver writes bytes -> finish -> report. The stream describes itself, is bounded, and is safe to cut anywhere: a
- * receiver that is freed without finish has left old or complete files only, and no temporary ones.
+ * receiver that is freed without finish has left old or complete files only, and no temporary ones. One exception: a
+ * file that must keep its inode (a mount of a single file; a file that the peer wrote in place and that has names
+ * outside the tree) is copied over in place from its complete content, and a SIGKILL may meet that copy half way.
  *
  * What is agreed after an exchange is what the sender has. Where the receiver kept something of its own, its manifest
  * holds the peer's version all the same, so that the next exchange in the other direction carries its own over. Both

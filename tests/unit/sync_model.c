@@ -278,21 +278,19 @@ static void merge_images(struct image *local, struct image *incoming, struct ima
         again = false;
         for (size_t i = 0; i < expected.len && !again; i++) {
             struct node parent = {.type = 'd'}, *up;
-            char *slash;
 
-            memcpy(parent.path, expected.nodes[i].path, sizeof(parent.path));
-            slash = strrchr(parent.path, '/');
-            if (!slash)
-                continue;
-            *slash = '\0';
-            up = find(&expected, parent.path);
-            if (!up) {
-                put(&expected, &parent);
-                again = true;
-            } else if (up->type != 'd') {
-                put(conflicts, &expected.nodes[i]);
-                drop(&expected, expected.nodes[i].path);
-                again = true;
+            /* From the top down: what stands highest decides. */
+            for (char *slash = strchr(expected.nodes[i].path, '/'); slash && !again; slash = strchr(slash + 1, '/')) {
+                memset(parent.path, 0, sizeof(parent.path));
+                memcpy(parent.path, expected.nodes[i].path, (size_t)(slash - expected.nodes[i].path));
+                up = find(&expected, parent.path);
+                again = !up || up->type != 'd';
+                if (!up) {
+                    put(&expected, &parent);
+                } else if (up->type != 'd') {
+                    put(conflicts, &expected.nodes[i]);
+                    drop(&expected, expected.nodes[i].path);
+                }
             }
         }
     }
@@ -405,7 +403,8 @@ static void check_interrupted(struct image *local, struct image *incoming, int d
 
         if (strstr(n->path, MANIFEST_TEMP_PREFIX))
             give_up("a temporary file is left", n->path);
-        if (n->type == 'f' && !same(n, find(local, n->path)) && !same(n, find(incoming, n->path)))
+        /* Only a file whose inode must be kept is written in place, which a kill can meet half way. */
+        if (n->type == 'f' && !n->linked && !same(n, find(local, n->path)) && !same(n, find(incoming, n->path)))
             give_up("a half-written file", n->path);
     }
 }
