@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <time.h>
@@ -26,6 +28,12 @@ static long holder(int fd)
     return pid;
 }
 
+/* The lock of an engine that was killed is held until its last child has gone, which takes a moment. */
+static bool is_alive(long pid)
+{
+    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
+
 int lock_state(const char *dir, const char *socket_path, struct err *err)
 {
     cleanup_free char *path = xasprintf("%s/lock", dir);
@@ -41,7 +49,7 @@ int lock_state(const char *dir, const char *socket_path, struct err *err)
             return err_set_errno(err, 125, errno, "lock %s", path);
         if (socket_path && listen_is_served(socket_path))
             return -2;
-        if (!socket_path || waited >= LOCK_WAIT_MS)
+        if (waited >= LOCK_WAIT_MS || (!socket_path && is_alive(holder(fd))))
             return err_set(err, 125, "another engine (pid %ld) uses the state folder %s", holder(fd), dir);
         nanosleep(&step, NULL);
     }
