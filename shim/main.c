@@ -127,6 +127,23 @@ static bool goes_to_docker(struct app *app, struct err *err)
     return app_route(app, err) == 0 && app->route->backend == BACKEND_DOCKER;
 }
 
+/* `docker help [COMMAND]`: what COMMAND --help prints. */
+static int help_command(int argc, char **argv)
+{
+    int words = 0;
+    const struct cmd_def *def = argc ? cmd_find(argc, argv, &words) : cmd_by_path("");
+
+    if (def && words == argc) {
+        opt_print_help_as(def, words, stdout);
+        return 0;
+    }
+    fprintf(stderr, "unknown help topic:");
+    for (int i = words; i < argc; i++)
+        fprintf(stderr, " %s", argv[i]);
+    fputc('\n', stderr);
+    return 1;
+}
+
 /* A back end that cannot be decided stops what needs one; lists of commands and the real docker's words need none. */
 static bool needs_back_end(const struct cmd_def *def)
 {
@@ -147,7 +164,10 @@ static int dispatch(struct app *app, int argc, char **argv)
         app_hand_over(app, &err);
         return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
     }
+    if (!def && !strcmp(argv[0], "help"))
+        return help_command(argc - 1, argv + 1);
     if (!def) {
+        err_clear(&err);
         cmd_unknown(argv[0], &err);
         return report(ERROR_PLAIN, NULL, &err, 1);
     }
@@ -155,6 +175,13 @@ static int dispatch(struct app *app, int argc, char **argv)
         return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
     err_clear(&err);
     return cmd ? run_command(app, cmd, words, argc, argv) : other_command(app, def, words, argc, argv);
+}
+
+/* --tls and its kin speak of a real daemon, wherever it is. */
+static bool asks_for_tls(const struct opt_parsed *root)
+{
+    return opt_bool(root, "tls") || opt_bool(root, "tlsverify") || opt_given(root, "tlscacert") ||
+           opt_given(root, "tlscert") || opt_given(root, "tlskey");
 }
 
 /* A daemon that the user named: -H, then --context, then the environment. "default" is no name. */
@@ -178,7 +205,11 @@ static void find_real_host(struct app *app, const struct opt_parsed *root)
             app->real_host = xstrdup(places[i].value);
             app->real_host_from = places[i].from;
         }
-        return;
+        break;
+    }
+    if (!app->real_host && asks_for_tls(root)) {
+        app->real_host = xstrdup("behind TLS");
+        app->real_host_from = "--tls";
     }
 }
 
@@ -189,17 +220,20 @@ static int run_root(struct app *app, int argc, char **argv)
     cleanup_with(opt_parsed_freep) struct opt_parsed *opts = NULL;
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_err struct err err = ERR_INIT;
+    bool compose = !strcmp(app->program, "docker-compose");
 
-    if (!strcmp(app->program, "docker-compose")) {
+    opts = opt_parse_as(root, 0, compose ? 0 : argc - 1, argv + 1, &err);
+    if (!opts)
+        return report(ERROR_PLAIN, root, &err, 125);
+    find_real_host(app, opts);
+    if (compose) {
         strlist_add(&words, "compose");
         for (int i = 1; i < argc; i++)
             strlist_add(&words, argv[i]);
         return dispatch(app, (int)words.len, strlist_argv(&words));
     }
-    opts = opt_parse_as(root, 0, argc - 1, argv + 1, &err);
-    if (!opts)
-        return report(ERROR_PLAIN, root, &err, 125);
-    find_real_host(app, opts);
+    if (opt_given(opts, "config"))
+        setenv("DOCKER_CONFIG", opt_str(opts, "config"), 1); /* where credentials are looked for */
     if (opt_bool(opts, "version"))
         return print_version_line();
     if (opt_help_asked(opts) || !opt_args(opts)->len) {
