@@ -22,6 +22,7 @@
         */
 #define FLUSH_MS        2000   /* to hand the terminate to the network */
 #define TASK_MS         120000 /* for a sandbox to be scheduled */
+#define AUTOPSY_MS      3000   /* for the server to notice the end of a sandbox whose streams have ended */
 #define LOOK_AFTER_SECS 60
 
 /* "atp-<scope>-<short id>": at most 64 characters of what Modal takes (protocol 9.3). */
@@ -180,7 +181,8 @@ int sandbox_autopsy(struct app *app, const struct state_container *container, st
     struct modal_ending ending = MODAL_ENDING_INIT;
     int code = -1;
 
-    if (modal_sandbox_poll(app->modal, container->sandbox_id, &ending, NULL) == 0 && ending.finished) {
+    /* its streams end a moment before the server has written down how it ended */
+    if (modal_sandbox_wait(app->modal, container->sandbox_id, AUTOPSY_MS, &ending, NULL) == 0 && ending.finished) {
         code = ending.exit_code;
         err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", container->sandbox_id, ending.exception ? ": " : "",
                 ending.exception ? ending.exception : "", code);

@@ -29,7 +29,8 @@ struct run {
     struct state_container container;
     struct binds binds;
     struct modal_task *task;
-    bool registered; /* the container is in the state */
+    bool registered;   /* the container is in the state */
+    bool cidfile_made; /* the file of --cidfile is ours */
 };
 
 static void run_clear(struct run *r)
@@ -71,13 +72,15 @@ static int check_cidfile(const struct container_spec *spec, struct err *err)
 }
 
 /* The id, without a newline, into a file that nobody else made meanwhile. */
-static int write_cidfile(const struct container_spec *spec, struct err *err)
+static int write_cidfile(struct run *r, struct err *err)
 {
+    const struct container_spec *spec = &r->spec;
     cleanup_close int fd = -1;
 
     if (!spec->cidfile)
         return 0;
     fd = open(spec->cidfile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    r->cidfile_made = fd >= 0;
     /* docker takes the code of `run` from the words of the error */
     if (fd < 0 || write(fd, spec->id, CONTAINER_ID_LEN) != CONTAINER_ID_LEN)
         return err_set_errno(err,
@@ -132,7 +135,7 @@ static int register_container(struct run *r, struct err *err)
         r->container.name = name_generate(r->spec.name_random, attempt);
     }
     r->registered = true;
-    return write_cidfile(&r->spec, err);
+    return write_cidfile(r, err);
 }
 
 /* The words of the line, the image that they name, and the process that results. */
@@ -249,8 +252,12 @@ static int finish(struct run *r, struct attach_result *result, struct err *err)
     if (result->end == SESSION_LOST) {
         int after = sandbox_autopsy(r->app, &r->container, &result->err);
 
-        if (after < 0)
-            return err_move(err, &result->err);
+        if (after < 0) {
+            err_move(err, &result->err);
+            return err_wrap(err, r->binds.len ? "the connection to the container is lost, and what it changed in its "
+                                                "mounts was not brought back"
+                                              : "the connection to the container is lost");
+        }
         code = after;
     }
     if (!result->pull_failed) {
@@ -275,7 +282,7 @@ static void undo(struct run *r)
     if (!r->registered)
         return;
     state_container_remove(r->app->state, r->container.id, NULL);
-    if (r->spec.cidfile)
+    if (r->cidfile_made)
         unlink(r->spec.cidfile);
 }
 
