@@ -30,6 +30,7 @@ struct session {
     struct buf held; /* frames for init that wait until all mounts are pushed */
     struct wire_exit exit;
     int64_t born;
+    int64_t beat_at; /* when the lease was looked at last */
     bool greeted;      /* the client's HELLO came and suits us */
     bool init_greeted; /* init's HELLO came */
     bool start_seen;   /* the last START frame */
@@ -268,9 +269,10 @@ static void on_beat(struct loop *loop, void *arg)
         fail(s, WIRE_ERROR_INIT, "the container's first process does not answer");
         return;
     }
-    /* a paused link has heard nothing because we did not listen */
-    if (s->client.paused)
+    /* a paused link, and one that we did not serve (a slow disk, a frozen machine), is not the client's silence */
+    if (s->client.paused || now - s->beat_at > every)
         s->client.heard = now;
+    s->beat_at = now;
     if (now - s->client.heard >= s->options->orphaned_after) {
         fail(s, WIRE_ERROR_ORPHANED, "nothing was heard from the client for too long");
         return;
@@ -288,7 +290,7 @@ static void on_beat(struct loop *loop, void *arg)
 static int run(struct session *s, int init_fd)
 {
     s->loop = loop_new();
-    s->born = loop_now();
+    s->born = s->beat_at = loop_now();
     buf_init(&s->held, HELD_MAX);
     link_init(&s->client, s->loop, STDIN_FILENO, STDOUT_FILENO, &client_events, s);
     link_init(&s->init, s->loop, init_fd, init_fd, &init_events, s);
