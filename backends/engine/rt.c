@@ -176,7 +176,7 @@ static void *hide_unified(void *arg)
 {
     int *ret = arg;
 
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_SLAVE, NULL) < 0 ||
         mount("tmpfs", unified, "tmpfs", MS_RDONLY, "size=4k") < 0)
         return NULL;
     *ret = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);

@@ -133,7 +133,7 @@ static void start_free(struct rt_start *start)
 static int enter_own_mounts(const struct rt *rt, struct err *err)
 {
     if (unshare(CLONE_FS) < 0 || (rt->mount_ns >= 0 && setns(rt->mount_ns, CLONE_NEWNS) < 0) ||
-        unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_SLAVE, NULL) < 0)
         return err_set_errno(err, 125, errno, "making a mount namespace");
     return 0;
 }
