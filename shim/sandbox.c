@@ -90,6 +90,14 @@ static int write_intent(struct app *app, const struct state_container *c, const 
     return state_intent_add(app->state, &intent, err);
 }
 
+/* Whether a call that failed may have been carried out, its answer lost. Its intent stays then: the next command looks
+ * for the sandbox by name. */
+static bool may_have_arrived(const struct err *err)
+{
+    return err->code == GRPC_UNAVAILABLE || err->code == GRPC_DEADLINE_EXCEEDED || err->code == GRPC_CANCELLED ||
+           err->code == GRPC_INTERNAL || err->code == GRPC_UNKNOWN;
+}
+
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
                    struct state_container *container, struct modal_task **ret_task, struct err *err)
 {
@@ -104,7 +112,7 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
     define(app, spec, &definition);
     if (write_intent(app, container, name, NULL, false, err) == 0) {
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
-        if (ret < 0)
+        if (ret < 0 && !may_have_arrived(err))
             state_intent_drop(app->state, container->id, NULL);
     }
     modal_sandbox_spec_clear(&definition);
@@ -183,9 +191,14 @@ int sandbox_autopsy(struct app *app, const struct state_container *container, st
 
     /* its streams end a moment before the server has written down how it ended */
     if (modal_sandbox_wait(app->modal, container->sandbox_id, AUTOPSY_MS, &ending, NULL) == 0 && ending.finished) {
-        code = ending.exit_code;
-        err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", container->sandbox_id, ending.exception ? ": " : "",
-                ending.exception ? ending.exception : "", code);
+        const char *why = ending.exception          ? ending.exception
+                          : ending.exit_code == 124 ? "its time is over (label modal.timeout)"
+                                                    : NULL;
+
+        /* what the command gave and wrote is not known: the sandbox's own success is none of the command's */
+        code = ending.exit_code ? ending.exit_code : 125;
+        err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", container->sandbox_id, why ? ": " : "",
+                why ? why : "", ending.exit_code);
     }
     modal_ending_clear(&ending);
     return code;
@@ -215,8 +228,8 @@ void sandbox_forget_endings(struct app *app)
     }
 }
 
-/* A client that died between asking for a sandbox and hearing its id: nothing ran in it yet. */
-static void find_by_name(struct app *app, const struct state_intent *in)
+/* Asked for, but the answer never came, or its client died first: nothing ran in it yet. False: nobody answers. */
+static bool find_by_name(struct app *app, const struct state_intent *in)
 {
     struct modal_sandbox found = MODAL_SANDBOX_INIT;
     cleanup_err struct err err = ERR_INIT;
@@ -230,6 +243,7 @@ static void find_by_name(struct app *app, const struct state_intent *in)
         note_gone(app, in->container_id, TERMINATED);
     }
     modal_sandbox_clear(&found);
+    return err.code != GRPC_UNAVAILABLE && err.code != GRPC_DEADLINE_EXCEEDED;
 }
 
 /*
@@ -255,6 +269,7 @@ void sandbox_reconcile(struct app *app)
 {
     struct state_intent *list = NULL;
     size_t len = 0;
+    bool answers = true;
 
     if (state_intent_list(app->state, app->server_key, &list, &len, NULL) < 0)
         return;
@@ -266,8 +281,8 @@ void sandbox_reconcile(struct app *app)
             end_again(app, in);
         else if (orphaned && in->sandbox_id)
             look_after(app, in);
-        else if (orphaned)
-            find_by_name(app, in);
+        else if (orphaned && answers)
+            answers = find_by_name(app, in);
         state_intent_clear(&list[i]);
     }
     free(list);

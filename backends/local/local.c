@@ -85,7 +85,10 @@ static int read_env_file(const struct local_config *config, struct local_engine 
     if (ret->server_url && ret->token_id && ret->token_secret)
         return 0;
     local_engine_clear(ret);
-    return err_set(err, 125, "%s does not hold the engine's address and credentials", path);
+    return err_set(err, 125,
+                   "%s does not hold the engine's address and credentials: end the engine (its pid is in %s/lock), and "
+                   "the next command starts one",
+                   path, config->state_dir);
 }
 
 /* Where atp-engine is. */

@@ -252,11 +252,11 @@ static int finish(struct run *r, struct attach_result *result, struct err *err)
     if (result->end == SESSION_LOST) {
         int after = sandbox_autopsy(r->app, &r->container, &result->err);
 
+        if (r->binds.len)
+            err_wrap(&result->err, "what the container changed in its mounts was not brought back");
         if (after < 0) {
             err_move(err, &result->err);
-            return err_wrap(err, r->binds.len ? "the connection to the container is lost, and what it changed in its "
-                                                "mounts was not brought back"
-                                              : "the connection to the container is lost");
+            return err_wrap(err, "the connection to the container is lost");
         }
         code = after;
     }
