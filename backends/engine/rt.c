@@ -198,6 +198,38 @@ static int make_mount_ns(struct rt *rt, struct err *err)
     return 0;
 }
 
+/* Looks where a process that enters this mount namespace from outside comes out: ret is 1 if that is not our root. */
+static void *compare_roots(void *arg)
+{
+    cleanup_close int ns = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    struct statx ours, theirs;
+    int *ret = arg;
+
+    if (ns < 0 || statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &ours) < 0 || unshare(CLONE_FS) < 0 ||
+        setns(ns, CLONE_NEWNS) < 0 || statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &theirs) < 0)
+        return NULL;
+    *ret = ours.stx_ino != theirs.stx_ino || ours.stx_dev_minor != theirs.stx_dev_minor ||
+           ours.stx_dev_major != theirs.stx_dev_major || ours.stx_mnt_id != theirs.stx_mnt_id;
+    return NULL;
+}
+
+/*
+ * In a chroot a runtime changes the root of a container's first process only: whoever enters its mount namespace later,
+ * as every exec does, comes out at the machine's own root. That would be no container, so it is refused.
+ */
+static int check_root(struct err *err)
+{
+    pthread_t thread;
+    int differs = 0;
+
+    if (pthread_create(&thread, NULL, compare_roots, &differs) == 0)
+        pthread_join(thread, NULL);
+    return differs ? err_set(err, 125,
+                             "the engine cannot keep containers apart from within a chroot: give it a mount namespace "
+                             "whose root is this folder (pivot_root), or start it outside")
+                   : 0;
+}
+
 /* Names this state folder in cgroup directories (FNV-1a; a name, not a secret). */
 static void folder_key(const char *dir, char key[17])
 {
@@ -259,7 +291,7 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
         return err_set_errno(err, 125, errno, "becoming a sub-reaper");
     folder_key(rt->dir, key);
     rt_cgroups_init(&rt->cgroups, key);
-    if (rt_recover(rt, err) < 0 || make_mount_ns(rt, err) < 0 || rt_loop_init(rt, err) < 0)
+    if (check_root(err) < 0 || rt_recover(rt, err) < 0 || make_mount_ns(rt, err) < 0 || rt_loop_init(rt, err) < 0)
         return -1;
     rt->seccomp = rt_seccomp_profile();
     set_up_network(rt, config->network);

@@ -16,13 +16,18 @@ rm -f "$root/etc/apt/sources.list.d/"*
 echo "deb $(debian_mirror) bookworm main" >"$root/etc/apt/sources.list"
 mkdir -p "$root/src"
 git -C "$source_dir" ls-files -z --cached --others --exclude-standard | tar -C "$source_dir" --null --ignore-failed-read -T - -cf - | tar -C "$root/src" -xf -
-# A mount namespace of its own: whatever is mounted in there is gone with it.
+# A mount namespace whose root is the new system (no chroot: containers are to be kept apart in there). It is gone with its mounts.
 unshare --mount --pid --fork --kill-child bash -eu -c '
     root=$1
     mount --make-rprivate /
     mount --bind "$root" "$root"
-    mount -t proc proc "$root/proc"
-    mount --rbind /sys "$root/sys"
-    mount --rbind /dev "$root/dev"
-    exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true ATP_FRESH=1 bash -c "cd /src && $2"
+    cd "$root"
+    mount -t proc proc proc
+    mount --rbind /sys sys
+    mount --rbind /dev dev
+    mkdir -p old
+    pivot_root . old
+    umount -l /old
+    rmdir /old
+    exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true ATP_FRESH=1 ATP_CLIENTS="${ATP_CLIENTS:-}" bash -c "cd /src && $2"
 ' bash "$root" "$command"
