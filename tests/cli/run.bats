@@ -149,9 +149,13 @@ setup() {
 }
 
 @test "nothing is left: no container, no sandbox" {
-    docker run --rm "$IMAGE" true
-    for _ in $(seq 50); do
-        n=$(ls "$XDG_STATE_HOME"/atp-docker/engine/containers 2>/dev/null | wc -l)
+    running=$XDG_STATE_HOME/atp-docker/engine/runtime/run # what the runtime knows of
+    "$ATP_BIN/atp-docker" run --rm "$IMAGE" sh -c 'echo up; sleep 1' >out 3>&- &
+    for _ in $(seq 100); do grep -q up out && break; sleep 0.1; done
+    [ "$(find "$running" -name 'sb-*' | wc -l)" -ge 1 ]
+    wait $!
+    for _ in $(seq 100); do
+        n=$(find "$running" -name 'sb-*' | wc -l)
         [ "$n" -eq 0 ] && break
         sleep 0.1
     done
