@@ -39,6 +39,7 @@ static bool is_proxied(int signo)
 }
 
 #define START_MS    300000 /* for a sandbox to be scheduled and its image to be brought; its end is noticed at once */
+#define STOP_MS     10000  /* Docker's grace between TERM and KILL */
 #define SIGNALS_MAX 32     /* the ordinary ones */
 #define EARLY_MAX   (256u << 10) /* more than that is worth a write of its own */
 
@@ -49,6 +50,8 @@ struct attach {
     struct session *session;
     struct modal_exec *exec;
     struct modal_watch *watch;
+    struct loop_timer *lifetime;
+    bool expired;
     struct output *out[3]; /* by stream, 1 and 2 */
     struct loop_io *in;
     struct loop_signal *signals[SIGNALS_MAX];
@@ -248,6 +251,29 @@ static void on_signal(struct loop *loop, int signo, void *arg)
         session_resize(a->session, rows, cols);
 }
 
+/* Its time is over: asked to end, and made to if it does not. The sandbox lives on for the pull. */
+static void on_lifetime(struct loop *loop, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)loop;
+    session_signal(a->session, a->expired ? SIGKILL : SIGTERM, /* group= */ true);
+    a->expired = true;
+    loop_timer_set(a->lifetime, STOP_MS);
+}
+
+/* A command that was ended by its lifetime says so, whatever it made of the signal. */
+static void judge_lifetime(const struct attach *a)
+{
+    struct attach_result *ret = a->result;
+
+    if (!a->expired || ret->end != SESSION_EXITED)
+        return;
+    ret->code = ATTACH_TIME_OVER;
+    if (!ret->err.msg)
+        err_set(&ret->err, ret->code, "the container was stopped: its time is over (label modal.timeout)");
+}
+
 /* Watches the signals that go to the container. */
 static void watch_signals(struct attach *a)
 {
@@ -294,6 +320,7 @@ static void release(struct attach *a)
     output_free(a->out[1]);
     output_free(a->out[2]);
     modal_watch_free(a->watch);
+    loop_timer_del(a->lifetime);
     session_free(a->session);
     modal_exec_free(a->exec);
     buf_clear(&a->early);
@@ -315,6 +342,8 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
     watch_signals(&a);
     if (!req->raw_terminal || tty_raw(STDIN_FILENO, &ret->err) == 0) {
         a.session = session_new(a.loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, &a);
+        if (req->lifetime_ms)
+            a.lifetime = loop_timer_add(a.loop, req->lifetime_ms, on_lifetime, &a);
         a.watch = modal_sandbox_watch(app->modal, req->sandbox_id, on_sandbox_end, &a);
         if (req->stdin_attached)
             a.in = loop_io_add(a.loop, STDIN_FILENO, 0, on_stdin, &a);
@@ -322,6 +351,7 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
             if (session_prelude_done(a.session))
                 uncork(&a);
         while (!a.done && loop_step(a.loop, -1));
+        judge_lifetime(&a);
     }
     release(&a);
 }

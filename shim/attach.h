@@ -21,11 +21,15 @@ struct attach_request {
     bool stdin_attached, stdout_attached, stderr_attached; /* what is not attached is read from nowhere, or dropped */
     bool raw_terminal;                                     /* our stdin is a terminal and the process has one: -it */
     bool sig_proxy;
+    int64_t lifetime_ms; /* then the command is stopped, its changes are pulled and the code is ATTACH_TIME_OVER; 0 = no
+                            limit */
     /* A state was agreed for a mount: store it. May be NULL. */
     void (*agreed)(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
                    const struct manifest *manifest);
     void *arg;
 };
+
+#define ATTACH_TIME_OVER 124 /* as Modal and timeout(1) have it */
 
 struct attach_result {
     enum session_end end;

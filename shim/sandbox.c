@@ -17,6 +17,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LIFETIME_MAX_SECS 86400 /* Modal's (protocol 9.1) */
+#define PULL_MARGIN_SECS  120   /* to stop the command and pull what it left */
 #define CONFIRM_MS                                                                                                     \
     30 /* a server that is near answers a terminate within it; a far one is asked by the next command                  \
         */
@@ -52,6 +54,13 @@ static void set_network(const struct container_spec *spec, struct modal_sandbox_
     }
 }
 
+int64_t sandbox_lifetime_ms(const struct container_spec *spec)
+{
+    int64_t secs = modal_int(&spec->modal, MODAL_KEY_TIMEOUT);
+
+    return (secs < LIFETIME_MAX_SECS - PULL_MARGIN_SECS ? secs : LIFETIME_MAX_SECS - PULL_MARGIN_SECS) * 1000;
+}
+
 /* The container's words as Modal's definition. Strings are borrowed from spec. */
 static void define(struct app *app, const struct container_spec *spec, struct modal_sandbox_spec *ret)
 {
@@ -62,7 +71,7 @@ static void define(struct app *app, const struct container_spec *spec, struct mo
     strlist_add(&ret->args, "--orphan-grace");
     strlist_addf(&ret->args, "%lld", (long long)modal_int(&spec->modal, MODAL_KEY_ORPHAN_GRACE) * 1000);
     add_tags(app, spec, &ret->tags);
-    ret->timeout_s = (uint32_t)modal_int(&spec->modal, MODAL_KEY_TIMEOUT);
+    ret->timeout_s = (uint32_t)(sandbox_lifetime_ms(spec) / 1000 + PULL_MARGIN_SECS);
     ret->idle_timeout_s = (uint32_t)modal_int(&spec->modal, MODAL_KEY_IDLE_TIMEOUT);
     ret->cloud = modal_str(&spec->modal, MODAL_KEY_CLOUD);
     if (region)

@@ -7,11 +7,20 @@
 
 #include "backends/state/state.h"
 
+#include <stdint.h>
+
 struct app;
 struct container_spec;
 struct err;
 struct modal_task;
 struct process_spec;
+
+/*
+ * The command's lifetime in milliseconds (modal.timeout). The sandbox is asked for with a margin on top, so that what
+ * the command left can still be pulled; Modal's longest lifetime has room for no margin, so there the command's is
+ * shorter.
+ */
+int64_t sandbox_lifetime_ms(const struct container_spec *spec);
 
 /*
  * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way

@@ -219,6 +219,7 @@ static void fill_request(const struct run *r, struct attach_request *req)
         .stderr_attached = r->spec.attach_stderr,
         .raw_terminal = r->spec.tty && r->spec.attach_stdin && tty_is(STDIN_FILENO),
         .sig_proxy = r->spec.sig_proxy,
+        .lifetime_ms = sandbox_lifetime_ms(&r->spec),
     };
     if (r->process.tty && !tty_size(STDIN_FILENO, &req->start.rows, &req->start.cols))
         tty_size(STDOUT_FILENO, &req->start.rows, &req->start.cols);

@@ -97,3 +97,10 @@ tree_of() {
     truncate -s 2G big && printf end | dd of=big bs=1 seek=2147483645 conv=notrunc 2>/dev/null
     [ "$(docker run --rm -v "$PWD:/work:ro" "$IMAGE" sh -c 'stat -c %s /work/big; tail -c 3 /work/big')" = $'2147483648\nend' ]
 }
+
+@test "a lifetime that ends stops the command, and its changes still come back" {
+    run docker run --rm --label modal.timeout=2 -v "$PWD:/work" "$IMAGE" sh -c 'echo kept >/work/f; sleep 100'
+    [ "$status" -eq 124 ]
+    [[ "$output" == *"its time is over (label modal.timeout)"* ]]
+    [ "$(cat f)" = kept ]
+}
