@@ -30,7 +30,7 @@ struct session {
     struct buf held; /* frames for init that wait until all mounts are pushed */
     struct wire_exit exit;
     int64_t born;
-    int64_t beat_at; /* when the lease was looked at last */
+    int64_t beat_at;   /* when the lease was looked at last */
     bool greeted;      /* the client's HELLO came and suits us */
     bool init_greeted; /* init's HELLO came */
     bool start_seen;   /* the last START frame */

@@ -9,8 +9,8 @@
  * Runtimes: crun, runc, and gVisor's runsc (`--platform=ptrace --network=none --ignore-cgroups`, or what
  * $ATP_ENGINE_RUNSC_FLAGS says). Under runsc with --network=none every sandbox has loopback only, rt_network_reason()
  * says so, and the end of a process by signal n is reported as EXITED with 128 + n: gVisor tells no more. It also keeps
- * CAP_NET_RAW to itself. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network namespace
- * for the host's); a start then fails with its message.
+ * CAP_NET_RAW to itself. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network
+ * namespace for the host's); a start then fails with its message.
  *
  * The root is mounted in a mount namespace of its own, so the host sees no mount; a network namespace lives as long as
  * its processes. What does stay when an engine is killed (processes, veths, cgroups, iptables chains, runtime state) is

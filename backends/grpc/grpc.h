@@ -3,11 +3,11 @@
  * cleartext with prior knowledge, and Unix sockets alike. Nothing here blocks but grpc_call_sync(), which turns the
  * loop itself. Retries, credentials and deadlines for whole operations are the caller's (backends/modal/rpc.h).
  *
- * Why nghttp2 and not libcurl, tried with Debian's 7.88.1: over TLS libcurl cancels one stream of several, takes answers
- * that are trailers only, and serves older streams to their end after a GOAWAY, though it repeats a refused request by
- * itself, out of the caller's hands. But over cleartext it can't put a second stream on a connection, it can't send a
- * PING from a multi handle, so a lost peer is noticed late, and loading its 33 libraries costs each start of the program
- * some 5 ms. nghttp2 has none of these limits, and the engine needs it anyway.
+ * Why nghttp2 and not libcurl, tried with Debian's 7.88.1: over TLS libcurl cancels one stream of several, takes
+ * answers that are trailers only, and serves older streams to their end after a GOAWAY, though it repeats a refused
+ * request by itself, out of the caller's hands. But over cleartext it can't put a second stream on a connection, it
+ * can't send a PING from a multi handle, so a lost peer is noticed late, and loading its 33 libraries costs each start
+ * of the program some 5 ms. nghttp2 has none of these limits, and the engine needs it anyway.
  *
  * A connection is made when the first call needs it and kept until the channel is freed; one that breaks ends its calls
  * with UNAVAILABLE and the next call makes a new one. While calls are open a quiet peer is asked with PING, and one

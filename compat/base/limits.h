@@ -21,20 +21,23 @@
 #define LIMIT_NAME          255u       /* one component of a path: what every file system we meet can hold */
 #define LIMIT_SYNC_NAMES    (256u << 20) /* paths and link texts of one manifest: 1 M entries of 256 bytes each */
 #define LIMIT_SYNC_MANIFEST (512u << 20) /* an encoded manifest: the names and 100 bytes an entry, with room */
-#define LIMIT_SYNC_BLOCK    (256u << 10) /* one block of a sync stream before compression: zstd's gain is flat beyond it \
-                                          */
-#define LIMIT_SYNC_RECORD   (64u << 10) /* one control record of a sync stream: several operations of the longest names \
-                                         */
-#define LIMIT_SYNC_TRASH    (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
-#define LIMIT_SYNC_NOTES    100u         /* lines told to the user after one exchange; the rest is counted */
-#define LIMIT_SYNC_BULK     100u         /* deletions on the host above which the bulk guard looks (sync-rules 3) */
+#define LIMIT_SYNC_BLOCK                                                                                               \
+    (256u << 10) /* one block of a sync stream before compression: zstd's gain is flat beyond it                       \
+                  */
+#define LIMIT_SYNC_RECORD                                                                                              \
+    (64u << 10)                       /* one control record of a sync stream: several operations of the longest names  \
+                                       */
+#define LIMIT_SYNC_TRASH (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
+#define LIMIT_SYNC_NOTES 100u         /* lines told to the user after one exchange; the rest is counted */
+#define LIMIT_SYNC_BULK  100u         /* deletions on the host above which the bulk guard looks (sync-rules 3) */
 
 /* --- times, milliseconds --- */
-#define DEADLINE_LOST_PEER  15000 /* a peer silent for this long is lost (sync-rules G17) */
-#define DEADLINE_CONNECT    10000 /* one attempt to connect (protocol 1.3) */
-#define DEADLINE_CALL 120000              /* one attempt of a control-plane call: what waits longer on the server says so in a field */
-#define DEADLINE_ROUTER_CALL 330000       /* the same at a worker, whose container may still be starting (protocol 6.2) */
-#define LEASE_CLIENT_SPEAKS 5000  /* the client's heartbeat (design.md 5) */
-#define LEASE_ORPHANED      15000 /* silence after which a session is orphaned (design.md 5) */
+#define DEADLINE_LOST_PEER 15000 /* a peer silent for this long is lost (sync-rules G17) */
+#define DEADLINE_CONNECT   10000 /* one attempt to connect (protocol 1.3) */
+#define DEADLINE_CALL                                                                                                  \
+    120000 /* one attempt of a control-plane call: what waits longer on the server says so in a field */
+#define DEADLINE_ROUTER_CALL 330000 /* the same at a worker, whose container may still be starting (protocol 6.2) */
+#define LEASE_CLIENT_SPEAKS  5000   /* the client's heartbeat (design.md 5) */
+#define LEASE_ORPHANED       15000  /* silence after which a session is orphaned (design.md 5) */
 
 #endif

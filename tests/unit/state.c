@@ -121,10 +121,20 @@ static void images_by_tag_and_prefix(void **state)
 
 static void names_conflict(void **state)
 {
-    struct state_container c = {
-        .id = "aaaa", .name = "one", .image = "x", .command = "[]", .labels = "[]", .status = "created", .created_ns = 1};
-    struct state_container d = {
-        .id = "aabb", .name = "one", .image = "x", .command = "[]", .labels = "[]", .status = "created", .created_ns = 2};
+    struct state_container c = {.id = "aaaa",
+                                .name = "one",
+                                .image = "x",
+                                .command = "[]",
+                                .labels = "[]",
+                                .status = "created",
+                                .created_ns = 1};
+    struct state_container d = {.id = "aabb",
+                                .name = "one",
+                                .image = "x",
+                                .command = "[]",
+                                .labels = "[]",
+                                .status = "created",
+                                .created_ns = 2};
     struct state_container got = {0};
     struct state *s = open_state();
     struct err err = ERR_INIT;
