@@ -278,9 +278,9 @@ static void attempt(struct modal_rpc *rpc)
     struct modal_peer *peer = rpc->peer;
 
     rpc->attempt_at = loop_now();
-    rpc->generation = peer->generation;
     if (!peer->credentials(peer, rpc->method->auth, &metadata, &rpc->waiter))
         return;
+    rpc->generation = peer->generation; /* of what was given: a token may just have been read from the cache */
     if (peer->control)
         add_attempt(rpc, &metadata);
     free(rpc->data);
