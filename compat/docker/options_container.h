@@ -3,7 +3,7 @@
  * struct opt_def. Included by opt_run.c (with OPTIONS_OF_RUN, for those of attaching) and opt_create.c; PULL_SENTENCE
  * is where their help differs.
  */
-/* clang-format off: lines of an array without the array */
+/* clang-format off */
     OPT("add-host", 0, OPT_LIST, "list", "Add a custom host-to-IP mapping (host:ip)", LATER,
         .check = opt_check_add_host),
     OPT("annotation", 0, OPT_MAP, "map", "Add an annotation to the container (passed through to the OCI runtime)",
