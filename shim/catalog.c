@@ -145,7 +145,7 @@ static int pull_described(struct app *app, const struct pull_request *req, const
     had = state_image_by_ref(app->state, name, &before, err);
     if (had < 0)
         return -1;
-    had = had && !strcmp(before.id, image->id) &&
+    had = had && before.id && !strcmp(before.id, image->id) &&
           state_server_image_get(app->state, app->server_key, image->id, ATP_AGENT_SHA256, &known, NULL) > 0;
     state_image_clear(&before);
     if (!had)
