@@ -40,6 +40,7 @@ static bool is_proxied(int signo)
 
 #define START_MS    300000 /* for a sandbox to be scheduled and its image to be brought; its end is noticed at once */
 #define STOP_MS     10000  /* Docker's grace between TERM and KILL */
+#define LAST_TURNS  4      /* of the loop: a write is begun in one and sent in the next */
 #define SIGNALS_MAX 32     /* the ordinary ones */
 #define EARLY_MAX   (256u << 10) /* more than that is worth a write of its own */
 
@@ -312,6 +313,14 @@ static struct modal_exec *start_exec(struct attach *a, struct modal_task *task, 
     return exec;
 }
 
+/* PULLED and FINISH go to the network if it takes them now; who ran the command ends the sandbox next, which says the
+ * same. */
+static void send_last_words(struct attach *a)
+{
+    for (int turns = 0; turns < LAST_TURNS && modal_exec_pending(a->exec); turns++)
+        loop_step(a->loop, 0);
+}
+
 static void release(struct attach *a)
 {
     for (int i = 0; i < SIGNALS_MAX; i++)
@@ -352,6 +361,7 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
                 uncork(&a);
         while (!a.done && loop_step(a.loop, -1));
         judge_lifetime(&a);
+        send_last_words(&a);
     }
     release(&a);
 }

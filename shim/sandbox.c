@@ -83,17 +83,16 @@ static void define(struct app *app, const struct container_spec *spec, struct mo
 }
 
 /* Writes down what is about to be asked for. */
-static int write_intent(struct app *app, const struct state_container *c, const char *name, char *sandbox_id,
-                        bool ending, struct err *err)
+static int write_intent(struct app *app, const struct state_container *c, const struct container_spec *spec,
+                        const char *name, struct err *err)
 {
     const struct state_intent intent = {
         .container_id = c->id,
         .server = app->server_key,
+        .app = (char *)modal_str(&spec->modal, MODAL_KEY_APP),
         .sandbox_name = (char *)name,
-        .sandbox_id = sandbox_id,
         .pid = getpid(),
         .created = time(NULL),
-        .ending = ending,
     };
 
     return state_intent_add(app->state, &intent, err);
@@ -119,7 +118,7 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
         return -1;
     definition.app_id = app_id;
     define(app, spec, &definition);
-    if (write_intent(app, container, name, NULL, false, err) == 0) {
+    if (write_intent(app, container, spec, name, err) == 0) {
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
         if (ret < 0 && !may_have_arrived(err))
             state_intent_drop(app->state, container->id, NULL);
@@ -130,7 +129,7 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
     container->server = xstrdup(app->server_key);
     container->sandbox_id = xstrdup(made.id);
     modal_sandbox_clear(&made);
-    if (write_intent(app, container, name, container->sandbox_id, false, err) < 0 ||
+    if (state_intent_update(app->state, container->id, container->sandbox_id, /* ending= */ false, err) < 0 ||
         modal_task_open(app->modal, container->sandbox_id, TASK_MS, ret_task, err) < 0) {
         sandbox_end(app, container);
         return -1;
@@ -180,11 +179,10 @@ static void on_terminated(void *arg, const struct err *err)
 
 void sandbox_end(struct app *app, const struct state_container *container)
 {
-    cleanup_free char *name = sandbox_name(app, container->id);
     struct sandbox_ending e = {.app = app, .container_id = container->id};
     int64_t until = loop_now() + CONFIRM_MS;
 
-    write_intent(app, container, name, container->sandbox_id, true, NULL);
+    state_intent_update(app->state, container->id, container->sandbox_id, /* ending= */ true, NULL);
     modal_sandbox_terminate_start(app->modal, container->sandbox_id, on_terminated, &e);
     modal_client_flush(app->modal, FLUSH_MS, NULL);
     while (!e.answered && loop_now() < until && loop_step(app->loop, until - loop_now()))
@@ -243,7 +241,7 @@ static bool find_by_name(struct app *app, const struct state_intent *in)
     struct modal_sandbox found = MODAL_SANDBOX_INIT;
     cleanup_err struct err err = ERR_INIT;
 
-    if (modal_sandbox_by_name(app->modal, AGENT_APP, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
+    if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
         struct state_intent known = *in;
 
         known.sandbox_id = found.id;

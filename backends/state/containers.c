@@ -161,6 +161,7 @@ void state_intent_clear(struct state_intent *in)
 {
     free(in->container_id);
     free(in->server);
+    free(in->app);
     free(in->sandbox_name);
     free(in->sandbox_id);
     memset(in, 0, sizeof(*in));
@@ -168,13 +169,15 @@ void state_intent_clear(struct state_intent *in)
 
 int state_intent_add(struct state *s, const struct state_intent *in, struct err *err)
 {
-    return db_run(s, err, "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?, ?)", "ssssiii", in->container_id,
-                  in->server, in->sandbox_name, in->sandbox_id, in->pid, in->created, (int64_t)in->ending);
+    return db_run(s, err, "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "sssssiii",
+                  in->container_id, in->server, in->app, in->sandbox_name, in->sandbox_id, in->pid, in->created,
+                  (int64_t)in->ending);
 }
 
-int state_intent_update(struct state *s, const struct state_intent *in, struct err *err)
+int state_intent_update(struct state *s, const char *container_id, const char *sandbox_id, bool ending, struct err *err)
 {
-    return state_intent_add(s, in, err);
+    return db_run(s, err, "UPDATE intents SET sandbox_id = ?, ending = ? WHERE container_id = ?", "sis", sandbox_id,
+                  (int64_t)ending, container_id);
 }
 
 int state_intent_drop(struct state *s, const char *container_id, struct err *err)
@@ -186,7 +189,7 @@ int state_intent_list(struct state *s, const char *server, struct state_intent *
 {
     cleanup_stmt sqlite3_stmt *st =
         db_prepare(s, err,
-                   "SELECT container_id, server, sandbox_name, sandbox_id, pid, created, ending"
+                   "SELECT container_id, server, app, sandbox_name, sandbox_id, pid, created, ending"
                    " FROM intents WHERE server = ? ORDER BY created",
                    "s", server);
     struct state_intent *list = NULL;
@@ -200,11 +203,12 @@ int state_intent_list(struct state *s, const char *server, struct state_intent *
         list[len++] = (struct state_intent){
             .container_id = db_text(st, 0),
             .server = db_text(st, 1),
-            .sandbox_name = db_text(st, 2),
-            .sandbox_id = db_text(st, 3),
-            .pid = sqlite3_column_int64(st, 4),
-            .created = sqlite3_column_int64(st, 5),
-            .ending = sqlite3_column_int(st, 6) != 0,
+            .app = db_text(st, 2),
+            .sandbox_name = db_text(st, 3),
+            .sandbox_id = db_text(st, 4),
+            .pid = sqlite3_column_int64(st, 5),
+            .created = sqlite3_column_int64(st, 6),
+            .ending = sqlite3_column_int(st, 7) != 0,
         };
     }
     if (got < 0) {

@@ -28,7 +28,8 @@ static const char schema[] =
     "INTEGER NOT NULL,"
     " exit_code INTEGER NOT NULL, created_ns INTEGER NOT NULL, started_ns INTEGER NOT NULL,"
     " finished_ns INTEGER NOT NULL);"
-    "CREATE TABLE intents (container_id TEXT PRIMARY KEY, server TEXT NOT NULL, sandbox_name TEXT NOT NULL,"
+    "CREATE TABLE intents (container_id TEXT PRIMARY KEY, server TEXT NOT NULL, app TEXT NOT NULL, sandbox_name TEXT "
+    "NOT NULL,"
     " sandbox_id TEXT, pid INTEGER NOT NULL, created INTEGER NOT NULL, ending INTEGER NOT NULL);";
 
 /* The version that the file has; 0 for an empty one, -1 for an error. */

@@ -101,7 +101,7 @@ int state_container_list(struct state *s, struct state_container **ret, size_t *
 /* ---- intents: written before a sandbox is asked for, dropped when its end is confirmed ---- */
 
 struct state_intent {
-    char *container_id, *server, *sandbox_name;
+    char *container_id, *server, *app, *sandbox_name;
     char *sandbox_id; /* NULL until the server said it */
     int64_t pid, created;
     bool ending; /* a terminate was sent */
@@ -109,7 +109,9 @@ struct state_intent {
 void state_intent_clear(struct state_intent *in);
 
 int state_intent_add(struct state *s, const struct state_intent *in, struct err *err);
-int state_intent_update(struct state *s, const struct state_intent *in, struct err *err);
+/* What is known of it meanwhile. */
+int state_intent_update(struct state *s, const char *container_id, const char *sandbox_id, bool ending,
+                        struct err *err);
 int state_intent_drop(struct state *s, const char *container_id, struct err *err);
 int state_intent_list(struct state *s, const char *server, struct state_intent **ret, size_t *ret_len, struct err *err);
 
