@@ -41,8 +41,6 @@ until_true() {
     return 1
 }
 
-sandboxes() { ls "$XDG_STATE_HOME/atp-docker/engine/run" 2>/dev/null; }
-
 # The processes below the engine that a container is: its first process, or gVisor's kernel.
 container_inits() {
     local engine
