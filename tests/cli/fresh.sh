@@ -7,6 +7,7 @@ command=${2:-bash tests/demo.sh}
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 [ -z "${ATP_FRESH:-}" ] || { echo "runs in such a root already"; exit 77; }
 . "$source_dir/tests/lib/debian.sh"
+. "$source_dir/tests/lib/tree.sh"
 work=$(mktemp -d /tmp/atp-fresh-XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
@@ -15,7 +16,7 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 rm -f "$root/etc/apt/sources.list.d/"*
 echo "deb $(debian_mirror) bookworm main" >"$root/etc/apt/sources.list"
 mkdir -p "$root/src"
-git -C "$source_dir" ls-files -z --cached --others --exclude-standard | tar -C "$source_dir" --null --ignore-failed-read -T - -cf - | tar -C "$root/src" -xf -
+copy_source "$source_dir" "$root/src"
 # A mount namespace whose root is the new system (no chroot: containers are to be kept apart in there). It is gone with its mounts.
 unshare --mount --pid --fork --kill-child bash -eu -c '
     root=$1

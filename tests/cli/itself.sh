@@ -8,6 +8,7 @@ bin=$2
 . "$source_dir/tests/lib/images.sh"
 . "$source_dir/tests/lib/engine.sh"
 . "$source_dir/tests/lib/debian.sh"
+. "$source_dir/tests/lib/tree.sh"
 . "$source_dir/tests/lib/packages.sh"
 work=$(mktemp -d /tmp/atp-itself-XXXXXX)
 finish() {
@@ -24,7 +25,7 @@ rm -rf "$work/root"
 registry_start "$work/registry"
 registry_push "$work/self.tar" self:1
 rm "$work/self.tar"
-git -C "$source_dir" ls-files -z --cached --others --exclude-standard | tar -C "$source_dir" --null --ignore-failed-read -T - -cf - | tar -C "$work/tree" -xf -
+copy_source "$source_dir" "$work/tree"
 cd "$work/tree"
 "$bin/atp-docker" run --rm -v "$PWD:/src" -w /src "$REGISTRY/self:1" sh -c 'cmake -S . -B build -DATP_TESTS=OFF >/dev/null && cmake --build build -j2'
 for program in atp-docker atp-agent atp-engine; do
