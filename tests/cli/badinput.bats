@@ -225,7 +225,7 @@ with_own_engine() {
     [ "$status" -eq 125 ] && [ "$(grep -c '^docker: ' ../err)" -eq 1 ] || { echo "$status: $(cat ../err)"; false; }
     [ "$(cat kept)" = host ] && [ "$(ls -A .)" = kept ]
     [ "$(docker run --rm "$IMAGE" echo next)" = next ]
-    for init in $old; do until_true 20 test ! -e "/proc/$init"; done
+    for init in $old; do until_true 20 process_gone "$init"; done
     until_true 20 no_container
 }
 

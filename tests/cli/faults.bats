@@ -46,7 +46,7 @@ fault_engine_start() {
     . "$SUITE/engine.env"
 }
 
-engine_gone() { ! kill -0 "$(cat "$SUITE/engine.pid")" 2>/dev/null; }
+engine_gone() { process_gone "$(cat "$SUITE/engine.pid")"; }
 
 fault_engine_stop() {
     kill "$(cat "$SUITE/engine.pid")" 2>/dev/null || true

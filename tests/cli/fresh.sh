@@ -30,5 +30,7 @@ unshare --mount --pid --fork --kill-child bash -eu -c '
     pivot_root . old
     umount -l /old
     rmdir /old
-    exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true ATP_FRESH=1 ATP_CLIENTS="${ATP_CLIENTS:-}" bash -c "cd /src && $2"
+    # This shell stays as the first process: it collects what ends without a parent, as an init does.
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb CI=true ATP_FRESH=1 ATP_CLIENTS="${ATP_CLIENTS:-}" bash -c "cd /src && $2" &
+    wait $!
 ' bash "$root" "$command"

@@ -9,6 +9,16 @@ engine_pid() {
     esac
 }
 
+# Whether a process has ended; one that only waits to be collected (there may be no init that does) has.
+process_gone() {
+    local state
+    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) || return 0
+    case $state in
+    '' | Z* | X*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
 # Asks it to end and waits until it has: it cleans up after its sandboxes.
 engine_stop() {
     local pid
@@ -16,7 +26,7 @@ engine_stop() {
     [ -n "$pid" ] || return 0
     kill "$pid" 2>/dev/null || return 0
     for _ in $(seq 300); do
-        kill -0 "$pid" 2>/dev/null || return 0
+        ! process_gone "$pid" || return 0
         sleep 0.1
     done
     echo "the engine (pid $pid) does not end" >&2
