@@ -482,11 +482,15 @@ static void judge(bool to_host)
         if (same(find(&agreed, path), find(incoming, path)) && !same(find(local, path), find(incoming, path)))
             put(&conflicts, &contested_set.nodes[i]);
     }
-    /* Names of one file go with the first of them, so what was not taken is read off. */
+    /*
+     * Names of one file go with the first of them, so what was not taken is read off; a name that the peer left as it
+     * was asked for nothing.
+     */
     for (size_t i = 0; !to_host && i < incoming->len; i++) {
         const struct node *in = &incoming->nodes[i];
 
-        if (in->linked && find(local, in->path) && !same(find(&result, in->path), in))
+        if (in->linked && find(local, in->path) && !same(find(&result, in->path), in) &&
+            !same(find(&agreed, in->path), in))
             put(&conflicts, in);
     }
     agreed = *incoming;
