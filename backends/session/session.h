@@ -31,6 +31,7 @@
 
 #include "backends/sync/sync.h"
 #include "compat/base/err.h"
+#include "translate/wire/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,6 +51,13 @@ struct session_start {
     uint16_t rows, cols;  /* with tty; 0: unknown */
     bool attach_stdin;    /* otherwise the process reads /dev/null */
     bool keep_stdin_open; /* its stdin outlives this session (run -d -i) */
+    bool detached;        /* nobody reads its output: the session ends with SESSION_DETACHED once it runs */
+    /* main only */
+    bool log;
+    uint8_t restart; /* enum wire_restart */
+    uint32_t restart_max;
+    uint8_t stop_signal; /* 0: TERM */
+    const char *record;  /* NULL: none */
 };
 
 struct session_mount {
@@ -91,6 +99,8 @@ struct session_peer {
     const char *machine;   /* "Linux 6.1.0 x86_64" */
     int main_state;        /* enum wire_main_state: of the container's process when this session came */
     int main_code;
+    int64_t main_started_ns, main_ended_ns; /* by the container's clock */
+    uint32_t restarts;
 };
 
 struct session_callbacks {
@@ -102,6 +112,14 @@ struct session_callbacks {
     /* Output of the process; stream is 1 or 2. Returns how much was taken (0 = no room now: call session_output_ready()
      * later). What is not taken waits in the session, WIRE_WINDOW at most, and holds the process. */
     size_t (*output)(void *arg, int stream, const void *bytes, size_t len);
+    /* A piece of the log (ASK LOGS), in order. All of it is taken; call session_log_taken() when it has been written.
+     * May be NULL for other sessions. */
+    void (*log)(void *arg, int64_t time_ns, int stream, const void *bytes, size_t len);
+    /* Bytes of a tree stream (ASK READ), all taken, credited by session_tree_taken(); what ASK STAT said. May be NULL.
+     */
+    void (*tree)(void *arg, const void *bytes, size_t len);
+    void (*tree_end)(void *arg);
+    void (*stat)(void *arg, const struct wire_frame *stat);
     /* The session can take stdin (again). May be NULL without attach_stdin. */
     void (*stdin_ready)(void *arg);
     /* The agent has answered. May be NULL. */
@@ -122,6 +140,9 @@ struct session_callbacks {
 /* Everything is copied except what is said to be borrowed. callbacks and loop are borrowed until session_free(). */
 struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
                             size_t n_mounts, const struct session_callbacks *callbacks, void *arg);
+/* The same for what is no process of its own (translate/wire/wire.h, enum wire_ask_kind): attach, logs, stop, cp... */
+struct session *session_ask(struct loop *loop, const struct wire_ask *ask, const struct session_mount *mounts,
+                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg);
 void session_free(struct session *s);
 
 /* ---- the transport's side ---- */
@@ -141,6 +162,11 @@ size_t session_stdin_room(const struct session *s); /* how much session_stdin() 
 size_t session_stdin(struct session *s, const void *bytes, size_t len); /* returns how much was taken */
 void session_stdin_eof(struct session *s);
 void session_output_ready(struct session *s);
+void session_log_taken(struct session *s, size_t bytes);
+/* ASK WRITE: like session_stdin(), room by session_stdin_room(); then the end. */
+size_t session_tree(struct session *s, const void *bytes, size_t len);
+void session_tree_end(struct session *s);
+void session_tree_taken(struct session *s, size_t bytes);
 /* The user's side of stream 1 or 2 is gone (EPIPE): the process gets SIGPIPE when it writes, and output is dropped. */
 void session_output_closed(struct session *s, int stream);
 void session_resize(struct session *s, uint16_t rows, uint16_t cols);

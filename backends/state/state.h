@@ -81,10 +81,17 @@ struct state_container {
     char *image_id;
     char *command; /* JSON array: argv */
     char *labels;  /* JSON array of "k=v" */
-    char *status;  /* created, running, exited */
+    char *record;  /* what it was asked to be, as translate/record.h writes it; never changed but by rename */
+    char *status;  /* created, running, restarting, exited, removing */
+    char *error;   /* why it could not be started, "" = nothing */
+    /* While sandbox_id is set there is a sandbox to be ended: with status exited its files, log and changes are still
+     * to be brought away (shim/container.h, container_settle). */
     char *server, *sandbox_id;
+    char *files; /* the server's id of the image that holds its file system; NULL: it is as the image has it */
     bool auto_remove;
+    bool stopped_by_user; /* restart policies unless-stopped and always look at it */
     int exit_code;
+    int restarts;
     int64_t created_ns, started_ns, finished_ns; /* 0 = never */
 };
 void state_container_clear(struct state_container *c);

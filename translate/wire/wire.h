@@ -25,6 +25,10 @@
  *     PULLED  generation, per mount            ->
  *     BYE or FINISH                            ->            the session ends; FINISH ends the container as well
  *
+ * ASK stands in the place of START when no new process is wanted: to join the container's own (attach, wait), its log,
+ * its end, its record, its files. Mounts are pushed before it is answered and pulled after, as around a command; its
+ * answer ends with EXIT too. See enum wire_ask_kind.
+ *
  * ERROR, from either side, ends the session. It is the last frame of its direction.
  *
  * VERSIONS. HELLO says which versions its sender speaks (`oldest` to `newest`); both use the highest that they share
@@ -32,10 +36,10 @@
  * it does not wait. HELLO may grow at its end: a reader ignores bytes that follow the fields it knows. No other frame
  * may have bytes too many, and an unknown type is an error: what is new needs a capability bit or a version.
  *
- * CREDIT. STDOUT and STDERR together are sent only within what the client granted: WIRE_WINDOW bytes at first, more by
- * CREDIT (stream OUTPUT) as the reader takes them. So a slow or gone reader holds the process as a pipe would. STDIN is
- * granted in the same way by the agent (stream STDIN), so that SIGNAL and RESIZE never wait behind a process that does
- * not read. DELTA is not metered: it goes to a disk.
+ * CREDIT. STDOUT, STDERR, LOG and TREE (payload bytes) together are sent only within what the client granted:
+ * WIRE_WINDOW bytes at first, more by CREDIT (stream OUTPUT) as the reader takes them. So a slow or gone reader holds
+ * the process as a pipe would. STDIN and TREE are granted in the same way by the agent (stream STDIN), so that SIGNAL
+ * and RESIZE never wait behind a process that does not read. DELTA is not metered: it goes to a disk.
  *
  * LEASE. Each side says HEARTBEAT if it said nothing else for LEASE_CLIENT_SPEAKS. The agent orphans a session that was
  * silent for LEASE_ORPHANED: the process goes on, its output is dropped. The client calls such a session lost.
@@ -90,6 +94,12 @@ enum wire_type {
     WIRE_BYE = 21,    /* empty */
     WIRE_FINISH = 22, /* empty; only after the main process has ended: init ends, and so the sandbox */
     WIRE_ERROR = 23,
+    WIRE_ASK = 24,      /* in the place of START: something of the container that is no process of its own */
+    WIRE_LOG = 25,      /* a piece of the log: when, which stream, bytes */
+    WIRE_TREE = 26,     /* cp: bytes of a tree stream (translate/tree), either way */
+    WIRE_TREE_END = 27, /* cp: the stream is complete */
+    WIRE_STAT = 28,     /* cp: what a path is */
+    WIRE_PULL = 29,     /* the client asks for a mount's changes again, from the state that it has now */
     WIRE_TYPE_MAX
 };
 
@@ -150,8 +160,10 @@ struct wire_hello {
     uint8_t main_state; /* enum wire_main_state */
     int32_t main_code;  /* exit code of the container's process once it ended (128 + n for a signal) */
     int32_t init_pid;
-    char *program; /* "atp-agent 0.1.0", "atp-docker 0.1.0": for messages */
-    char *machine; /* "Linux 6.1.0 x86_64" */
+    int64_t main_started_ns, main_ended_ns; /* the container's real-time clock; 0: never */
+    uint32_t restarts;                      /* how often the restart policy has started it again */
+    char *program;                          /* "atp-agent 0.1.0", "atp-docker 0.1.0": for messages */
+    char *machine;                          /* "Linux 6.1.0 x86_64" */
 };
 void wire_hello_clear(struct wire_hello *h);
 int wire_put_hello(struct buf *b, const struct wire_hello *h);
@@ -211,7 +223,12 @@ enum wire_start_flag {
     WIRE_START_TTY = 1 << 1,
     WIRE_START_STDIN = 1 << 2,       /* stdin is a pipe from the client; otherwise /dev/null */
     WIRE_START_STDIN_STAYS = 1 << 3, /* and stays open when this session goes away */
+    WIRE_START_LOG = 1 << 4,         /* MAIN: what it writes is kept in the agent's log as well */
+    WIRE_START_DETACHED = 1 << 5,    /* nobody reads: output goes to the log (MAIN) or nowhere; EXIT is not waited for,
+                                        the session may leave after STARTED without holding anything */
 };
+
+enum wire_restart { WIRE_RESTART_NO, WIRE_RESTART_ON_FAILURE, WIRE_RESTART_ALWAYS, WIRE_RESTART_UNLESS_STOPPED };
 
 struct wire_start {
     uint32_t flags;
@@ -220,6 +237,11 @@ struct wire_start {
     char *cwd;           /* "" is / */
     struct strlist argv; /* not empty */
     struct strlist env;  /* K=V, given as they are; HOME, and TERM with a terminal, are added when absent */
+    /* MAIN only */
+    uint8_t restart;      /* enum wire_restart */
+    uint32_t restart_max; /* ON_FAILURE: how often at most; 0: no limit */
+    uint8_t stop_signal;  /* what init sends it when the sandbox itself is told to end; 0: TERM */
+    char *record;         /* the container's identity, opaque to the agent: kept, and given back by ASK RECORD */
 };
 void wire_start_clear(struct wire_start *s);
 /* Appends as many START frames as needed. */
@@ -236,6 +258,61 @@ void wire_start_reader_clear(struct wire_start_reader *r);
 int wire_start_read(struct wire_start_reader *r, const struct wire_frame *f, struct err *err);
 /* For who passes START on without reading it. */
 bool wire_start_is_last(const struct wire_frame *f);
+
+/*
+ * What ASK asks for. Unless said otherwise the answer is EXIT with code 0 or REFUSED. "The main process" is the one
+ * that START with MAIN made.
+ */
+enum wire_ask_kind {
+    WIRE_ASK_BARRIER, /* nothing: only the mounts are pushed and pulled */
+    WIRE_ASK_ATTACH,  /* joins the main process: with OUTPUT what it writes from now on comes as STDOUT and STDERR, with
+                         STDIN it is fed; SIGNAL and RESIZE reach it. EXIT says how it ended, at once if it has, after
+                         the  restart policy's last attempt. Refused if it never ran. Several may be attached: output goes
+                         to  each, the slowest holds the process */
+    WIRE_ASK_LOGS,   /* LOG frames in order: since_ns <= time < until_ns (0: no bound), the last `tail` lines (-1: all),
+                        the streams named by flags; with FOLLOW until the main process has ended for good */
+    WIRE_ASK_STOP,   /* signo to the main process, KILL after grace_ms (-1: never); no restart follows. EXIT is the main
+                        process's own, also if it had ended before. Goes on if the session goes away */
+    WIRE_ASK_SIGNAL, /* signo to the main process; answered at once, for KILL when it has ended. Refused if it does not
+                        run */
+    WIRE_ASK_RESTART,    /* STOP, then the main process is started again as START had it, in the same files. STARTED and
+                            EXIT 0, or REFUSED. Also after its end; pending restarts are dropped */
+    WIRE_ASK_TOP,        /* the container's processes: STDOUT frames, one line of JSON each (backends/agent/top.h) */
+    WIRE_ASK_RECORD,     /* STDOUT frames: the record of START, or what SET_RECORD made of it */
+    WIRE_ASK_SET_RECORD, /* `text` is the record from now on */
+    WIRE_ASK_STAT,       /* cp: STAT frame for `text` (absolute path), or refused with Docker's words */
+    WIRE_ASK_READ,       /* cp: the tree at `text` as TREE frames, TREE_END */
+    WIRE_ASK_WRITE,      /* cp: TREE frames from the client are laid out at `text` until TREE_END */
+    WIRE_ASK_MAX
+};
+
+enum wire_ask_flag {
+    WIRE_ASK_STDIN = 1 << 0,
+    WIRE_ASK_OUTPUT = 1 << 1,
+    WIRE_ASK_STDOUT = 1 << 2,   /* LOGS */
+    WIRE_ASK_STDERR = 1 << 3,   /* LOGS */
+    WIRE_ASK_FOLLOW = 1 << 4,   /* LOGS: and what is still to come; cp: the last link is followed */
+    WIRE_ASK_ARCHIVE = 1 << 5,  /* cp -a: owners as the container's user has them */
+    WIRE_ASK_CONTENTS = 1 << 6, /* cp: SRC/. */
+};
+
+struct wire_ask {
+    uint8_t kind;  /* enum wire_ask_kind */
+    uint8_t flags; /* enum wire_ask_flag */
+    uint8_t signo;
+    int64_t grace_ms;
+    int64_t since_ns, until_ns, tail;
+    char *text; /* "" where the kind has none; at most WIRE_ASK_TEXT_MAX */
+};
+#define WIRE_ASK_TEXT_MAX (768u << 10)
+void wire_ask_clear(struct wire_ask *a);
+int wire_put_ask(struct buf *b, const struct wire_ask *a);
+int wire_get_ask(const struct wire_frame *f, struct wire_ask *ret, struct err *err);
+
+/* LOG: one write of the main process, at most WIRE_CHUNK bytes. get borrows from the frame. */
+int wire_put_log(struct buf *b, int64_t time_ns, uint8_t stream, const void *bytes, size_t len);
+int wire_get_log(const struct wire_frame *f, int64_t *ret_time_ns, uint8_t *ret_stream, const uint8_t **ret_bytes,
+                 size_t *ret_len, struct err *err);
 
 int wire_put_started(struct buf *b, int32_t pid);
 int wire_get_started(const struct wire_frame *f, int32_t *ret_pid, struct err *err);

@@ -1,0 +1,88 @@
+/*
+ * A container's life, for all verbs: found, started, joined, ended, put away, removed. The state is a memory; the truth
+ * is what the server and the agent say, and this room brings the two together.
+ *
+ * LOCKS, both flock(2) on files below <state>/containers/<id>/, so a killed process holds none:
+ *     lock    who changes the life (start, stop's last part, settle, rm, restart, rename). Short; never held while a
+ *             command of the user runs.
+ *     owner   held by whoever watches the end: a foreground `run`, or the monitor. While it is held the row in the
+ *             state is right; when it is free, container_refresh() asks the server.
+ *
+ * THE END of a container is carried out by container_settle(), under the lock, by whoever comes first (the monitor, the
+ * stopper, the next command): changes of its mounts are pulled, its log is fetched, its file system is saved as an
+ * image (unless --rm), the sandbox is terminated, the row says exited and has no sandbox_id any more; with --rm it is
+ * removed. Each step may be repeated; a kill in between leaves the row "exited, with sandbox_id" for the next one.
+ */
+#ifndef ATP_SHIM_CONTAINER_H
+#define ATP_SHIM_CONTAINER_H
+
+#include "backends/state/state.h"
+#include "shim/binds.h"
+#include "translate/record.h"
+
+#include <stdbool.h>
+
+struct app;
+struct err;
+struct modal_task;
+struct wire_ask;
+
+enum { CONTAINER_NO_SUCH = 0x6101, CONTAINER_NOT_RUNNING = 0x6102 }; /* err->code */
+
+struct container {
+    struct app *app;
+    struct state_container row;
+    struct container_spec spec; /* decoded from row.record by container_load() */
+    struct process_spec process;
+    bool loaded;
+    int lock_fd, owner_fd;   /* -1 */
+    struct modal_task *task; /* by container_open() */
+};
+
+void container_init(struct container *c, struct app *app);
+void container_clear(struct container *c); /* releases locks too */
+
+/* <state>/containers/<id>[/name]; owned by caller. container_dir_make() makes the folder, 0700. */
+char *container_path(const char *id, const char *name);
+int container_dir_make(const char *id, struct err *err);
+
+/*
+ * By id, name or unique prefix. -1: "Error response from daemon: No such container: x" (CONTAINER_NO_SUCH). A state
+ * that is new, or a shared scope, asks the server for containers of this scope first (container_recover()). The row may
+ * be out of date: container_refresh().
+ */
+int container_find(struct container *c, const char *word, struct err *err);
+int container_load(struct container *c, struct err *err); /* spec and process from the record */
+
+/* Waits for the lock; re-reads the row afterwards. CONTAINER_NO_SUCH if it is gone then. */
+int container_lock(struct container *c, struct err *err);
+void container_unlock(struct container *c);
+bool container_watched(const struct container *c); /* somebody holds `owner` */
+int container_own(struct container *c);            /* takes `owner`; -1 if somebody else has it */
+
+/* If nobody watches and the row says that it runs: asks, and settles it if it has ended. Cheap otherwise. */
+int container_refresh(struct container *c, struct err *err);
+/* The same for all rows, several questions at once; for ps. */
+int container_refresh_all(struct app *app, struct err *err);
+/* Containers of this scope that the server knows and the state does not: their records are asked of their agents. */
+int container_recover(struct app *app, struct err *err);
+
+/* The way to its running sandbox in c->task. CONTAINER_NOT_RUNNING with Docker's text "container <id> is not running".
+ */
+int container_open(struct container *c, struct err *err);
+/* A sandbox on its files in which its process does not run, for cp with a container that is not running; `save` then
+ * keeps what was changed. */
+int container_wake(struct container *c, struct err *err);
+int container_sleep(struct container *c, bool save, struct err *err);
+
+/* Something asked of its agent, without terminal (WIRE_ASK_*); mounts are exchanged around it when with_mounts. */
+int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err);
+
+/* Sees the end through; see above. Under the lock. */
+int container_settle(struct container *c, struct err *err);
+/* rm: with force a running one is killed first, its changes pulled. */
+int container_remove(struct container *c, bool force, struct err *err);
+/* Starts the process that watches its end (shim/monitor.c) unless somebody does. */
+void container_watch(struct container *c);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * A container's record: everything that it was asked to be, in the words of `docker inspect` (Config, HostConfig,
+ * Mounts, NetworkSettings...), as JSON. One text for three uses: what the state keeps and `start` reads back, what the
+ * agent holds so that a container can be known without the state (design 4), and what `inspect` prints after the
+ * changing half (State, RestartCount, LogPath) has been put in. What Docker has no word for is below "Atp".
+ *
+ * record_decode() gives back every field of spec and process that matters after the creation: encode, decode, encode
+ * yields the same text.
+ */
+#ifndef ATP_TRANSLATE_RECORD_H
+#define ATP_TRANSLATE_RECORD_H
+
+#include "translate/spec.h"
+
+#include <stdint.h>
+
+struct err;
+
+#define RECORD_VERSION 1 /* "Atp": {"Version": 1, ...}; a higher one is refused with a line */
+
+/* image_id: sha256:...; owned by caller. */
+char *record_encode(const struct container_spec *spec, const struct process_spec *process, const char *image_id,
+                    int64_t created_ns);
+
+int record_decode(const char *record, struct container_spec *ret_spec, struct process_spec *ret_process,
+                  char **ret_image_id, int64_t *ret_created_ns, struct err *err);
+
+/* The same record under another name (rename). */
+char *record_renamed(const char *record, const char *name, struct err *err);
+
+#endif
