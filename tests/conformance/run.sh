@@ -68,7 +68,10 @@ push_images() {
     chmod 755 "$tmp/tree/bin/odd" "$tmp/tree/bin/text"
     push busybox:1 "{$path,\"Cmd\":[\"sh\"]}" &&
         push words:1 '{"Entrypoint":["echo","entry"],"Cmd":["cmd"],"Env":["A=image"],"WorkingDir":"/var/made","User":"1000"}' &&
-        push nocmd:1 "{$path}"
+        push nocmd:1 "{$path}" && {
+        [ ! -x /bin/bash-static ] || cp /bin/bash-static "$tmp/tree/bin/bash"
+        push bash:1 "{$path,\"Cmd\":[\"bash\"]}"
+    }
 }
 
 # What differs from run to run: ids, digests, the registry's port, the folder, times; and stderr's case. A daemon of the
