@@ -28,9 +28,12 @@ static void add_seeds(struct buf *b)
     struct wire_delta_end e = {.index = 1};
     struct wire_pushed p = {.index = 1};
     struct wire_start s = {.user = (char *)"u", .cwd = (char *)"/"};
+    struct wire_ask a = {.kind = WIRE_ASK_LOGS, .tail = -1, .text = (char *)"t"};
     struct wire_exit x = {.kind = WIRE_EXIT_REFUSED, .refusal = WIRE_REFUSAL_USER, .value = 125, .text = (char *)"no"};
 
     strlist_add(&m.exclude, "a");
+    s.flags = WIRE_START_MAIN;
+    s.record = (char *)"{}";
     strlist_add(&s.argv, "sh");
     strlist_add(&s.env, "A=b");
     wire_put_hello(b, &h);
@@ -42,6 +45,8 @@ static void add_seeds(struct buf *b)
     wire_put_pull_failed(b, 3, "why");
     wire_put_pulled(b, 4, 5);
     wire_put_start(b, &s);
+    wire_put_ask(b, &a);
+    wire_put_log(b, 1, WIRE_STREAM_STDOUT, "line", 4);
     wire_put_started(b, 6);
     wire_put_close(b, WIRE_STREAM_STDOUT);
     wire_put_credit(b, WIRE_STREAM_STDIN, 7);

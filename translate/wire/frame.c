@@ -26,6 +26,12 @@ static const char *const type_names[WIRE_TYPE_MAX] = {
     [WIRE_BYE] = "BYE",
     [WIRE_FINISH] = "FINISH",
     [WIRE_ERROR] = "ERROR",
+    [WIRE_ASK] = "ASK",
+    [WIRE_LOG] = "LOG",
+    [WIRE_TREE] = "TREE",
+    [WIRE_TREE_END] = "TREE_END",
+    [WIRE_STAT] = "STAT",
+    [WIRE_PULL] = "PULL",
 };
 
 const char *wire_type_name(uint8_t type)

@@ -24,6 +24,9 @@ int wire_put_hello(struct buf *b, const struct wire_hello *h)
     fr_u32(&f, (uint32_t)h->init_pid);
     fr_string(&f, h->program, WIRE_NAME_MAX);
     fr_string(&f, h->machine, WIRE_NAME_MAX);
+    fr_u64(&f, (uint64_t)h->main_started_ns);
+    fr_u64(&f, (uint64_t)h->main_ended_ns);
+    fr_u32(&f, h->restarts);
     return fr_end(&f);
 }
 
@@ -41,6 +44,11 @@ int wire_get_hello(const struct wire_frame *f, struct wire_hello *ret, struct er
     h.init_pid = (int32_t)rd_u32(&r);
     h.program = rd_string(&r, WIRE_NAME_MAX);
     h.machine = rd_string(&r, WIRE_NAME_MAX);
+    if (r.left) { /* an older end does not say it */
+        h.main_started_ns = (int64_t)rd_u64(&r);
+        h.main_ended_ns = (int64_t)rd_u64(&r);
+        h.restarts = rd_u32(&r);
+    }
     if (h.oldest > h.newest || h.main_state > WIRE_MAIN_ENDED)
         r.bad = true;
     if (rd_end(&r, f, /* all= */ false, err) < 0) {

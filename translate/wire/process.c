@@ -138,7 +138,7 @@ static bool exit_is_sane(const struct wire_exit *e)
     case WIRE_EXIT_SIGNAL:
         return e->value >= 1 && e->value <= 64 && !e->refusal;
     case WIRE_EXIT_REFUSED:
-        return e->value >= 1 && e->value <= 255 && e->refusal && e->refusal <= WIRE_REFUSAL_OTHER;
+        return e->value >= 1 && e->value <= 255 && e->refusal && e->refusal <= WIRE_REFUSAL_NOT_RUNNING;
     default:
         return false;
     }

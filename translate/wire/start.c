@@ -8,17 +8,31 @@
 
 /*
  * A START frame is `u8 last`, then fields: `u8 tag, u32 length, bytes`. A field never spans frames. Tags ARG and ENV
- * come as often as there are strings, in order; the others once.
+ * come as often as there are strings, in order; RECORD as often as its pieces; the others once. LIFE is `u8 restart,
+ * u32 restart_max, u8 stop_signal` and comes with MAIN only.
  */
-enum tag { TAG_FLAGS = 1, TAG_SIZE = 2, TAG_USER = 3, TAG_CWD = 4, TAG_ARG = 5, TAG_ENV = 6 };
+enum tag {
+    TAG_FLAGS = 1,
+    TAG_SIZE = 2,
+    TAG_USER = 3,
+    TAG_CWD = 4,
+    TAG_ARG = 5,
+    TAG_ENV = 6,
+    TAG_LIFE = 7,
+    TAG_RECORD = 8,
+};
 
-#define START_FLAGS  (WIRE_START_MAIN | WIRE_START_TTY | WIRE_START_STDIN | WIRE_START_STDIN_STAYS)
+#define START_FLAGS                                                                                                    \
+    (WIRE_START_MAIN | WIRE_START_TTY | WIRE_START_STDIN | WIRE_START_STDIN_STAYS | WIRE_START_LOG |                   \
+     WIRE_START_DETACHED)
 #define FIELD_HEADER 5u
+#define LIFE_LEN     6u
 
 void wire_start_clear(struct wire_start *s)
 {
     free(s->user);
     free(s->cwd);
+    free(s->record);
     strlist_clear(&s->argv);
     strlist_clear(&s->env);
     *s = (struct wire_start){0};
@@ -65,6 +79,25 @@ static void put_strings(struct start_writer *w, uint8_t tag, const struct strlis
         put_field(w, tag, l->items[i], strlen(l->items[i]));
 }
 
+/* What only the container's process has. */
+static void put_main(struct start_writer *w, const struct wire_start *s)
+{
+    const uint8_t life[LIFE_LEN] = {s->restart,
+                                    (uint8_t)s->restart_max,
+                                    (uint8_t)(s->restart_max >> 8),
+                                    (uint8_t)(s->restart_max >> 16),
+                                    (uint8_t)(s->restart_max >> 24),
+                                    s->stop_signal};
+    size_t len = s->record ? strlen(s->record) : 0;
+
+    put_field(w, TAG_LIFE, life, sizeof(life));
+    if (len > WIRE_RECORD_MAX)
+        w->bad = true;
+    w->total = 0; /* the record has a limit of its own */
+    for (size_t at = 0; at < len; at += WIRE_STRING_MAX)
+        put_field(w, TAG_RECORD, s->record + at, len - at < WIRE_STRING_MAX ? len - at : WIRE_STRING_MAX);
+}
+
 int wire_put_start(struct buf *b, const struct wire_start *s)
 {
     size_t start = b->len, last;
@@ -80,6 +113,8 @@ int wire_put_start(struct buf *b, const struct wire_start *s)
     put_field(&w, TAG_CWD, s->cwd ? s->cwd : "", s->cwd ? strlen(s->cwd) : 0);
     put_strings(&w, TAG_ARG, &s->argv);
     put_strings(&w, TAG_ENV, &s->env);
+    if (s->flags & WIRE_START_MAIN)
+        put_main(&w, s);
     last = w.frame.start;
     if (fr_end(&w.frame) < 0 || w.bad) {
         buf_truncate(b, start);
@@ -94,12 +129,32 @@ static uint32_t load32(const uint8_t *p)
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static bool take_life(struct wire_start *s, const uint8_t *bytes, size_t len)
+{
+    if (len != LIFE_LEN || bytes[0] > WIRE_RESTART_UNLESS_STOPPED || bytes[LIFE_LEN - 1] > 64)
+        return false;
+    s->restart = bytes[0];
+    s->restart_max = load32(bytes + 1);
+    s->stop_signal = bytes[LIFE_LEN - 1];
+    return true;
+}
+
+/* One more piece of the record: few, as each is large. */
+static void take_record(struct wire_start *s, const uint8_t *bytes, size_t len)
+{
+    size_t had = s->record ? strlen(s->record) : 0;
+
+    s->record = xrealloc(s->record, had + len + 1);
+    memcpy(s->record + had, bytes, len);
+    s->record[had + len] = '\0';
+}
+
 /* Takes one field; false if it cannot be. */
 static bool take_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, size_t len)
 {
     char **text = tag == TAG_USER ? &s->user : &s->cwd;
 
-    if (tag != TAG_FLAGS && tag != TAG_SIZE && memchr(bytes, '\0', len))
+    if (tag != TAG_FLAGS && tag != TAG_SIZE && tag != TAG_LIFE && memchr(bytes, '\0', len))
         return false;
     switch (tag) {
     case TAG_FLAGS:
@@ -123,6 +178,11 @@ static bool take_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, 
     case TAG_ENV:
         strlist_add_owned(&s->env, xmemdup(bytes, len));
         return true;
+    case TAG_LIFE:
+        return take_life(s, bytes, len);
+    case TAG_RECORD:
+        take_record(s, bytes, len);
+        return true;
     default:
         return false;
     }
@@ -136,7 +196,7 @@ int wire_start_read(struct wire_start_reader *reader, const struct wire_frame *f
     if (reader->complete)
         return err_set(err, 125, "a second START");
     reader->size += f->len;
-    if (reader->size > WIRE_START_MAX + LIMIT_FRAME)
+    if (reader->size > WIRE_START_MAX + WIRE_RECORD_MAX + LIMIT_FRAME)
         return err_set(err, 126, "arguments and environment are over %u bytes", WIRE_START_MAX);
     if (last > 1)
         r.bad = true;

@@ -68,6 +68,7 @@ struct err;
 #define WIRE_NONCE      16          /* SYNC_NONCE_LEN */
 #define WIRE_CHUNK      (64u << 10) /* what both ends put into one data frame: small enough to interleave */
 #define WIRE_START_MAX  (8u << 20)  /* all of START: what Linux takes for argv and env (6 MiB at most), and the rest */
+#define WIRE_RECORD_MAX (8u << 20)  /* and its record, which repeats them */
 #define WIRE_MOUNTS_MAX 256u        /* mounts of one container */
 
 enum wire_type {
@@ -267,8 +268,8 @@ enum wire_ask_kind {
     WIRE_ASK_BARRIER, /* nothing: only the mounts are pushed and pulled */
     WIRE_ASK_ATTACH,  /* joins the main process: with OUTPUT what it writes from now on comes as STDOUT and STDERR, with
                          STDIN it is fed; SIGNAL and RESIZE reach it. EXIT says how it ended, at once if it has, after
-                         the  restart policy's last attempt. Refused if it never ran. Several may be attached: output goes
-                         to  each, the slowest holds the process */
+                         the restart policy's last attempt. Refused if it never ran. Several may be attached: output goes
+                         to each, the slowest holds the process */
     WIRE_ASK_LOGS,   /* LOG frames in order: since_ns <= time < until_ns (0: no bound), the last `tail` lines (-1: all),
                         the streams named by flags; with FOLLOW until the main process has ended for good */
     WIRE_ASK_STOP,   /* signo to the main process, KILL after grace_ms (-1: never); no restart follows. EXIT is the main
@@ -345,6 +346,7 @@ enum wire_refusal {
     WIRE_REFUSAL_CWD,            /* likewise */
     WIRE_REFUSAL_USER,           /* text stands alone */
     WIRE_REFUSAL_OTHER,          /* text stands alone */
+    WIRE_REFUSAL_NOT_RUNNING, /* the main process does not run (any more); the client has Docker's words and its id */
 };
 struct wire_exit {
     uint8_t kind;
