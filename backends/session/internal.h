@@ -1,4 +1,4 @@
-/* Private to this room: the state of a session, shared by its three parts: session.c, push.c, pull.c. */
+/* Private to this room: the state of a session, shared by its parts: session.c, output.c, push.c, pull.c, tree.c. */
 #ifndef ATP_SESSION_INTERNAL_H
 #define ATP_SESSION_INTERNAL_H
 
@@ -51,6 +51,9 @@ struct session {
     const struct session_callbacks *cb;
     void *arg;
     struct wire_start start;
+    struct wire_ask ask; /* instead of start */
+    bool asks;
+    bool keep; /* BYE, not FINISH */
     bool attach_stdin;
     struct smount *mounts;
     size_t n_mounts;
@@ -83,6 +86,8 @@ struct session {
 /* Gives what was put into s->frame to the owner. */
 void session_send(struct session *s);
 bool session_out_full(const struct session *s);
+/* START or ASK into s->frame; -1 if it is too large. */
+int session_put_request(struct session *s);
 /* Work is left that needs no outside event: comes back through the loop. */
 void session_pump_soon(struct session *s);
 void session_note(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -90,6 +95,20 @@ void session_note(struct session *s, const char *fmt, ...) __attribute__((format
 void session_end(struct session *s, enum session_end end, int code, struct err *err);
 /* Ends it if EXIT came, every mount is pulled and the user has taken all output. */
 void session_maybe_end(struct session *s);
+
+/* output.c: what the agent sends within our credit */
+int output_take(struct session *s, const struct wire_frame *f, struct err *err); /* STDOUT, STDERR */
+int output_take_log(struct session *s, const struct wire_frame *f, struct err *err);
+/* -1: more came than was granted. */
+int output_spend(struct session *s, size_t len, struct err *err);
+/* The user has taken this much: the agent is told now and then. */
+void output_credit(struct session *s, size_t taken);
+bool output_waits(const struct session *s);
+/* STDIN or TREE, within the agent's credit; returns how much was taken. */
+size_t session_put_bytes(struct session *s, uint8_t type, const void *bytes, size_t len);
+
+/* tree.c: TREE, TREE_END, STAT */
+int tree_take(struct session *s, const struct wire_frame *f, struct err *err);
 
 /* push.c: host to container, before the command */
 void push_begin(struct session *s); /* starts reading the first tree */

@@ -159,7 +159,7 @@ static void send_start(struct session *s)
 {
     cleanup_err struct err err = ERR_INIT;
 
-    if (wire_put_start(&s->frame, &s->start) < 0) {
+    if (session_put_request(s) < 0) {
         err_set(&err, 126, "exec: argument list too long: arguments and environment are over %u MiB, or one of them is",
                 WIRE_START_MAX >> 20);
         wire_put(&s->frame, s->start.flags & WIRE_START_MAIN ? WIRE_FINISH : WIRE_BYE, NULL, 0);

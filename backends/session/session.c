@@ -10,9 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#define FRAME_MAX   (WIRE_START_MAX + 4 * LIMIT_FRAME)
-#define CREDIT_STEP (WIRE_WINDOW / 8)   /* output taken before the agent is told */
-#define SKEW_TOLD   INT64_C(1000000000) /* ns of clock difference worth a line (sync-rules 7) */
+#define FRAME_MAX (WIRE_START_MAX + WIRE_RECORD_MAX + 4 * LIMIT_FRAME)
+#define SKEW_TOLD INT64_C(1000000000) /* ns of clock difference worth a line (sync-rules 7) */
 
 static int64_t wall_ns(void)
 {
@@ -90,7 +89,7 @@ static void refusal_text(const struct session *s, struct err *err)
     bool main = s->start.flags & WIRE_START_MAIN;
     int code = s->exit.value;
 
-    if (s->exit.refusal == WIRE_REFUSAL_USER || s->exit.refusal == WIRE_REFUSAL_OTHER)
+    if (s->exit.refusal >= WIRE_REFUSAL_USER)
         err_set(err, code, "%s", text);
     else if (main)
         err_set(
@@ -103,17 +102,9 @@ static void refusal_text(const struct session *s, struct err *err)
                 text);
 }
 
-static bool output_waits(const struct session *s)
-{
-    for (int i = 0; i < 2; i++)
-        if (s->streams[i].waiting.len > s->streams[i].sent)
-            return true;
-    return false;
-}
-
 static void say_goodbye(struct session *s, bool keep)
 {
-    bool finish = (s->start.flags & WIRE_START_MAIN) && !keep;
+    bool finish = (s->start.flags & WIRE_START_MAIN) && !keep && !s->keep;
 
     wire_put(&s->frame, finish ? WIRE_FINISH : WIRE_BYE, NULL, 0);
     session_send(s);
@@ -128,6 +119,7 @@ void session_maybe_end(struct session *s)
         return;
     if (s->exit.kind == WIRE_EXIT_REFUSED) {
         refusal_text(s, &err);
+        s->result.refusal = s->exit.refusal;
         say_goodbye(s, /* keep= */ false);
         session_end(s, SESSION_REFUSED, code, &err);
         return;
@@ -139,91 +131,6 @@ void session_maybe_end(struct session *s)
     s->result.pull_failed = pull_error(s, &err);
     say_goodbye(s, s->result.pull_failed);
     session_end(s, SESSION_EXITED, s->result.pull_failed && !code ? 125 : code, err.msg ? &err : NULL);
-}
-
-/* ---- output ---- */
-
-static void credit_output(struct session *s, size_t taken)
-{
-    s->uncredited += taken;
-    if (s->over || s->exit_came || s->uncredited < CREDIT_STEP)
-        return;
-    wire_put_credit(&s->frame, WIRE_STREAM_OUTPUT, (uint32_t)s->uncredited);
-    s->granted += s->uncredited;
-    s->uncredited = 0;
-    session_send(s);
-}
-
-/* Gives the user what waits, as far as it is taken. */
-static void flush_stream(struct session *s, int i)
-{
-    struct outstream *o = &s->streams[i];
-    size_t taken = 0;
-
-    if (o->flushing)
-        return;
-    o->flushing = true;
-    while (!s->over && o->waiting.len > o->sent) {
-        size_t left = o->waiting.len - o->sent;
-        size_t n = o->closed ? left : s->cb->output(s->arg, i + 1, o->waiting.data + o->sent, left);
-
-        if (!n)
-            break;
-        o->sent += n;
-        taken += n;
-    }
-    o->flushing = false;
-    if (o->sent == o->waiting.len) {
-        buf_reset(&o->waiting);
-        o->sent = 0;
-    } else if (o->sent > WIRE_WINDOW / 2) {
-        buf_consume(&o->waiting, o->sent);
-        o->sent = 0;
-    }
-    credit_output(s, taken);
-}
-
-static int take_output(struct session *s, const struct wire_frame *f, struct err *err)
-{
-    int i = f->type == WIRE_STDERR;
-    struct outstream *o = &s->streams[i];
-    size_t n = 0;
-
-    if (f->len > s->granted)
-        return err_set(err, 125, "more output came than was asked for");
-    s->granted -= f->len;
-    if (o->waiting.len == o->sent)
-        n = o->closed ? f->len : s->cb->output(s->arg, i + 1, f->data, f->len);
-    if (s->over)
-        return 0;
-    if (n < f->len)
-        buf_add(&o->waiting, f->data + n, f->len - n);
-    credit_output(s, n);
-    return 0;
-}
-
-void session_output_ready(struct session *s)
-{
-    for (int i = 0; i < 2 && !s->over; i++)
-        flush_stream(s, i);
-    session_maybe_end(s);
-}
-
-void session_output_closed(struct session *s, int stream)
-{
-    struct outstream *o = &s->streams[stream == 2];
-
-    if (s->over || o->closed)
-        return;
-    o->closed = true;
-    if (!s->exit_came) {
-        wire_put_close(&s->frame, stream == 2 ? WIRE_STREAM_STDERR : WIRE_STREAM_STDOUT);
-        if (s->start_sent)
-            session_send(s);
-        else
-            buf_reset(&s->frame); /* there is no output before the start */
-    }
-    session_output_ready(s);
 }
 
 /* ---- frames from the agent ---- */
@@ -250,7 +157,10 @@ static void meet(struct session *s, const struct wire_hello *h)
                                 .program = h->program,
                                 .machine = h->machine,
                                 .main_state = h->main_state,
-                                .main_code = h->main_code};
+                                .main_code = h->main_code,
+                                .main_started_ns = h->main_started_ns,
+                                .main_ended_ns = h->main_ended_ns,
+                                .restarts = h->restarts};
 
     check_skew(s, h->clock_ns);
     if (s->cb->greeted)
@@ -315,6 +225,8 @@ static int take_started(struct session *s, const struct wire_frame *f, struct er
         return -1;
     if (s->cb->started)
         s->cb->started(s->arg);
+    if (s->start.flags & WIRE_START_DETACHED) /* the mounts are agreed: PUSHED comes before STARTED */
+        session_detach(s);
     return 0;
 }
 
@@ -346,7 +258,13 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
         return take_started(s, f, err);
     case WIRE_STDOUT:
     case WIRE_STDERR:
-        return take_output(s, f, err);
+        return output_take(s, f, err);
+    case WIRE_LOG:
+        return output_take_log(s, f, err);
+    case WIRE_TREE:
+    case WIRE_TREE_END:
+    case WIRE_STAT:
+        return tree_take(s, f, err);
     case WIRE_CREDIT:
         return take_credit(s, f, err);
     case WIRE_DELTA:
@@ -430,7 +348,7 @@ size_t session_stdin_room(const struct session *s)
     return s->stdin_credit;
 }
 
-size_t session_stdin(struct session *s, const void *bytes, size_t len)
+size_t session_put_bytes(struct session *s, uint8_t type, const void *bytes, size_t len)
 {
     const char *at = bytes;
     size_t taken = 0;
@@ -446,7 +364,7 @@ size_t session_stdin(struct session *s, const void *bytes, size_t len)
             s->stdin_full = true;
             break;
         }
-        wire_put(&s->frame, WIRE_STDIN, at + taken, n);
+        wire_put(&s->frame, type, at + taken, n);
         session_send(s);
         s->stdin_credit -= n;
         taken += n;
@@ -454,6 +372,11 @@ size_t session_stdin(struct session *s, const void *bytes, size_t len)
     if (!session_stdin_room(s))
         s->stdin_full = true;
     return taken;
+}
+
+size_t session_stdin(struct session *s, const void *bytes, size_t len)
+{
+    return session_put_bytes(s, WIRE_STDIN, bytes, len);
 }
 
 void session_stdin_eof(struct session *s)
@@ -470,7 +393,7 @@ void session_stdin_eof(struct session *s)
 
 void session_resize(struct session *s, uint16_t rows, uint16_t cols)
 {
-    if (s->over || s->exit_came || !(s->start.flags & WIRE_START_TTY))
+    if (s->over || s->exit_came || !(s->asks || s->start.flags & WIRE_START_TTY))
         return;
     s->start.rows = rows;
     s->start.cols = cols;
@@ -578,7 +501,7 @@ static void on_pump(struct loop *loop, void *arg)
     }
 }
 
-static void copy_start(struct session *s, const struct session_start *start)
+static uint32_t start_flags(const struct session_start *start)
 {
     uint32_t flags = 0;
 
@@ -590,15 +513,50 @@ static void copy_start(struct session *s, const struct session_start *start)
         flags |= WIRE_START_STDIN;
     if (start->keep_stdin_open)
         flags |= WIRE_START_STDIN_STAYS;
+    if (start->detached)
+        flags |= WIRE_START_DETACHED;
+    if (start->main && start->log)
+        flags |= WIRE_START_LOG;
+    return flags;
+}
+
+static void copy_start(struct session *s, const struct session_start *start)
+{
     s->attach_stdin = start->attach_stdin;
-    s->start = (struct wire_start){.flags = flags,
+    s->keep = start->keep;
+    s->start = (struct wire_start){.flags = start_flags(start),
                                    .rows = start->rows,
                                    .cols = start->cols,
                                    .user = xstrdup(start->user ? start->user : ""),
-                                   .cwd = xstrdup(start->cwd ? start->cwd : "")};
+                                   .cwd = xstrdup(start->cwd ? start->cwd : ""),
+                                   .restart = start->restart,
+                                   .restart_max = start->restart_max,
+                                   .stop_signal = start->stop_signal,
+                                   .record = xstrdup(start->record)};
     strlist_copy(&s->start.argv, start->argv);
     if (start->env)
         strlist_copy(&s->start.env, start->env);
+}
+
+static void copy_ask(struct session *s, const struct wire_ask *ask)
+{
+    s->asks = true;
+    s->ask = *ask;
+    s->ask.text = xstrdup(ask->text ? ask->text : "");
+    s->attach_stdin = ask->kind == WIRE_ASK_WRITE || (ask->kind == WIRE_ASK_ATTACH && (ask->flags & WIRE_ASK_STDIN));
+}
+
+int session_put_request(struct session *s)
+{
+    if (!s->asks)
+        return wire_put_start(&s->frame, &s->start);
+    if (wire_put_ask(&s->frame, &s->ask) < 0)
+        return -1;
+    if (s->ask.kind == WIRE_ASK_WRITE && s->stdin_eof) {
+        s->stdin_eof_sent = true;
+        wire_put(&s->frame, WIRE_TREE_END, NULL, 0);
+    }
+    return 0;
 }
 
 /* The path of `inner` below `outer`, or NULL if it is not below it. */
@@ -647,15 +605,15 @@ static void copy_mounts(struct session *s, const struct session_mount *mounts, s
     exclude_nested(s);
 }
 
-struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
-                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg)
+/* A session without the words of what it is for. */
+static struct session *make(struct loop *loop, const struct session_mount *mounts, size_t n_mounts,
+                            const struct session_callbacks *callbacks, void *arg)
 {
     struct session *s = xcalloc(1, sizeof(*s));
 
     s->loop = loop;
     s->cb = callbacks;
     s->arg = arg;
-    copy_start(s, start);
     copy_mounts(s, mounts, n_mounts);
     wire_parser_init(&s->parser);
     buf_init(&s->frame, FRAME_MAX);
@@ -667,6 +625,24 @@ struct session *session_new(struct loop *loop, const struct session_start *start
     s->heard = s->spoke = s->beat_at = loop_now();
     s->pump_timer = loop_timer_add(loop, 0, on_pump, s);
     s->beat_timer = loop_timer_add(loop, s->speak_every / 2, on_beat, s);
+    return s;
+}
+
+struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
+                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg)
+{
+    struct session *s = make(loop, mounts, n_mounts, callbacks, arg);
+
+    copy_start(s, start);
+    return s;
+}
+
+struct session *session_ask(struct loop *loop, const struct wire_ask *ask, const struct session_mount *mounts,
+                            size_t n_mounts, const struct session_callbacks *callbacks, void *arg)
+{
+    struct session *s = make(loop, mounts, n_mounts, callbacks, arg);
+
+    copy_ask(s, ask);
     return s;
 }
 
@@ -695,6 +671,7 @@ void session_free(struct session *s)
         mount_free(&s->mounts[i]);
     free(s->mounts);
     wire_start_clear(&s->start);
+    wire_ask_clear(&s->ask);
     wire_exit_clear(&s->exit);
     wire_parser_clear(&s->parser);
     buf_clear(&s->frame);

@@ -58,6 +58,7 @@ struct session_start {
     uint32_t restart_max;
     uint8_t stop_signal; /* 0: TERM */
     const char *record;  /* NULL: none */
+    bool keep;           /* at its end the container is kept: BYE instead of FINISH; somebody else ends it */
 };
 
 struct session_mount {
@@ -81,13 +82,14 @@ enum session_end {
                         " */
     SESSION_PUSH_FAILED, /* it never ran: 125 */
     SESSION_LOST,        /* the peer or the transport is gone, or spoke nonsense: 125; the process may still run */
-    SESSION_DETACHED,    /* session_detach() */
+    SESSION_DETACHED,    /* session_detach(), or a detached start that has succeeded */
 };
 
 struct session_result {
     enum session_end end;
     int code;         /* what the command returns */
     int signal;       /* SESSION_EXITED by a signal, else 0 */
+    int refusal;      /* SESSION_REFUSED: enum wire_refusal; NOT_RUNNING's text lacks the container's name */
     bool pull_failed; /* err says why; keep the container so that the files can be recovered */
     struct err err;   /* owned by the session; msg NULL if there is nothing to tell */
 };
