@@ -15,8 +15,22 @@
 #define DEFAULT_PATH         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define DEFAULT_STOP_TIMEOUT 10 /* seconds; the daemon's */
 
+static void config_clear(struct config_spec *c)
+{
+    strlist_clear(&c->entrypoint);
+    strlist_clear(&c->cmd);
+    strlist_clear(&c->env);
+    strlist_clear(&c->labels);
+    strlist_clear(&c->volumes);
+    strlist_clear(&c->exposed_ports);
+    free(c->workdir);
+    free(c->healthcheck);
+    free(c->stop_signal);
+}
+
 void process_clear(struct process_spec *p)
 {
+    config_clear(&p->config);
     strlist_clear(&p->argv);
     strlist_clear(&p->env);
     free(p->workdir);
@@ -30,15 +44,17 @@ void process_clear(struct process_spec *p)
  * argv = entrypoint + command. A command on the line replaces the image's CMD; --entrypoint, even an empty one, takes
  * both of the image's away.
  */
-static int fill_argv(const struct container_spec *s, const struct oci_config *image, struct strlist *argv,
+static int fill_argv(const struct container_spec *s, const struct oci_config *image, struct process_spec *p,
                      struct err *err)
 {
-    strlist_copy(argv, s->entrypoint_set ? &s->entrypoint : &image->entrypoint);
+    strlist_copy(&p->config.entrypoint, s->entrypoint_set ? &s->entrypoint : &image->entrypoint);
     if (s->cmd.len > 0)
-        strlist_copy(argv, &s->cmd);
+        strlist_copy(&p->config.cmd, &s->cmd);
     else if (!s->entrypoint_set)
-        strlist_copy(argv, &image->cmd);
-    if (argv->len == 0)
+        strlist_copy(&p->config.cmd, &image->cmd);
+    strlist_copy(&p->argv, &p->config.entrypoint);
+    strlist_copy(&p->argv, &p->config.cmd);
+    if (p->argv.len == 0)
         return err_set(err, 125, "Error response from daemon: No command specified");
     return 0;
 }
@@ -56,7 +72,7 @@ static bool overridden(const struct strlist *env, const char *entry)
  * variables; the image's that the person left alone.
  */
 static void fill_env(const struct container_spec *s, const struct oci_config *image, const char *hostname,
-                     struct strlist *env)
+                     struct strlist *env, struct strlist *shown)
 {
     cleanup_strlist struct strlist from_image = STRLIST_INIT;
 
@@ -69,6 +85,8 @@ static void fill_env(const struct container_spec *s, const struct oci_config *im
             strlist_add(&from_image, image->env.items[i]);
     env_merge(env, &s->env);
     env_merge(env, &from_image);
+    env_merge(shown, &s->env);
+    env_merge(shown, &from_image);
 }
 
 /* The first that says something, else the default; owned by caller. */
@@ -79,26 +97,64 @@ static char *first_of(const char *a, const char *b, const char *fallback)
     return xstrdup(b && *b ? b : fallback);
 }
 
+/* "a=..." comes before "a-b=...", whatever their bytes. */
+static int by_key(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    size_t x_len = strcspn(x, "="), y_len = strcspn(y, "=");
+    int order = memcmp(x, y, x_len < y_len ? x_len : y_len);
+
+    return order ? order : (x_len > y_len) - (x_len < y_len);
+}
+
+/* The image's labels under the person's, sorted by key as the daemon prints a map. */
+static void fill_labels(const struct container_spec *s, const struct oci_config *image, struct strlist *labels)
+{
+    strlist_copy(labels, &image->labels);
+    env_merge(labels, &s->labels);
+    if (labels->len > 1)
+        qsort(labels->items, labels->len, sizeof(*labels->items), by_key);
+}
+
+/* A copy, or NULL when both are empty; owned by caller. */
+static char *either(const char *a, const char *b)
+{
+    return a && *a ? xstrdup(a) : b && *b ? xstrdup(b) : NULL;
+}
+
+/* What is shown of the image's other settings. */
+static void fill_config(const struct container_spec *s, const struct oci_config *image, struct config_spec *c)
+{
+    fill_labels(s, image, &c->labels);
+    strlist_copy(&c->volumes, &image->volumes);
+    strlist_copy(&c->exposed_ports, &image->exposed_ports);
+    c->workdir = first_of(s->workdir, image->workdir, "");
+    c->healthcheck = xstrdup(image->healthcheck);
+    c->stop_signal = either(s->stop_signal, image->stop_signal);
+    c->stop_timeout = s->stop_timeout;
+}
+
 int process_from_spec(const struct container_spec *s, const struct oci_config *image, struct process_spec *ret,
                       struct err *err)
 {
     struct process_spec p = {.tty = s->tty, .open_stdin = s->interactive};
     char short_id[CONTAINER_SHORT_ID_LEN + 1], *clean;
 
-    if (fill_argv(s, image, &p.argv, err) < 0) {
+    if (fill_argv(s, image, &p, err) < 0) {
         process_clear(&p);
         return -1;
     }
     memcpy(short_id, s->id, CONTAINER_SHORT_ID_LEN);
     short_id[CONTAINER_SHORT_ID_LEN] = '\0';
     p.hostname = first_of(s->hostname, NULL, short_id);
-    fill_env(s, image, p.hostname, &p.env);
+    fill_env(s, image, p.hostname, &p.env, &p.config.env);
+    fill_config(s, image, &p.config);
     p.workdir = first_of(s->workdir, image->workdir, "/");
     clean = path_absolute("/", p.workdir); /* an image's relative WORKDIR counts from the root */
     free(p.workdir);
     p.workdir = clean;
     p.user = first_of(s->user, image->user, "");
-    p.stop_signal = first_of(s->stop_signal, image->stop_signal, "SIGTERM");
+    p.stop_signal = first_of(p.config.stop_signal, NULL, "SIGTERM");
     p.stop_timeout = s->stop_timeout != STOP_TIMEOUT_UNSET ? s->stop_timeout : DEFAULT_STOP_TIMEOUT;
     *ret = p;
     return 0;

@@ -15,10 +15,10 @@
 
 /* The options that the functions below build into the spec. */
 static const char *const carried[] = {
-    "attach",      "cidfile",      "cpus",        "detach", "detach-keys", "entrypoint", "env",
-    "env-file",    "hostname",     "interactive", "label",  "label-file",  "memory",     "mount",
-    "name",        "network",      "platform",    "pull",   "quiet",       "rm",         "sig-proxy",
-    "stop-signal", "stop-timeout", "tty",         "user",   "volume",      "workdir",    NULL,
+    "attach",   "cidfile",     "cpus",   "detach",     "detach-keys", "entrypoint", "env",         "env-file",
+    "hostname", "interactive", "label",  "label-file", "memory",      "mount",      "name",        "network",
+    "platform", "pull",        "quiet",  "restart",    "rm",          "sig-proxy",  "stop-signal", "stop-timeout",
+    "tty",      "user",        "volume", "workdir",    NULL,
 };
 
 void spec_init(struct container_spec *s)
@@ -70,6 +70,67 @@ static int read_pull(const struct opt_parsed *p, struct container_spec *s, struc
         return err_set(err, 125, "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"",
                        word);
     return 0;
+}
+
+static const char *const restart_names[RESTART_POLICY_MAX] = {
+    [RESTART_NO] = "no",
+    [RESTART_ALWAYS] = "always",
+    [RESTART_UNLESS_STOPPED] = "unless-stopped",
+    [RESTART_ON_FAILURE] = "on-failure",
+};
+
+const char *restart_policy_name(enum restart_policy policy)
+{
+    return restart_names[policy];
+}
+
+int restart_policy_find(const char *name, enum restart_policy *ret)
+{
+    for (enum restart_policy i = 0; i < RESTART_POLICY_MAX; i++) {
+        if (strcmp(restart_names[i], name) == 0) {
+            *ret = i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+/* The daemon's half of --restart: which names there are, and which of them may count. */
+static int check_restart(const char *name, int64_t max, struct container_spec *s, struct err *err)
+{
+    if (restart_policy_find(name, &s->restart) < 0)
+        return err_set(err, 125,
+                       "Error response from daemon: invalid restart policy: unknown policy '%s'; use one of 'no', "
+                       "'always', 'on-failure', or 'unless-stopped'",
+                       name);
+    if (max != 0 && s->restart != RESTART_ON_FAILURE)
+        return err_set(err, 125,
+                       "Error response from daemon: invalid restart policy: maximum retry count can only be used with "
+                       "'on-failure'%s",
+                       max < 0 ? " and cannot be negative" : "");
+    if (max < 0)
+        return err_set(err, 125,
+                       "Error response from daemon: invalid restart policy: maximum retry count cannot be negative");
+    s->restart_max = max > INT32_MAX ? INT32_MAX : (int)max;
+    return 0;
+}
+
+/* --restart NAME[:COUNT] */
+static int read_restart(const struct opt_parsed *p, struct container_spec *s, struct err *err)
+{
+    const char *word = opt_str(p, "restart"), *colon = strchr(word, ':');
+    cleanup_free char *name = xstrndup(word, strcspn(word, ":"));
+    int64_t max = 0;
+
+    if (*word == '\0')
+        return 0;
+    if (colon && *name == '\0')
+        return err_set(err, 125, "invalid restart policy format: no policy provided before colon");
+    if (colon && colon[1] && units_parse_int10(colon + 1, 64, &max, NULL) < 0)
+        return err_set(err, 125, "invalid restart policy format: maximum retry count must be an integer");
+    if (opt_bool(p, "rm") && strcmp(name, "no") != 0)
+        return err_set(err, 125, "conflicting options: cannot specify both --restart and --rm");
+    return check_restart(name, max, s, err);
 }
 
 /* -a, -d, -i, -t. With neither -a nor -d everything is attached; -d attaches nothing. */
@@ -244,8 +305,8 @@ static int build(const struct opt_parsed *p, const struct input *in, struct cont
 {
     if (read_pull(p, s, err) < 0 || read_streams(p, s, err) < 0 || read_mounts(p, in, s, err) < 0 ||
         verdict_check(p, in, carried, &s->notes, err) < 0 || read_env_and_labels(p, in, s, err) < 0 ||
-        network_parse(opt_list(p, "network"), &s->network, err) < 0 || read_process(p, s, err) < 0 ||
-        read_platform(p, in, s, err) < 0)
+        read_restart(p, s, err) < 0 || network_parse(opt_list(p, "network"), &s->network, err) < 0 ||
+        read_process(p, s, err) < 0 || read_platform(p, in, s, err) < 0)
         return -1;
     if (read_identity(p, in, s, err) < 0 || check_workdir(s, err) < 0 || read_resources(p, in, s, err) < 0 ||
         mounts_finish(&s->mounts, in, err) < 0)

@@ -29,6 +29,14 @@ enum { SPEC_ERR_PLAIN = 0, SPEC_ERR_COMPLETE = 0x5001 };
 
 enum pull_policy { PULL_MISSING, PULL_ALWAYS, PULL_NEVER };
 
+enum restart_policy { RESTART_NO, RESTART_ALWAYS, RESTART_UNLESS_STOPPED, RESTART_ON_FAILURE, RESTART_POLICY_MAX };
+
+/* "no", "always", "unless-stopped", "on-failure" */
+const char *restart_policy_name(enum restart_policy policy);
+
+/* One of the names; -1: none of them. */
+int restart_policy_find(const char *name, enum restart_policy *ret);
+
 struct container_spec {
     char id[CONTAINER_ID_LEN + 1];
     char *name;           /* without a slash; a generated one when name_generated */
@@ -36,8 +44,6 @@ struct container_spec {
     uint64_t name_random; /* for name_generate() */
 
     struct image_ref image;
-#define STOP_TIMEOUT_UNSET INT32_MIN
-
     enum pull_policy pull;
     char *platform; /* "linux/arm64", NULL = the machine's */
     bool quiet;     /* no pull output */
@@ -59,7 +65,9 @@ struct container_spec {
     bool attach_stdin, attach_stdout, attach_stderr;
     bool sig_proxy;
     bool rm;
-    char *cidfile; /* NULL = none */
+    enum restart_policy restart;
+    int restart_max; /* on-failure: so many attempts, 0 = no end */
+    char *cidfile;   /* NULL = none */
 
     struct mounts mounts;      /* parents first */
     enum network_mode network; /* with modal.block_network applied: NETWORK_NONE means BLOCKED */
@@ -82,6 +90,22 @@ void spec_clear(struct container_spec *s);
 int spec_from_opts(const struct opt_parsed *p, const struct input *in, struct container_spec *ret, struct err *err);
 
 /*
+ * What inspect shows as Config: the words of the line and the image's, combined as the daemon does, where that is not
+ * what the process gets.
+ */
+struct config_spec {
+    struct strlist entrypoint, cmd;
+    struct strlist env;           /* K=V: the person's, then the image's that the person left alone */
+    struct strlist labels;        /* K=V, sorted: the image's too, modal.* included */
+    struct strlist volumes;       /* paths that the image declares */
+    struct strlist exposed_ports; /* "80/tcp" */
+    char *workdir;                /* "" = nobody said */
+    char *healthcheck;            /* the raw JSON object, NULL = none */
+    char *stop_signal;            /* NULL = nobody said */
+    int stop_timeout;             /* STOP_TIMEOUT_UNSET = nobody said */
+};
+
+/*
  * What the container's process gets. HOME is not in env unless somebody set it: it comes from the passwd file inside
  * the container, so the agent adds it there. User names are resolved there too.
  */
@@ -95,6 +119,7 @@ struct process_spec {
     int stop_timeout;  /* seconds; 10 by default, negative = wait for ever */
     bool tty;
     bool open_stdin; /* without it the process reads end-of-file at once */
+    struct config_spec config;
 };
 
 void process_clear(struct process_spec *p);

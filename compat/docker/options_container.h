@@ -33,8 +33,8 @@
     OPT("cpuset-cpus", 0, OPT_STRING, "string", "CPUs in which to allow execution (0-3, 0,1)", REFUSED(NO_SCHEDULER)),
     OPT("cpuset-mems", 0, OPT_STRING, "string", "MEMs in which to allow execution (0-3, 0,1)", REFUSED(NO_SCHEDULER)),
 #ifdef OPTIONS_OF_RUN
-    FLAG("detach", 'd', "Run container in background and print container ID", LATER),
-    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", LATER),
+    FLAG("detach", 'd', "Run container in background and print container ID", OURS),
+    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", OURS),
 #endif
     OPT("device", 0, OPT_LIST, "list", "Add a host device to the container", REFUSED(NO_DEVICES)),
     OPT("device-cgroup-rule", 0, OPT_LIST, "list", "Add a rule to the cgroup allowed devices list", REFUSED(NO_DEVICES),
@@ -121,7 +121,7 @@
         .def = "missing"),
     FLAG("quiet", 'q', "Suppress the pull output", OURS),
     FLAG("read-only", 0, "Mount the container's root filesystem as read only", LATER),
-    OPT("restart", 0, OPT_STRING, "string", "Restart policy to apply when a container exits", LATER, .def = "no"),
+    OPT("restart", 0, OPT_STRING, "string", "Restart policy to apply when a container exits", OURS, .def = "no"),
     FLAG("rm", 0, "Automatically remove the container and its associated anonymous volumes when it exits", OURS),
     OPT("runtime", 0, OPT_STRING, "string", "Runtime to use for this container",
         REFUSED("the platform chooses the runtime")),
@@ -130,8 +130,8 @@
 #ifdef OPTIONS_OF_RUN
     FLAG("sig-proxy", 0, "Proxy received signals to the process", OURS, .def = "true"),
 #endif
-    OPT("stop-signal", 0, OPT_STRING, "string", "Signal to stop the container", LATER),
-    OPT("stop-timeout", 0, OPT_INT, "int", "Timeout (in seconds) to stop a container", LATER),
+    OPT("stop-signal", 0, OPT_STRING, "string", "Signal to stop the container", OURS),
+    OPT("stop-timeout", 0, OPT_INT, "int", "Timeout (in seconds) to stop a container", OURS),
     OPT("storage-opt", 0, OPT_LIST, "list", "Storage driver options for the container",
         REFUSED("a sandbox has no storage driver")),
     OPT("sysctl", 0, OPT_MAP, "map", "Sysctl options", REFUSED("kernel settings of a sandbox cannot be changed"),

@@ -27,6 +27,13 @@ int units_parse_cpus(const char *s, int64_t *ret_nano, struct err *err);
 int units_parse_duration(const char *s, int64_t *ret_ns, struct err *err);
 char *units_duration(int64_t ns); /* "1m30s", "500ms", "0s"; owned by caller */
 
+/*
+ * Points in time: Unix nanoseconds, 0 = never. "2006-01-02T15:04:05.999999999Z" in UTC, zeros at the end of the
+ * fraction dropped; never is Go's zero time, the year 1. Reading takes any zone and any number of decimals.
+ */
+char *units_stamp(int64_t ns); /* owned by caller */
+int units_parse_stamp(const char *text, int64_t *ret_ns, struct err *err);
+
 /* Ages as docker writes them: "Less than a second", "About a minute", "3 weeks"; owned by caller. */
 char *units_age(int64_t ns);
 

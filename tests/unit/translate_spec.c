@@ -137,7 +137,25 @@ static const struct {
     {{"--privileged", "x"},
      "--privileged is not carried out by atp-docker: a sandbox's powers are the platform's and cannot be changed",
      125},
-    {{"--restart", "always", "x"}, "--restart is not carried out by atp-docker yet", 125},
+    {{"--restart", ":3", "x"}, "invalid restart policy format: no policy provided before colon", 125},
+    {{"--restart", "no:", "--restart", "on-failure:x", "x"},
+     "invalid restart policy format: maximum retry count must be an integer",
+     125},
+    {{"--restart", "always", "--rm", "x"}, "conflicting options: cannot specify both --restart and --rm", 125},
+    {{"--restart", "Always", "x"},
+     "Error response from daemon: invalid restart policy: unknown policy 'Always'; use one of 'no', 'always', "
+     "'on-failure', or 'unless-stopped'",
+     125},
+    {{"--restart", "always:3", "x"},
+     "Error response from daemon: invalid restart policy: maximum retry count can only be used with 'on-failure'",
+     125},
+    {{"--restart", "no:-1", "x"},
+     "Error response from daemon: invalid restart policy: maximum retry count can only be used with 'on-failure' and "
+     "cannot be negative",
+     125},
+    {{"--restart", "on-failure:-1", "x"},
+     "Error response from daemon: invalid restart policy: maximum retry count cannot be negative",
+     125},
     {{"-l", "modal.timeout=0", "x"}, "label modal.timeout: '0' is not whole seconds from 1 to 86400", 125},
     {{"-l", "modal.timout=1", "x"},
      "label modal.timout: there is no Modal option 'timout'; did you mean 'timeout'?",
@@ -169,6 +187,30 @@ static void test_faults(void **state)
 }
 
 /* Docker prints this one bare, with another exit code. */
+static void test_restart(void **state)
+{
+    static const struct {
+        const char *word;
+        enum restart_policy policy;
+        int max;
+    } cases[] = {{"", RESTART_NO, 0},
+                 {"no:", RESTART_NO, 0},
+                 {"always", RESTART_ALWAYS, 0},
+                 {"unless-stopped:0", RESTART_UNLESS_STOPPED, 0},
+                 {"on-failure", RESTART_ON_FAILURE, 0},
+                 {"on-failure:3", RESTART_ON_FAILURE, 3},
+                 {"on-failure:9223372036854775807", RESTART_ON_FAILURE, INT32_MAX}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        SPEC(s);
+
+        RUN(s, "--restart", cases[i].word, "x");
+        assert_int_equal(s.restart, cases[i].policy);
+        assert_int_equal(s.restart_max, cases[i].max);
+    }
+}
+
 static void test_attach_and_detach(void **state)
 {
     struct input in = usual();
@@ -565,6 +607,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_restart),
         cmocka_unit_test(test_attach_and_detach),
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_no_option_is_dropped),
