@@ -181,10 +181,11 @@ int app_route(struct app *app, struct err *err)
 
 int app_state(struct app *app, struct err *err)
 {
-    cleanup_free char *dir = fs_state_dir();
+    if (!app->state) {
+        cleanup_free char *dir = fs_state_dir(), *config = fs_config_dir(), *scope = xasprintf("%s/scope", config);
 
-    if (!app->state)
-        app->state = state_open(dir, err);
+        app->state = state_open(dir, scope, err);
+    }
     return app->state ? 0 : -1;
 }
 

@@ -161,7 +161,7 @@ static void note_gone(struct app *app, const char *container_id, int code)
         c.status = xstrdup("exited");
         c.exit_code = code;
         c.finished_ns = (int64_t)time(NULL) * 1000000000;
-        state_container_update(app->state, &c, NULL);
+        state_container_update(app->state, &c, STATE_PART_STATUS, NULL);
     }
     state_container_clear(&c);
 }

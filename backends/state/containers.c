@@ -1,15 +1,13 @@
-/* Containers and the intents that precede their sandboxes. */
+/* Containers. */
 #include "backends/state/db.h"
-#include "compat/base/alloc.h"
-#include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS                                                                                                        \
     "id, name, image, image_id, command, labels, status, server, sandbox_id, auto_remove, exit_code, created_ns, "     \
-    "started_ns,"                                                                                                      \
-    " finished_ns"
+    "started_ns, finished_ns, record, error, files, stopped_by_user, restarts"
 
 void state_container_clear(struct state_container *c)
 {
@@ -22,13 +20,16 @@ void state_container_clear(struct state_container *c)
     free(c->status);
     free(c->server);
     free(c->sandbox_id);
+    free(c->record);
+    free(c->error);
+    free(c->files);
     memset(c, 0, sizeof(*c));
 }
 
 /* Reads a row of COLUMNS. */
-static void read_container(sqlite3_stmt *st, struct state_container *ret)
+static void read_container(sqlite3_stmt *st, void *ret)
 {
-    *ret = (struct state_container){
+    *(struct state_container *)ret = (struct state_container){
         .id = db_text(st, 0),
         .name = db_text(st, 1),
         .image = db_text(st, 2),
@@ -43,6 +44,11 @@ static void read_container(sqlite3_stmt *st, struct state_container *ret)
         .created_ns = sqlite3_column_int64(st, 11),
         .started_ns = sqlite3_column_int64(st, 12),
         .finished_ns = sqlite3_column_int64(st, 13),
+        .record = db_text(st, 14),
+        .error = db_text(st, 15),
+        .files = db_text(st, 16),
+        .stopped_by_user = sqlite3_column_int(st, 17) != 0,
+        .restarts = sqlite3_column_int(st, 18),
     };
 }
 
@@ -62,49 +68,58 @@ static int name_conflict(struct state *s, const char *name, struct err *err)
     return -1;
 }
 
-int state_container_add(struct state *s, const struct state_container *c, struct err *err)
+/* Runs an insert or update: the number of rows it changed, -1 = err. A second holder of a name is the only constraint.
+ */
+static int write_row(struct state *s, sqlite3_stmt *st, const char *name, struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st = db_prepare(
-        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        "sssssssssiiiii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
-        c->sandbox_id, (int64_t)c->auto_remove, (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns);
-
     if (!st)
         return -1;
     switch (sqlite3_step(st)) {
     case SQLITE_DONE:
-        return 0;
+        return sqlite3_changes(s->db);
     case SQLITE_CONSTRAINT:
-        return name_conflict(s, c->name, err);
+        return name_conflict(s, name, err);
     default:
         return db_fail(s, err);
     }
 }
 
-int state_container_update(struct state *s, const struct state_container *c, struct err *err)
+int state_container_add(struct state *s, const struct state_container *c, struct err *err)
 {
-    return db_run(s, err,
-                  "UPDATE containers SET status = ?, server = ?, sandbox_id = ?, exit_code = ?, started_ns = ?,"
-                  " finished_ns = ?, image_id = ? WHERE id = ?",
-                  "sssiiiss", c->status, c->server, c->sandbox_id, (int64_t)c->exit_code, c->started_ns, c->finished_ns,
-                  c->image_id, c->id);
+    cleanup_stmt sqlite3_stmt *st = db_prepare(
+        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sssssssssiiiiisssii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
+        c->sandbox_id, (int64_t)c->auto_remove, (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns,
+        c->record, c->error ? c->error : "", c->files, (int64_t)c->stopped_by_user, (int64_t)c->restarts);
+
+    return write_row(s, st, c->name, err) < 0 ? -1 : 0;
+}
+
+int state_container_update(struct state *s, const struct state_container *c, unsigned parts, struct err *err)
+{
+    /* one statement whatever the parts: a column keeps its value where its part was not asked for */
+    cleanup_stmt sqlite3_stmt *st =
+        db_prepare(s, err,
+                   "UPDATE containers SET"
+                   " status = iif(?1 & 1, ?2, status), error = iif(?1 & 1, ?3, error),"
+                   " exit_code = iif(?1 & 1, ?4, exit_code), started_ns = iif(?1 & 1, ?5, started_ns),"
+                   " finished_ns = iif(?1 & 1, ?6, finished_ns),"
+                   " server = iif(?1 & 2, ?7, server), sandbox_id = iif(?1 & 2, ?8, sandbox_id),"
+                   " files = iif(?1 & 4, ?9, files), stopped_by_user = iif(?1 & 8, ?10, stopped_by_user),"
+                   " restarts = iif(?1 & 16, ?11, restarts),"
+                   " name = iif(?1 & 32, ?12, name), record = iif(?1 & 32, ?13, record) WHERE id = ?14",
+                   "issiiisssiisss", (int64_t)parts, c->status, c->error ? c->error : "", (int64_t)c->exit_code,
+                   c->started_ns, c->finished_ns, c->server, c->sandbox_id, c->files, (int64_t)c->stopped_by_user,
+                   (int64_t)c->restarts, c->name, c->record, c->id);
+
+    return write_row(s, st, c->name, err);
 }
 
 int state_container_remove(struct state *s, const char *id, struct err *err)
 {
-    return db_run(s, err, "DELETE FROM containers WHERE id = ?", "s", id);
-}
-
-/* The single container that st finds: 1, 0 or -1; *ret_more when there is a second one. */
-static int read_one(struct state *s, sqlite3_stmt *st, struct state_container *ret, bool *ret_more, struct err *err)
-{
-    int got = st ? db_step(s, st, err) : -1;
-
-    if (got > 0) {
-        read_container(st, ret);
-        *ret_more = db_step(s, st, err) > 0;
-    }
-    return got;
+    if (db_run(s, err, "DELETE FROM containers WHERE id = ?", "s", id) < 0)
+        return -1;
+    return sqlite3_changes(s->db) > 0;
 }
 
 int state_container_find(struct state *s, const char *what, struct state_container *ret, struct err *err)
@@ -120,7 +135,7 @@ int state_container_find(struct state *s, const char *what, struct state_contain
     for (size_t i = 0; i < (is_prefix ? 3u : 2u); i++) {
         cleanup_stmt sqlite3_stmt *st = db_prepare(s, err, queries[i], "s", i == 1 ? name : what);
         bool more = false;
-        int got = read_one(s, st, ret, &more, err);
+        int got = db_one(s, st, read_container, ret, &more, err);
 
         if (got > 0 && more) {
             state_container_clear(ret);
@@ -132,92 +147,19 @@ int state_container_find(struct state *s, const char *what, struct state_contain
     return 0;
 }
 
+static void clear_container(void *c)
+{
+    state_container_clear(c);
+}
+
 int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st =
-        db_prepare(s, err, "SELECT " COLUMNS " FROM containers ORDER BY created_ns DESC", "");
-    struct state_container *list = NULL;
-    size_t len = 0;
-    int got;
+        db_prepare(s, err, "SELECT " COLUMNS " FROM containers ORDER BY created_ns DESC, id", "");
+    void *list = NULL;
 
-    if (!st)
+    if (db_list(s, st, sizeof(**ret), read_container, clear_container, &list, ret_len, err) < 0)
         return -1;
-    while ((got = db_step(s, st, err)) > 0) {
-        list = xreallocarray(list, len + 1, sizeof(*list));
-        read_container(st, &list[len++]);
-    }
-    if (got < 0) {
-        while (len > 0)
-            state_container_clear(&list[--len]);
-        free(list);
-        return -1;
-    }
     *ret = list;
-    *ret_len = len;
-    return 0;
-}
-
-void state_intent_clear(struct state_intent *in)
-{
-    free(in->container_id);
-    free(in->server);
-    free(in->app);
-    free(in->sandbox_name);
-    free(in->sandbox_id);
-    memset(in, 0, sizeof(*in));
-}
-
-int state_intent_add(struct state *s, const struct state_intent *in, struct err *err)
-{
-    return db_run(s, err, "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "sssssiii",
-                  in->container_id, in->server, in->app, in->sandbox_name, in->sandbox_id, in->pid, in->created,
-                  (int64_t)in->ending);
-}
-
-int state_intent_update(struct state *s, const char *container_id, const char *sandbox_id, bool ending, struct err *err)
-{
-    return db_run(s, err, "UPDATE intents SET sandbox_id = ?, ending = ? WHERE container_id = ?", "sis", sandbox_id,
-                  (int64_t)ending, container_id);
-}
-
-int state_intent_drop(struct state *s, const char *container_id, struct err *err)
-{
-    return db_run(s, err, "DELETE FROM intents WHERE container_id = ?", "s", container_id);
-}
-
-int state_intent_list(struct state *s, const char *server, struct state_intent **ret, size_t *ret_len, struct err *err)
-{
-    cleanup_stmt sqlite3_stmt *st =
-        db_prepare(s, err,
-                   "SELECT container_id, server, app, sandbox_name, sandbox_id, pid, created, ending"
-                   " FROM intents WHERE server = ? ORDER BY created",
-                   "s", server);
-    struct state_intent *list = NULL;
-    size_t len = 0;
-    int got;
-
-    if (!st)
-        return -1;
-    while ((got = db_step(s, st, err)) > 0) {
-        list = xreallocarray(list, len + 1, sizeof(*list));
-        list[len++] = (struct state_intent){
-            .container_id = db_text(st, 0),
-            .server = db_text(st, 1),
-            .app = db_text(st, 2),
-            .sandbox_name = db_text(st, 3),
-            .sandbox_id = db_text(st, 4),
-            .pid = sqlite3_column_int64(st, 5),
-            .created = sqlite3_column_int64(st, 6),
-            .ending = sqlite3_column_int(st, 7) != 0,
-        };
-    }
-    if (got < 0) {
-        while (len > 0)
-            state_intent_clear(&list[--len]);
-        free(list);
-        return -1;
-    }
-    *ret = list;
-    *ret_len = len;
     return 0;
 }

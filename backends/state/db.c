@@ -4,6 +4,7 @@
 #include "compat/base/err.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 
 int db_fail(struct state *s, struct err *err)
 {
@@ -15,6 +16,15 @@ int db_fail(struct state *s, struct err *err)
     if (code == SQLITE_BUSY)
         return err_set(err, 125, "the state file %s is locked by another process for more than %d s", s->path,
                        STATE_BUSY_MS / 1000);
+    if (sqlite3_extended_errcode(s->db) == SQLITE_READONLY_DBMOVED)
+        return err_set(err, 125, "the state file %s was moved away or deleted while it was in use", s->path);
+    if (code == SQLITE_FULL)
+        return err_set(err, 125, "the state file %s: the disk is full", s->path);
+    if (code == SQLITE_READONLY || code == SQLITE_PERM || code == SQLITE_CANTOPEN)
+        return err_set(err, 125,
+                       "the state file %s cannot be written (%s): see to its permissions, or set "
+                       "XDG_STATE_HOME to another folder",
+                       s->path, sqlite3_errmsg(s->db));
     return err_set(err, 125, "the state file %s: %s", s->path, sqlite3_errmsg(s->db));
 }
 
@@ -83,6 +93,43 @@ int db_run(struct state *s, struct err *err, const char *sql, const char *types,
     while ((got = db_step(s, st, err)) > 0)
         ;
     return got;
+}
+
+int db_one(struct state *s, sqlite3_stmt *st, db_read_fn *read, void *ret, bool *ret_more, struct err *err)
+{
+    int got = st ? db_step(s, st, err) : -1;
+
+    if (got > 0) {
+        read(st, ret);
+        if (ret_more)
+            *ret_more = db_step(s, st, NULL) > 0;
+    }
+    return got;
+}
+
+int db_list(struct state *s, sqlite3_stmt *st, size_t size, db_read_fn *read, db_clear_fn *clear, void **ret,
+            size_t *ret_len, struct err *err)
+{
+    char *list = NULL;
+    size_t len = 0, room = 0;
+    int got = -1;
+
+    while (st && (got = db_step(s, st, err)) > 0) {
+        if (len == room) {
+            room = room ? 2 * room : 16;
+            list = xreallocarray(list, room, size);
+        }
+        read(st, list + len++ * size);
+    }
+    if (got < 0) {
+        while (len > 0)
+            clear(list + --len * size);
+        free(list);
+        return -1;
+    }
+    *ret = list;
+    *ret_len = len;
+    return 0;
 }
 
 char *db_text(sqlite3_stmt *st, int column)

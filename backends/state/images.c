@@ -18,9 +18,9 @@ void state_image_clear(struct state_image *im)
 }
 
 /* Reads a row of COLUMNS. */
-static void read_image(sqlite3_stmt *st, struct state_image *ret)
+static void read_image(sqlite3_stmt *st, void *ret)
 {
-    *ret = (struct state_image){
+    *(struct state_image *)ret = (struct state_image){
         .id = db_text(st, 0),
         .config = db_text(st, 1),
         .source = db_text(st, 2),
@@ -43,22 +43,12 @@ int state_image_put(struct state *s, const struct state_image *im, const char *r
     return db_run(s, err, "INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", "sss", ref, im->id, digest ? digest : "");
 }
 
-/* The single image that st finds. */
-static int read_one(struct state *s, sqlite3_stmt *st, struct state_image *ret, struct err *err)
-{
-    int got = st ? db_step(s, st, err) : -1;
-
-    if (got > 0)
-        read_image(st, ret);
-    return got;
-}
-
 int state_image_by_ref(struct state *s, const char *ref, struct state_image *ret, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st = db_prepare(
         s, err, "SELECT " COLUMNS " FROM images JOIN tags ON tags.image = images.id WHERE tags.ref = ?", "s", ref);
 
-    return read_one(s, st, ret, err);
+    return db_one(s, st, read_image, ret, NULL, err);
 }
 
 int state_image_by_id(struct state *s, const char *id, struct state_image *ret, struct err *err)
@@ -66,14 +56,15 @@ int state_image_by_id(struct state *s, const char *id, struct state_image *ret, 
     const char *hex = !strncmp(id, "sha256:", 7) ? id + 7 : id;
     cleanup_free char *pattern = NULL;
     cleanup_stmt sqlite3_stmt *st = NULL;
+    bool more = false;
     int got;
 
     if (!*hex || strspn(hex, "0123456789abcdef") != strlen(hex))
         return 0;
     pattern = xasprintf("sha256:%s*", hex);
     st = db_prepare(s, err, "SELECT " COLUMNS " FROM images WHERE id GLOB ? LIMIT 2", "s", pattern);
-    got = read_one(s, st, ret, err);
-    if (got > 0 && db_step(s, st, err) > 0) {
+    got = db_one(s, st, read_image, ret, &more, err);
+    if (got > 0 && more) {
         state_image_clear(ret);
         return err_set(err, 125, "ambiguous image id prefix: %s", id);
     }
@@ -108,27 +99,19 @@ int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, 
     return got;
 }
 
+static void clear_image(void *im)
+{
+    state_image_clear(im);
+}
+
 int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st = db_prepare(s, err, "SELECT " COLUMNS " FROM images ORDER BY created DESC, id", "");
-    struct state_image *list = NULL;
-    size_t len = 0;
-    int got;
+    void *list = NULL;
 
-    if (!st)
+    if (db_list(s, st, sizeof(**ret), read_image, clear_image, &list, ret_len, err) < 0)
         return -1;
-    while ((got = db_step(s, st, err)) > 0) {
-        list = xreallocarray(list, len + 1, sizeof(*list));
-        read_image(st, &list[len++]);
-    }
-    if (got < 0) {
-        while (len > 0)
-            state_image_clear(&list[--len]);
-        free(list);
-        return -1;
-    }
     *ret = list;
-    *ret_len = len;
     return 0;
 }
 

@@ -1,19 +1,21 @@
 #include "backends/state/state.h"
 
 #include "backends/state/db.h"
+#include "backends/state/scope.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
-#include "compat/sys/random.h"
 
-#include <errno.h>
-#include <string.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
-#define SCHEMA_VERSION 1
-
-static const char schema[] =
+/*
+ * How a file of each version becomes one of the next; an empty file is version 0. A step is never changed once it was
+ * released, so a file of any age arrives at the same tables.
+ */
+static const char *const steps[] = {
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
     "CREATE TABLE cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, expires INTEGER NOT NULL);"
     "CREATE TABLE images (id TEXT PRIMARY KEY, config TEXT NOT NULL, source TEXT NOT NULL, pull TEXT,"
@@ -30,7 +32,15 @@ static const char schema[] =
     " finished_ns INTEGER NOT NULL);"
     "CREATE TABLE intents (container_id TEXT PRIMARY KEY, server TEXT NOT NULL, app TEXT NOT NULL, sandbox_name TEXT "
     "NOT NULL,"
-    " sandbox_id TEXT, pid INTEGER NOT NULL, created INTEGER NOT NULL, ending INTEGER NOT NULL);";
+    " sandbox_id TEXT, pid INTEGER NOT NULL, created INTEGER NOT NULL, ending INTEGER NOT NULL);",
+
+    "ALTER TABLE containers ADD COLUMN record TEXT;"
+    "ALTER TABLE containers ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE containers ADD COLUMN files TEXT;"
+    "ALTER TABLE containers ADD COLUMN stopped_by_user INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;",
+};
+#define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])))
 
 /* The version that the file has; 0 for an empty one, -1 for an error. */
 static int file_version(struct state *s, struct err *err)
@@ -48,38 +58,39 @@ static int run_script(struct state *s, const char *sql, struct err *err)
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_fail(s, err);
 }
 
-/* Makes the tables and the scope, under the write lock: of several first users one does it. */
-static int create_schema(struct state *s, struct err *err)
+/* The steps from `version` on, and the scope of a new file; within a transaction. */
+static int take_steps(struct state *s, int version, const char *scope_file, struct err *err)
 {
-    char scope[13];
+    char pragma[48];
+
+    for (int v = version; v < SCHEMA_VERSION; v++)
+        if (run_script(s, steps[v], err) < 0)
+            return -1;
+    if (version == 0) {
+        char scope[SCOPE_LEN + 1];
+
+        if (scope_make(scope_file, scope, err) < 0 ||
+            db_run(s, err, "INSERT INTO meta VALUES ('scope', ?)", "s", scope) < 0)
+            return -1;
+        s->is_new = true;
+    }
+    snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", SCHEMA_VERSION);
+    return run_script(s, pragma, err);
+}
+
+/* Under the write lock: of several first users one brings the file up. */
+static int upgrade(struct state *s, const char *scope_file, struct err *err)
+{
     int version;
 
-    if (random_hex(scope, 12, err) < 0 || run_script(s, "BEGIN IMMEDIATE", err) < 0)
+    if (run_script(s, "BEGIN IMMEDIATE", err) < 0)
         return -1;
     version = file_version(s, err);
-    if (version < 0 || version > 0)
-        return run_script(s, "ROLLBACK", err) < 0 ? -1 : version < 0 ? -1 : 0;
-    if (run_script(s, schema, err) < 0 || db_run(s, err, "INSERT INTO meta VALUES ('scope', ?)", "s", scope) < 0 ||
-        run_script(s, "PRAGMA user_version = 1", err) < 0) {
+    if (version < 0 || (version < SCHEMA_VERSION && take_steps(s, version, scope_file, err) < 0)) {
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
     return run_script(s, "COMMIT", err);
-}
-
-/* Brings the file to the present schema, or says why it cannot be used. */
-static int check_schema(struct state *s, struct err *err)
-{
-    int version = file_version(s, err);
-
-    if (version < 0)
-        return -1;
-    if (version > SCHEMA_VERSION)
-        return err_set(err, 125,
-                       "the state file %s was written by a newer atp-docker (schema %d, this one knows %d): use that "
-                       "version, or move the file away",
-                       s->path, version, SCHEMA_VERSION);
-    return version == SCHEMA_VERSION ? 0 : create_schema(s, err);
 }
 
 static int load_scope(struct state *s, struct err *err)
@@ -96,7 +107,38 @@ static int load_scope(struct state *s, struct err *err)
     return 0;
 }
 
-struct state *state_open(const char *dir, struct err *err)
+/* Brings the file to the present schema, or says why it cannot be used. */
+static int check_schema(struct state *s, const char *scope_file, struct err *err)
+{
+    int version = file_version(s, err);
+
+    if (version < 0)
+        return -1;
+    if (version > SCHEMA_VERSION)
+        return err_set(err, 125,
+                       "the state file %s was written by a newer atp-docker (schema %d, this one knows %d): use that "
+                       "version, or move the file away",
+                       s->path, version, SCHEMA_VERSION);
+    if (version == SCHEMA_VERSION)
+        return load_scope(s, err);
+    if (upgrade(s, scope_file, err) < 0 || load_scope(s, err) < 0)
+        return -1;
+    scope_keep(scope_file, s->scope);
+    return 0;
+}
+
+/* Remembers which file this is. */
+static void note_file(struct state *s)
+{
+    struct stat st;
+
+    if (stat(s->path, &st) == 0) {
+        s->ino = st.st_ino;
+        s->dev = st.st_dev;
+    }
+}
+
+struct state *state_open(const char *dir, const char *scope_file, struct err *err)
 {
     struct state *s;
 
@@ -112,8 +154,9 @@ struct state *state_open(const char *dir, struct err *err)
     }
     sqlite3_busy_timeout(s->db, STATE_BUSY_MS);
     chmod(s->path, 0600);
+    note_file(s);
     if (run_script(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON", err) < 0 ||
-        check_schema(s, err) < 0 || load_scope(s, err) < 0) {
+        check_schema(s, scope_file, err) < 0) {
         state_free(s);
         return NULL;
     }
@@ -133,6 +176,18 @@ void state_free(struct state *s)
 const char *state_scope(const struct state *s)
 {
     return s->scope;
+}
+
+bool state_is_new(const struct state *s)
+{
+    return s->is_new;
+}
+
+bool state_is_lost(const struct state *s)
+{
+    struct stat st;
+
+    return stat(s->path, &st) < 0 || st.st_ino != s->ino || st.st_dev != s->dev;
 }
 
 int state_cache_get(struct state *s, const char *key, char **ret, int64_t now, struct err *err)

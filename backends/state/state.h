@@ -22,12 +22,23 @@
 struct err;
 struct state;
 
-/* dir: made 0700 with its parents when missing. */
-struct state *state_open(const char *dir, struct err *err);
+/*
+ * dir: made 0700 with its parents when missing. scope_file: where the scope is kept besides, so that a state folder
+ * that is made anew finds the containers of the old one; read and written only when a state is made; NULL: nowhere, and
+ * if it cannot be written the state alone holds it.
+ */
+struct state *state_open(const char *dir, const char *scope_file, struct err *err);
 void state_free(struct state *s); /* NULL is fine */
 
-/* 12 hex digits, random, made once per state folder; ATP_DOCKER_SCOPE overrides it in the caller. Borrowed. */
+/* 12 hex digits, random, made once per machine and user; ATP_DOCKER_SCOPE overrides it in the caller. Borrowed. */
 const char *state_scope(const struct state *s);
+
+/* The file was made by this very state_open(): what runs already is not known to it. */
+bool state_is_new(const struct state *s);
+
+/* The file was deleted or moved away meanwhile: what is written now is seen by nobody. Who lives long looks, and opens
+ * the state anew. */
+bool state_is_lost(const struct state *s);
 
 /* ---- cache: small strings with an end ---- */
 
@@ -98,8 +109,23 @@ void state_container_clear(struct state_container *c);
 
 /* Fails with Docker's conflict text (exit 125) when the name is taken. */
 int state_container_add(struct state *s, const struct state_container *c, struct err *err);
-int state_container_update(struct state *s, const struct state_container *c, struct err *err);
-int state_container_remove(struct state *s, const char *id, struct err *err);
+
+/*
+ * Which fields an update writes. Several programs change one row, each what it knows of: a writer that holds an older
+ * copy of the row must not undo what another has written.
+ */
+enum state_part {
+    STATE_PART_STATUS = 1 << 0,   /* status, error, exit_code, started_ns, finished_ns */
+    STATE_PART_SANDBOX = 1 << 1,  /* server, sandbox_id */
+    STATE_PART_FILES = 1 << 2,    /* files */
+    STATE_PART_STOPPED = 1 << 3,  /* stopped_by_user */
+    STATE_PART_RESTARTS = 1 << 4, /* restarts */
+    STATE_PART_IDENTITY = 1 << 5, /* name and record; fails like state_container_add() when the name is taken */
+};
+
+/* 1 = written, 0 = there is no such container any more, -1 = err. */
+int state_container_update(struct state *s, const struct state_container *c, unsigned parts, struct err *err);
+int state_container_remove(struct state *s, const char *id, struct err *err); /* 1 = was there, 0 = not */
 /* Full id, exact name, then unique id prefix. 1 found, 0 not, -1 err (ambiguous: Docker's text). */
 int state_container_find(struct state *s, const char *what, struct state_container *ret, struct err *err);
 int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len,

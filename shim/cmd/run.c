@@ -193,7 +193,7 @@ static void record_start(struct run *r)
     free(r->container.status);
     r->container.status = xstrdup("running");
     r->container.started_ns = now_ns();
-    state_container_update(r->app->state, &r->container, NULL);
+    state_container_update(r->app->state, &r->container, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
 }
 
 /* What the attached process is given. */
@@ -238,7 +238,7 @@ static void record_end(struct run *r, int code)
     r->container.status = xstrdup("exited");
     r->container.exit_code = code;
     r->container.finished_ns = now_ns();
-    state_container_update(r->app->state, &r->container, NULL);
+    state_container_update(r->app->state, &r->container, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
 }
 
 /*

@@ -42,7 +42,7 @@ static int remove_dir(void **state)
 static struct state *open_state(void)
 {
     struct err err = ERR_INIT;
-    struct state *s = state_open(dir, &err);
+    struct state *s = state_open(dir, NULL, &err);
 
     if (!s)
         fail_msg("%s", err.msg);
@@ -166,7 +166,7 @@ static void damaged_file_is_named(void **state)
 
     (void)state;
     assert_int_equal(fs_write_file(path, "this is not a database, it is a sentence of text", 48, 0600, &err), 0);
-    assert_null(state_open(dir, &err));
+    assert_null(state_open(dir, NULL, &err));
     assert_non_null(strstr(err.msg, path));
     assert_non_null(strstr(err.msg, "move it away"));
     err_clear(&err);
@@ -185,7 +185,7 @@ static void first_use_by_many(void **state)
     for (int i = 0; i < 10; i++) {
         if (fork() == 0) {
             struct err e = ERR_INIT;
-            struct state *mine = state_open(dir, &e);
+            struct state *mine = state_open(dir, NULL, &e);
             bool ok = mine != NULL;
 
             for (int k = 0; ok && k < 20; k++) {
