@@ -8,6 +8,7 @@ floor() {
     case $1 in
     compat/base/*) echo 10 ;;
     compat/sys/*) echo 11 ;;
+    compat/lib/*) echo 12 ;;
     compat/docker/*) echo 12 ;;
     translate/wire/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
     translate/*) echo 21 ;;

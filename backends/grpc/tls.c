@@ -3,11 +3,9 @@
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/err.h"
+#include "compat/lib/openssl.h"
 
 #include <arpa/inet.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,10 +30,13 @@ static const char *library_reason(void)
 
 struct tls_context *tls_context_new(const char *ca_file, bool unverified, struct err *err)
 {
-    struct tls_context *context = xcalloc(1, sizeof(*context));
     static const unsigned char h2[] = {2, 'h', '2'};
+    struct tls_context *context;
     bool ok;
 
+    if (lib_openssl(err) < 0)
+        return NULL;
+    context = xcalloc(1, sizeof(*context));
     ERR_clear_error();
     context->ctx = SSL_CTX_new(TLS_client_method());
     ok = context->ctx && SSL_CTX_set_min_proto_version(context->ctx, TLS1_2_VERSION) == 1 &&

@@ -6,11 +6,11 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/sha256.h"
+#include "compat/lib/openssl.h"
 #include "compat/sys/loop.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,12 +28,15 @@ static const struct modal_method blob_create = {
 /* MD5 (and SHA-256 where asked for) of a stretch of the body. */
 static int digests(const struct http_body *body, uint8_t md5[MD5_LEN], uint8_t *sha, struct err *err)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *ctx;
     cleanup_free char *piece = xmalloc(256 << 10);
     struct sha256 s;
     uint64_t at = 0;
     int ret = 0;
 
+    if (lib_openssl(err) < 0)
+        return -1;
+    ctx = EVP_MD_CTX_new();
     sha256_init(&s);
     if (!ctx || EVP_DigestInit_ex(ctx, EVP_md5(), NULL) != 1)
         ret = err_set(err, 125, "uploading: MD5, which the server asks for, is not available here");

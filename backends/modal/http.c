@@ -3,61 +3,14 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/lib/curl.h"
 
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
 #define ANSWER_MAX (1u << 20)
-
-/* The few functions of libcurl that are used, found at run time. */
-static struct {
-    void *handle;
-    CURL *(*init)(void);
-    CURLcode (*setopt)(CURL *curl, CURLoption option, ...);
-    CURLcode (*perform)(CURL *curl);
-    CURLcode (*getinfo)(CURL *curl, CURLINFO info, ...);
-    void (*cleanup)(CURL *curl);
-    struct curl_slist *(*append)(struct curl_slist *list, const char *text);
-    void (*free_list)(struct curl_slist *list);
-    const char *(*strerror)(CURLcode code);
-} lib;
-
-/* dlsym() gives an object pointer; this is the way that POSIX names to make it a function's. */
-static int find(void **to, const char *name)
-{
-    *to = dlsym(lib.handle, name);
-    return *to ? 0 : -1;
-}
-
-static int load(struct err *err)
-{
-    int bad = 0;
-
-    if (lib.handle)
-        return 0;
-    lib.handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (!lib.handle)
-        lib.handle = dlopen("libcurl.4.dylib", RTLD_NOW | RTLD_LOCAL);
-    if (!lib.handle)
-        return err_set(err, 125, "uploading needs libcurl, which is not installed");
-    bad |= find((void **)&lib.init, "curl_easy_init");
-    bad |= find((void **)&lib.setopt, "curl_easy_setopt");
-    bad |= find((void **)&lib.perform, "curl_easy_perform");
-    bad |= find((void **)&lib.getinfo, "curl_easy_getinfo");
-    bad |= find((void **)&lib.cleanup, "curl_easy_cleanup");
-    bad |= find((void **)&lib.append, "curl_slist_append");
-    bad |= find((void **)&lib.free_list, "curl_slist_free_all");
-    bad |= find((void **)&lib.strerror, "curl_easy_strerror");
-    if (!bad)
-        return 0;
-    dlclose(lib.handle);
-    lib.handle = NULL;
-    return err_set(err, 125, "uploading needs libcurl, and the installed one is not usable");
-}
 
 /* How far the body has been read. */
 struct reading {
@@ -123,23 +76,23 @@ void http_answer_clear(struct http_answer *answer)
 static CURLcode perform(CURL *curl, const char *method, const char *url, struct curl_slist *headers,
                         struct reading *reading, struct http_answer *answer)
 {
-    lib.setopt(curl, CURLOPT_URL, url);
-    lib.setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    lib.setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    lib.setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)DEADLINE_CONNECT);
-    lib.setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    lib.setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)(DEADLINE_LOST_PEER / 1000));
-    lib.setopt(curl, CURLOPT_UPLOAD, 1L);
-    lib.setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    lib.setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)reading->body->len);
-    lib.setopt(curl, CURLOPT_READFUNCTION, on_read);
-    lib.setopt(curl, CURLOPT_READDATA, reading);
-    lib.setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
-    lib.setopt(curl, CURLOPT_WRITEDATA, answer);
-    lib.setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    lib.setopt(curl, CURLOPT_HEADERDATA, answer);
-    lib.setopt(curl, CURLOPT_HTTPHEADER, headers);
-    return lib.perform(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)DEADLINE_CONNECT);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)(DEADLINE_LOST_PEER / 1000));
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)reading->body->len);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(curl, CURLOPT_READDATA, reading);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return curl_easy_perform(curl);
 }
 
 int http_send(const char *socket_path, const char *method, const char *url, const char *const *headers,
@@ -152,21 +105,21 @@ int http_send(const char *socket_path, const char *method, const char *url, cons
 
     *answer = (struct http_answer){.status = 0};
     buf_init(&answer->body, ANSWER_MAX);
-    if (load(err) < 0)
-        return -1;
-    curl = lib.init();
+    if (lib_curl(err) < 0)
+        return err_wrap(err, "uploading");
+    curl = curl_easy_init();
     if (!curl)
         return err_set(err, 125, "uploading: libcurl does not start");
-    list = lib.append(NULL, "Expect:"); /* no waiting for "100 Continue" */
+    list = curl_slist_append(NULL, "Expect:"); /* no waiting for "100 Continue" */
     for (; *headers; headers++)
-        list = lib.append(list, *headers);
+        list = curl_slist_append(list, *headers);
     if (socket_path)
-        lib.setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);
     code = perform(curl, method, url, list, &reading, answer);
-    lib.getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
-    lib.free_list(list);
-    lib.cleanup(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+    curl_slist_free_all(list);
+    curl_easy_cleanup(curl);
     if (code == CURLE_OK)
         return 0;
-    return err_set(err, 125, "uploading: %s", lib.strerror(code)); /* without the URL: it is signed */
+    return err_set(err, 125, "uploading: %s", curl_easy_strerror(code)); /* without the URL: it is signed */
 }

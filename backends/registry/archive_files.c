@@ -6,9 +6,9 @@
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/lib/archive.h"
 #include "compat/sys/fs.h"
 
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Base64 with the standard alphabet, over libcrypto. */
+/* Base64 with the standard alphabet, as registries and Docker's config.json have it. */
 #ifndef ATP_REGISTRY_BASE64_H
 #define ATP_REGISTRY_BASE64_H
 

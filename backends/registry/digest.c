@@ -1,56 +1,42 @@
 #include "backends/registry/digest.h"
 
+#include "compat/base/alloc.h"
 #include "compat/base/err.h"
+#include "compat/base/sha256.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* struct digest is OpenSSL's own context: never dereferenced here. */
-static EVP_MD_CTX *context(struct digest *d)
-{
-    return (EVP_MD_CTX *)(void *)d;
-}
-
-/* SHA-256 cannot fail but for memory, and memory never fails visibly (alloc.h). */
-static void must(int ok)
-{
-    if (!ok)
-        abort();
-}
+struct digest {
+    struct sha256 sum;
+};
 
 struct digest *digest_new(void)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    struct digest *d = xmalloc(sizeof(*d));
 
-    must(ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL));
-    return (struct digest *)(void *)ctx;
+    sha256_init(&d->sum);
+    return d;
 }
 
 void digest_add(struct digest *d, const void *bytes, size_t len)
 {
-    must(EVP_DigestUpdate(context(d), bytes, len));
+    sha256_update(&d->sum, bytes, len);
 }
 
 void digest_hex(struct digest *d, char out[DIGEST_HEX + 1])
 {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned int len = 0;
+    uint8_t sum[SHA256_LEN];
 
-    must(EVP_DigestFinal_ex(context(d), sum, &len) && len * 2 == DIGEST_HEX);
-    for (unsigned int i = 0; i < len; i++) {
-        out[i * 2] = digits[sum[i] >> 4];
-        out[i * 2 + 1] = digits[sum[i] & 15];
-    }
-    out[DIGEST_HEX] = '\0';
+    sha256_final(&d->sum, sum);
+    sha256_hex(sum, out);
 }
 
 void digest_free(struct digest *d)
 {
-    EVP_MD_CTX_free(context(d));
+    free(d);
 }
 
 void digest_of(const void *bytes, size_t len, char out[DIGEST_HEX + 1])

@@ -6,9 +6,8 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/strlist.h"
+#include "compat/lib/archive.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -302,13 +301,18 @@ static int run(struct flatten *f, int fd, struct err *err)
 
 int flatten_layers(const struct strlist *layers, int fd, struct err *err)
 {
-    struct flatten f = {.layers = layers,
-                        .seen = path_map_new(MAX_PATHS),
-                        .renamed = path_map_new(MAX_PATHS),
-                        .out = archive_write_new()};
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(c);
-    int ret = run(&f, fd, err);
+    struct flatten f = {.layers = layers};
+    locale_t c, before;
+    int ret;
 
+    if (lib_archive(err) < 0)
+        return -1;
+    f.seen = path_map_new(MAX_PATHS);
+    f.renamed = path_map_new(MAX_PATHS);
+    f.out = archive_write_new();
+    c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    before = uselocale(c);
+    ret = run(&f, fd, err);
     if (ret < 0)
         archive_write_fail(f.out); /* no end mark under half an archive */
     archive_write_free(f.out);

@@ -4,8 +4,8 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/lib/curl.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -47,7 +47,6 @@ struct http *http_new(const atomic_bool *cancelled)
 {
     struct http *h = xcalloc(1, sizeof(*h));
 
-    pthread_once(&curl_once, curl_start);
     pthread_mutex_init(&h->lock, NULL);
     h->cancelled = cancelled;
     return h;
@@ -325,6 +324,9 @@ int http_do(struct http *h, const struct http_request *request, struct http_repl
     int ret = 0;
 
     *ret_again = false;
+    if (lib_curl(err) < 0)
+        return -1;
+    pthread_once(&curl_once, curl_start);
     x.curl = take_handle(h);
     if (!x.curl)
         return err_set(err, 0, "no memory for a connection");

@@ -6,9 +6,8 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/lib/archive.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <locale.h>
 #include <stdbool.h>
@@ -77,10 +76,13 @@ static la_ssize_t feed(struct archive *a, void *arg, const void **ret)
 /* A reader that only takes the compression off. */
 static struct tar_reader *open_raw(int fd, struct err *err)
 {
-    cleanup_with(tar_closep) struct tar_reader *t = xcalloc(1, sizeof(*t));
+    cleanup_with(tar_closep) struct tar_reader *t = NULL;
     struct archive_entry *entry;
     int r;
 
+    if (lib_archive(err) < 0)
+        return NULL;
+    t = xcalloc(1, sizeof(*t));
     t->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     t->digest = digest_new();
     t->raw = archive_read_new();

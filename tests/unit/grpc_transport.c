@@ -1,4 +1,4 @@
-/* link: atp_grpc atp_sys atp_base */
+/* link: atp_grpc atp_sys atp_base atp_openssl */
 #include "backends/grpc/grpc.h"
 
 #include "compat/base/cleanup.h"

@@ -1,4 +1,4 @@
-/* link: atp_modal atp_grpc atp_proto atp_sys atp_base */
+/* link: atp_modal atp_grpc atp_proto atp_sys atp_base atp_openssl */
 #include "backends/modal/client.h"
 
 #include "backends/modal/image.h"

@@ -7,9 +7,9 @@
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/err.h"
+#include "compat/lib/archive.h"
 #include "compat/sys/fs.h"
 
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <locale.h>
