@@ -259,7 +259,7 @@ static void begin_push(struct mount *mt)
 
         unlock(mt);
         mt->phase = PHASE_STALE;
-        wire_put_stale(&m->link->queue, index);
+        wire_put_stale(&m->link->queue, index, true);
         link_send(m->link);
         unbusy(m);
         return;

@@ -226,9 +226,10 @@ int push_take_pushed(struct session *s, const struct wire_frame *f, struct err *
 int push_take_stale(struct session *s, const struct wire_frame *f, struct err *err)
 {
     uint16_t index;
+    bool known;
     struct smount *m;
 
-    if (wire_get_stale(f, &index, err) < 0)
+    if (wire_get_stale(f, &index, &known, err) < 0)
         return -1;
     m = index < s->n_mounts ? &s->mounts[index] : NULL;
     if (!m || m->retried || !m->words.ancestor || (m->phase != MOUNT_SENT && m->phase != MOUNT_SENDING))

@@ -14,6 +14,9 @@ static void decode_mount_family(const struct wire_frame *f, struct err *err)
     struct wire_mount mount;
     struct wire_delta_end end;
     struct wire_pushed pushed;
+    struct wire_offer offer;
+    struct wire_pull pull;
+    bool known;
     const uint8_t *bytes;
     uint16_t index;
     uint64_t generation;
@@ -26,7 +29,10 @@ static void decode_mount_family(const struct wire_frame *f, struct err *err)
         abort();
     wire_get_delta_end(f, &end, err);
     wire_get_pushed(f, &pushed, err);
-    wire_get_stale(f, &index, err);
+    wire_get_stale(f, &index, &known, err);
+    if (wire_get_offer(f, &offer, err) == 0 && offer.generation <= offer.base)
+        abort();
+    wire_get_pull(f, &pull, err);
     wire_get_pulled(f, &index, &generation, err);
     if (wire_get_pull_failed(f, &index, &text, err) == 0)
         free(text);

@@ -156,7 +156,7 @@ static void test_rule_breakers(void **state)
     expect_lost(&b, true, "second HELLO");
     wire_put_pushed(&b, &p);
     expect_lost(&b, true, "PUSHED for a mount");
-    wire_put_stale(&b, 0);
+    wire_put_stale(&b, 0, true);
     expect_lost(&b, true, "STALE for a mount");
     wire_put_delta(&b, 0, "x", 1); /* files for a mount that does not exist */
     expect_lost(&b, true, "which is not to be pulled");

@@ -33,7 +33,7 @@ static void test_parser_refuses(void **state)
         size_t len;
     } bad[] = {
         {"\0\0\0\0\0", 5},       /* type 0 */
-        {"\x1e\0\0\0\0", 5},     /* one past the last type */
+        {"\x1f\0\0\0\0", 5},     /* one past the last type */
         {"\xff", 1},             /* told at the first byte */
         {"\x0b\x01\0\x10\0", 5}, /* one byte over the limit */
         {"\x0b\xff\xff\xff\xff", 5},
@@ -212,6 +212,8 @@ static void test_mount_refuses(void **state)
     static const struct wire_mount bad[] = {
         {.index = WIRE_MOUNTS_MAX, .target = (char *)"/a"},
         {.index = 0, .flags = 0x80, .target = (char *)"/a"},
+        {.index = 0, .flags = WIRE_MOUNT_SAME, .target = (char *)"/a"}, /* as what? */
+        {.index = 0, .flags = WIRE_MOUNT_SAME | WIRE_MOUNT_REPLACE, .generation = 1, .target = (char *)"/a"},
         {.index = 0, .target = (char *)"a"},
         {.index = 0, .target = (char *)""},
     };
@@ -229,6 +231,54 @@ static void test_mount_refuses(void **state)
         assert_int_equal(wire_get_mount(&f, &got, NULL), -1);
         wire_parser_clear(&p);
     }
+}
+
+static void test_offer_and_pull(void **state)
+{
+    static const struct {
+        struct wire_offer offer;
+        bool good;
+    } t[] = {
+        {{.index = 7, .nonce = {1, 2}, .base = 4, .generation = 9}, true},
+        {{.full = true, .generation = UINT64_MAX}, true},
+        {{.full = true, .base = 4, .generation = 9}, false},
+        {{.base = 4, .generation = 4}, false},
+        {{.base = 4, .generation = 3}, false},
+        {{.generation = 0}, false},
+        {{.index = WIRE_MOUNTS_MAX, .generation = 1}, false},
+    };
+    cleanup_buf struct buf b = BUF_INIT(1 << 20);
+    struct wire_pull pull = {.index = 5, .nonce = {3}, .generation = 1ull << 50}, got_pull;
+    struct wire_parser p;
+    struct wire_frame f;
+
+    (void)state;
+    wire_parser_init(&p);
+    for (size_t i = 0; i < NELEM(t); i++) {
+        struct wire_offer got;
+
+        wire_put_offer(&b, &t[i].offer);
+        f = one_frame(&p, &b, WIRE_OFFER);
+        assert_int_equal(wire_get_offer(&f, &got, NULL), t[i].good ? 0 : -1);
+        if (t[i].good) {
+            assert_int_equal(got.index, t[i].offer.index);
+            assert_int_equal(got.full, t[i].offer.full);
+            assert_true(got.base == t[i].offer.base && got.generation == t[i].offer.generation);
+            assert_memory_equal(got.nonce, t[i].offer.nonce, WIRE_NONCE);
+        }
+        f.len--;
+        assert_int_equal(wire_get_offer(&f, &got, NULL), -1);
+        buf_reset(&b);
+    }
+    wire_put_pull(&b, &pull);
+    f = one_frame(&p, &b, WIRE_PULL);
+    assert_int_equal(wire_get_pull(&f, &got_pull, NULL), 0);
+    assert_int_equal(got_pull.index, 5);
+    assert_true(got_pull.generation == 1ull << 50);
+    assert_memory_equal(got_pull.nonce, pull.nonce, WIRE_NONCE);
+    f.len--;
+    assert_int_equal(wire_get_pull(&f, &got_pull, NULL), -1);
+    wire_parser_clear(&p);
 }
 
 /* Writes start, reads it back through as many frames as it took; returns their number. */
@@ -409,6 +459,7 @@ static void test_small_frames(void **state)
     struct wire_parser p;
     struct wire_frame f;
     uint8_t a, c;
+    bool known;
     uint16_t rows, cols, index;
     uint32_t bytes;
     uint64_t generation;
@@ -425,7 +476,7 @@ static void test_small_frames(void **state)
     wire_put_close(&b, WIRE_STREAM_STDERR);
     wire_put_close(&b, WIRE_STREAM_STDIN);
     wire_put_pulled(&b, 3, 1ull << 40);
-    wire_put_stale(&b, 300);
+    wire_put_stale(&b, 300, true);
     assert_int_equal(wire_parser_feed(&p, b.data, b.len, NULL), 0);
     assert_int_equal(wire_parser_next(&p, &f, NULL), 1);
     assert_int_equal(wire_get_signal(&f, &a, &c, NULL), 0);
@@ -452,7 +503,7 @@ static void test_small_frames(void **state)
     assert_int_equal(wire_get_pulled(&f, &index, &generation, NULL), 0);
     assert_true(index == 3 && generation == 1ull << 40);
     wire_parser_next(&p, &f, NULL);
-    assert_int_equal(wire_get_stale(&f, &index, NULL), -1);
+    assert_int_equal(wire_get_stale(&f, &index, &known, NULL), -1);
     wire_parser_clear(&p);
 }
 
@@ -615,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_hello_version),
         cmocka_unit_test(test_mount),
         cmocka_unit_test(test_mount_refuses),
+        cmocka_unit_test(test_offer_and_pull),
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_start_large),
         cmocka_unit_test(test_start_refuses),

@@ -27,6 +27,8 @@ static void add_seeds(struct buf *b)
     struct wire_mount m = {.target = (char *)"/t"};
     struct wire_delta_end e = {.index = 1};
     struct wire_pushed p = {.index = 1};
+    struct wire_offer o = {.index = 1, .base = 1, .generation = 2};
+    struct wire_pull pull = {.index = 1, .generation = 3};
     struct wire_start s = {.user = (char *)"u", .cwd = (char *)"/"};
     struct wire_ask a = {.kind = WIRE_ASK_LOGS, .tail = -1, .text = (char *)"t"};
     struct wire_exit x = {.kind = WIRE_EXIT_REFUSED, .refusal = WIRE_REFUSAL_USER, .value = 125, .text = (char *)"no"};
@@ -41,7 +43,9 @@ static void add_seeds(struct buf *b)
     wire_put_delta(b, 1, "bytes", 5);
     wire_put_delta_end(b, &e);
     wire_put_pushed(b, &p);
-    wire_put_stale(b, 2);
+    wire_put_stale(b, 2, true);
+    wire_put_offer(b, &o);
+    wire_put_pull(b, &pull);
     wire_put_pull_failed(b, 3, "why");
     wire_put_pulled(b, 4, 5);
     wire_put_start(b, &s);

@@ -32,6 +32,7 @@ static const char *const type_names[WIRE_TYPE_MAX] = {
     [WIRE_TREE_END] = "TREE_END",
     [WIRE_STAT] = "STAT",
     [WIRE_PULL] = "PULL",
+    [WIRE_OFFER] = "OFFER",
 };
 
 const char *wire_type_name(uint8_t type)

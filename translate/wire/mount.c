@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOUNT_FLAGS (WIRE_MOUNT_RO | WIRE_MOUNT_FILE | WIRE_MOUNT_REPLACE)
+#define MOUNT_FLAGS (WIRE_MOUNT_RO | WIRE_MOUNT_FILE | WIRE_MOUNT_REPLACE | WIRE_MOUNT_SAME)
 
 void wire_mount_clear(struct wire_mount *m)
 {
@@ -51,6 +51,8 @@ int wire_get_mount(const struct wire_frame *f, struct wire_mount *ret, struct er
             strlist_add_owned(&m.exclude, path);
     }
     if (m.index >= WIRE_MOUNTS_MAX || (m.flags & ~MOUNT_FLAGS) || !m.target || m.target[0] != '/')
+        r.bad = true;
+    if ((m.flags & WIRE_MOUNT_SAME) && (!m.generation || (m.flags & WIRE_MOUNT_REPLACE)))
         r.bad = true;
     if (rd_end(&r, f, /* all= */ true, err) < 0) {
         wire_mount_clear(&m);
@@ -154,22 +156,85 @@ int wire_get_pushed(const struct wire_frame *f, struct wire_pushed *ret, struct 
     return 0;
 }
 
-int wire_put_stale(struct buf *b, uint16_t index)
+int wire_put_stale(struct buf *b, uint16_t index, bool known)
 {
     struct fr f = fr_begin(b, WIRE_STALE);
 
     fr_u16(&f, index);
+    fr_u8(&f, known);
     return fr_end(&f);
 }
 
-int wire_get_stale(const struct wire_frame *f, uint16_t *ret_index, struct err *err)
+int wire_get_stale(const struct wire_frame *f, uint16_t *ret_index, bool *ret_known, struct err *err)
 {
     struct rd r = rd_begin(f);
     uint16_t index = rd_index(&r);
+    uint8_t known = rd_u8(&r);
 
+    if (known > 1)
+        r.bad = true;
     if (rd_end(&r, f, /* all= */ true, err) < 0)
         return -1;
     *ret_index = index;
+    *ret_known = known;
+    return 0;
+}
+
+int wire_put_offer(struct buf *b, const struct wire_offer *o)
+{
+    struct fr f = fr_begin(b, WIRE_OFFER);
+
+    fr_u16(&f, o->index);
+    fr_u8(&f, o->full);
+    fr_bytes(&f, o->nonce, WIRE_NONCE);
+    fr_u64(&f, o->base);
+    fr_u64(&f, o->generation);
+    return fr_end(&f);
+}
+
+/* A state that would lead to itself, or back, is none. */
+int wire_get_offer(const struct wire_frame *f, struct wire_offer *ret, struct err *err)
+{
+    struct rd r = rd_begin(f);
+    struct wire_offer o = {.index = rd_index(&r)};
+    uint8_t full = rd_u8(&r);
+    const uint8_t *nonce = rd_bytes(&r, WIRE_NONCE);
+
+    if (nonce)
+        memcpy(o.nonce, nonce, WIRE_NONCE);
+    o.full = full;
+    o.base = rd_u64(&r);
+    o.generation = rd_u64(&r);
+    if (full > 1 || (full && o.base) || o.generation <= o.base)
+        r.bad = true;
+    if (rd_end(&r, f, /* all= */ true, err) < 0)
+        return -1;
+    *ret = o;
+    return 0;
+}
+
+int wire_put_pull(struct buf *b, const struct wire_pull *p)
+{
+    struct fr f = fr_begin(b, WIRE_PULL);
+
+    fr_u16(&f, p->index);
+    fr_bytes(&f, p->nonce, WIRE_NONCE);
+    fr_u64(&f, p->generation);
+    return fr_end(&f);
+}
+
+int wire_get_pull(const struct wire_frame *f, struct wire_pull *ret, struct err *err)
+{
+    struct rd r = rd_begin(f);
+    struct wire_pull p = {.index = rd_index(&r)};
+    const uint8_t *nonce = rd_bytes(&r, WIRE_NONCE);
+
+    if (nonce)
+        memcpy(p.nonce, nonce, WIRE_NONCE);
+    p.generation = rd_u64(&r);
+    if (rd_end(&r, f, /* all= */ true, err) < 0)
+        return -1;
+    *ret = p;
     return 0;
 }
 

@@ -9,19 +9,23 @@
  *
  *     client                                         agent
  *     HELLO   version, capabilities, clock    <->    HELLO   the same, and facts about the container
- *     MOUNT   index, target, what is known
+ *     MOUNT   index, target, what is known; with SAME that is all
  *     DELTA.. the host's changes
  *     DELTA_END                                ->
  *                                             <-     PUSHED  nonce and generation of the state now agreed, or
- *                                                    STALE   "what you know is not what I have": MOUNT with REPLACE or
- *                                                            without ancestor, and all of DELTA again; START waits
+ *                                                    STALE   "what you know is not what I have": MOUNT of a newer
+ *                                                            state, or with REPLACE or without ancestor and all of
+ *                                                            DELTA; START waits
  *     START.. argv, env, user...               ->
  *                                             <-     STARTED the process runs
  *     STDIN STDIN_EOF RESIZE SIGNAL CLOSE      ->
  *                                             <-     STDOUT STDERR
  *     CREDIT                                  <->    CREDIT
- *                                             <-     DELTA.. DELTA_END (per mount that is not read-only) or PULL_FAILED
- *                                             <-     EXIT    how it ended, or why it did not start; always last
+ *                                             <-     OFFER DELTA.. DELTA_END (per mount that is not read-only), or
+ *                                                    DELTA_END alone if nothing changed, or PULL_FAILED
+ *                                             <-     EXIT    how it ended, or why it did not start; last but for PULL
+ *     PULL    "I have that state meanwhile"    ->
+ *                                             <-     OFFER DELTA.. DELTA_END, DELTA_END or PULL_FAILED again
  *     PULLED  generation, per mount            ->
  *     BYE or FINISH                            ->            the session ends; FINISH ends the container as well
  *
@@ -45,9 +49,16 @@
  * silent for LEASE_ORPHANED: the process goes on, its output is dropped. The client calls such a session lost.
  *
  * MOUNTS. The state both sides last agreed on is an ancestor, bound to a random nonce that the agent made at the first
- * push and to a generation that each exchange raises by one. MOUNT names the nonce and generation that the client
- * knows; with REPLACE there is none and the target's tree is made equal. Without a nonce that both know nothing is ever
- * deleted on the host.
+ * push and to a generation. Generations are drawn by the agent, strictly increasing for a target; each names one state
+ * for ever. MOUNT names the state that the client knows; with REPLACE there is none and the target's tree is made
+ * equal; with SAME the host has not changed since and nothing follows. Where nothing changed no generation is drawn and
+ * neither side stores anything.
+ *
+ * What the agent OFFERs is pending: it becomes the agreed state when the client says that it has it, by PULLED or, if
+ * that was lost or is late, by the MOUNT or PULL of any later moment that names the new generation. An offer starts
+ * from what the agent held to be agreed. A client that has another state by then (a second command was faster) drops
+ * the offer and says PULL with the state that it has; the answer starts from that one, or is FULL if the agent cannot
+ * tell what it is. Against a FULL offer, and without a nonce that both know, nothing is ever deleted on the host.
  */
 #ifndef ATP_WIRE_WIRE_H
 #define ATP_WIRE_WIRE_H
@@ -101,6 +112,7 @@ enum wire_type {
     WIRE_TREE_END = 27, /* cp: the stream is complete */
     WIRE_STAT = 28,     /* cp: what a path is */
     WIRE_PULL = 29,     /* the client asks for a mount's changes again, from the state that it has now */
+    WIRE_OFFER = 30,    /* the container's changes of a mount follow: from which state, to which */
     WIRE_TYPE_MAX
 };
 
@@ -176,6 +188,7 @@ enum wire_mount_flag {
     WIRE_MOUNT_RO = 1 << 0,      /* push only */
     WIRE_MOUNT_FILE = 1 << 1,    /* target is a single file, written in place */
     WIRE_MOUNT_REPLACE = 1 << 2, /* first push: the target is made equal; nonce and generation are unset */
+    WIRE_MOUNT_SAME = 1 << 3,    /* the host is as it was at this generation: neither DELTA nor DELTA_END follow */
 };
 
 struct wire_mount {
@@ -212,8 +225,29 @@ struct wire_pushed {
 int wire_put_pushed(struct buf *b, const struct wire_pushed *p);
 int wire_get_pushed(const struct wire_frame *f, struct wire_pushed *ret, struct err *err);
 
-int wire_put_stale(struct buf *b, uint16_t index);
-int wire_get_stale(const struct wire_frame *f, uint16_t *ret_index, struct err *err);
+/* STALE. known: the agent has a state of this mount, though another one; otherwise the container is new. */
+int wire_put_stale(struct buf *b, uint16_t index, bool known);
+int wire_get_stale(const struct wire_frame *f, uint16_t *ret_index, bool *ret_known, struct err *err);
+
+/* The state that a mount's changes start from, and the one that they lead to. */
+struct wire_offer {
+    uint16_t index;
+    bool full; /* everything there is; base is 0 */
+    uint8_t nonce[WIRE_NONCE];
+    uint64_t base, generation;
+};
+int wire_put_offer(struct buf *b, const struct wire_offer *o);
+int wire_get_offer(const struct wire_frame *f, struct wire_offer *ret, struct err *err);
+
+/* PULL. generation 0: the client has no state that it could name; the answer is FULL. */
+struct wire_pull {
+    uint16_t index;
+    uint8_t nonce[WIRE_NONCE];
+    uint64_t generation;
+};
+int wire_put_pull(struct buf *b, const struct wire_pull *p);
+int wire_get_pull(const struct wire_frame *f, struct wire_pull *ret, struct err *err);
+
 int wire_put_pull_failed(struct buf *b, uint16_t index, const char *text);
 int wire_get_pull_failed(const struct wire_frame *f, uint16_t *ret_index, char **ret_text, struct err *err);
 int wire_put_pulled(struct buf *b, uint16_t index, uint64_t generation);
