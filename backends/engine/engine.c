@@ -252,6 +252,8 @@ void engine_free(struct engine *e)
     conn_close_all(e);
     while (e->conns_len)
         uv_run(e->loop, UV_RUN_ONCE);
+    if (e->images)
+        images_stop(e->images);
     if (e->sandboxes)
         sandboxes_end_all(e->sandboxes);
     rt_free(e->rt);

@@ -67,6 +67,15 @@ struct images_build {            /* borrowed for the call */
     bool force;
 };
 
+struct images_snapshot {     /* borrowed for the call */
+    const char *base_id;     /* the image that the container runs on, which is held; it may be deleted */
+    const char *upper;       /* the container's changes: an overlay's upper directory, in use or not */
+    const char *key;         /* who asks with the same key gets the same image */
+    int64_t ttl_secs;        /* the image is deleted then; -1 = never */
+    void (*done)(void *arg); /* called once, later: upper is not read any more */
+    void *arg;
+};
+
 enum images_state { IMAGES_BUILDING, IMAGES_READY, IMAGES_FAILED };
 
 /*
@@ -74,6 +83,15 @@ enum images_state { IMAGES_BUILDING, IMAGES_READY, IMAGES_FAILED };
  * is read with images_log() and announced by on_change (called on the loop after every new log line and state change).
  */
 int images_build(struct images *im, const struct images_build *build, char **ret_id, struct err *err);
+/*
+ * An image of a running container: the layers of its image and one of its changes, with the image's configuration.
+ * Built like any other, in a thread: BUILDING, then READY or FAILED. done is not called when -1 is returned.
+ */
+int images_snapshot(struct images *im, const struct images_snapshot *snapshot, char **ret_id, struct err *err);
+/* The image that was made, or is being made, with this key; owned by caller, NULL = none. */
+char *images_by_key(struct images *im, const char *key);
+/* Gives up every build and snapshot under way and waits for their threads: nothing outside is read any more. */
+void images_stop(struct images *im);
 /* -1: no such image. For FAILED *ret_error (borrowed) is one line. */
 int images_state(struct images *im, const char *id, enum images_state *ret, const char **ret_error);
 /* Log lines from index on (borrowed until the image is freed). */

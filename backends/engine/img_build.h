@@ -1,6 +1,7 @@
 /*
  * One build, from lines to layers and configuration; runs in a thread of its own and touches nothing but its job, the
- * store's files and the locks. The pieces: img_build.c the lines, img_pull.c FROM, img_copy.c COPY and ADD.
+ * store's files and the locks. The pieces: img_build.c the lines, img_pull.c FROM, img_copy.c COPY and ADD,
+ * img_snapshot.c a container's changes.
  */
 #ifndef ATP_ENGINE_IMG_BUILD_H
 #define ATP_ENGINE_IMG_BUILD_H
@@ -39,6 +40,8 @@ struct img_job {
     char *base_config;          /* OCI JSON */
     char *context_mount;        /* NULL = none */
     char *user, *password;      /* for the registry of FROM; NULL = anonymous */
+    char *upper;                /* a snapshot instead of a build: the container's changes on top of the base */
+    size_t own;                 /* how many of the base's topmost layers snapshots made; what came out, afterwards */
     /* borrowed */
     const struct strlist *mirrors;
     struct img_locks *locks;
@@ -53,6 +56,9 @@ struct img_job {
 void img_job_clear(struct img_job *job);
 int img_build_run(struct img_job *job, struct err *err);
 void img_log(struct img_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The snapshot of a running container: its changes become a layer on its image's (img_snapshot.c). */
+int img_snapshot_run(struct img_job *job, struct err *err);
 
 /* FROM a registry: appends the layers' keys and sets the configuration. */
 int img_pull(struct img_job *job, const char *reference, struct err *err);

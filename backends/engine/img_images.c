@@ -3,6 +3,7 @@
 #include "backends/engine/img_config.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
+#include "backends/engine/timer.h"
 #include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -93,32 +94,50 @@ struct images *images_new(uv_loop_t *loop, const struct images_config *config, s
         images_free(im);
         return NULL;
     }
+    img_expire(im);
     img_sweep(im);
     return im;
 }
 
 static void run_free(struct build_run *run)
 {
+    if (run->done)
+        run->done(run->arg);
+    if (run->base)
+        images_release(run->im, run->base->id);
     img_job_clear(&run->job);
     strlist_clear(&run->pending);
     err_clear(&run->err);
     free(run);
 }
 
-void images_free(struct images *im)
+void images_stop(struct images *im)
 {
-    if (!im)
-        return;
     for (struct image *i = im->list; i; i = i->next) {
         if (i->run)
             atomic_store(&i->run->job.cancelled, true);
     }
+    for (struct image *i = im->list; i; i = i->next) {
+        if (!i->run)
+            continue;
+        pthread_join(i->run->thread, NULL);
+        run_free(i->run);
+        i->run = NULL;
+        i->state = IMAGES_FAILED;
+        i->error = xstrdup("the server is ending");
+        if (--im->building == 0)
+            uv_unref((uv_handle_t *)im->wake);
+    }
+}
+
+void images_free(struct images *im)
+{
+    if (!im)
+        return;
+    images_stop(im);
+    timer_stop(&im->expiry);
     for (struct image *i = im->list, *next; i; i = next) {
         next = i->next;
-        if (i->run) {
-            pthread_join(i->run->thread, NULL);
-            run_free(i->run);
-        }
         img_image_free(i);
     }
     uv_close((uv_handle_t *)im->wake, on_closed);
@@ -202,7 +221,7 @@ static char *definition_key(const struct images_build *build)
     return xstrdup(hex);
 }
 
-static struct image *find_key(struct images *im, const char *key)
+struct image *img_find_key(struct images *im, const char *key)
 {
     for (struct image *i = im->list; i; i = i->next) {
         if (!i->deleted && i->key && strcmp(i->key, key) == 0)
@@ -225,7 +244,7 @@ static char *new_id(struct err *err)
     return xstrdup(id);
 }
 
-static int64_t now_ms(void)
+int64_t img_now(void)
 {
     struct timespec ts;
 
@@ -247,7 +266,7 @@ static void on_log(const char *line, void *arg)
 static void *build_thread(void *arg)
 {
     struct build_run *run = arg;
-    int result = img_build_run(&run->job, &run->err);
+    int result = run->job.upper ? img_snapshot_run(&run->job, &run->err) : img_build_run(&run->job, &run->err);
 
     pthread_mutex_lock(&run->im->lock);
     run->result = result;
@@ -284,51 +303,52 @@ static int fill_job(struct images *im, const struct images_build *build, struct 
     return 0;
 }
 
-static int start_build(struct images *im, const struct images_build *build, struct image *image, struct err *err)
+struct image *img_start(struct images *im, struct build_run *run, const char *key, struct err *err)
 {
-    struct build_run *run = xcalloc(1, sizeof(*run));
+    struct image *image = xcalloc(1, sizeof(*image));
 
+    *image = (struct image){.state = IMAGES_BUILDING, .made = img_now(), .id = new_id(err)};
     run->im = im;
-    if (fill_job(im, build, &run->job, err) < 0) {
-        run_free(run);
-        return -1;
-    }
     run->job.log_arg = run;
-    if (pthread_create(&run->thread, NULL, build_thread, run) != 0) {
+    if (!image->id || pthread_create(&run->thread, NULL, build_thread, run) != 0) {
+        if (image->id)
+            err_set(err, 0, "no thread for the build");
+        img_image_free(image);
         run_free(run);
-        return err_set(err, 0, "no thread for the build");
+        return NULL;
     }
     image->run = run;
+    image->key = xstrdup(key);
+    image->next = im->list;
+    im->list = image;
     if (im->building++ == 0)
         uv_ref((uv_handle_t *)im->wake); /* only a build under way keeps the loop alive */
-    return 0;
+    return image;
 }
 
 int images_build(struct images *im, const struct images_build *build, char **ret_id, struct err *err)
 {
     cleanup_free char *key = definition_key(build);
-    struct image *old = find_key(im, key), *image;
+    struct image *old = img_find_key(im, key), *image;
+    struct build_run *run;
 
     if (old && (!build->force || old->state == IMAGES_BUILDING)) {
         *ret_id = xstrdup(old->id);
         return 0;
     }
-    image = xcalloc(1, sizeof(*image));
-    image->state = IMAGES_BUILDING;
-    image->made = now_ms();
-    image->id = new_id(err);
-    if (!image->id || start_build(im, build, image, err) < 0) {
-        img_image_free(image);
+    run = xcalloc(1, sizeof(*run));
+    if (fill_job(im, build, &run->job, err) < 0) {
+        run_free(run);
         return -1;
     }
+    image = img_start(im, run, key, err);
+    if (!image)
+        return -1;
     if (old) {
         /* The old image keeps its id; the definition now means the new one. */
         free(old->key);
         old->key = NULL;
     }
-    image->key = steal(&key);
-    image->next = im->list;
-    im->list = image;
     *ret_id = xstrdup(image->id);
     return 0;
 }
@@ -361,6 +381,7 @@ static void finish_build(struct images *im, struct image *image)
         uv_unref((uv_handle_t *)im->wake);
     if (run->result == 0) {
         image->layers = run->job.layers;
+        image->own = run->job.own;
         run->job.layers = (struct strlist)STRLIST_INIT;
         img_config_read(run->job.config, &image->config);
         image->oci = json_dumps(run->job.config, JSON_COMPACT);

@@ -15,6 +15,9 @@ struct build_run {
     bool finished;
     int result;
     struct err err;
+    struct image *base;      /* of a snapshot: held until the end */
+    void (*done)(void *arg); /* of a snapshot: the container's files are not read any more */
+    void *arg;
 };
 
 struct image {
@@ -27,7 +30,9 @@ struct image {
     struct strlist layers; /* keys, bottom first */
     struct image_config config;
     char *oci;
-    int64_t made; /* milliseconds since 1970: the newest of one key counts */
+    int64_t made;    /* milliseconds since 1970: the newest of one key counts */
+    int64_t expires; /* the same; 0 = never */
+    size_t own;      /* how many of the topmost layers snapshots made */
     unsigned holds;
     bool deleted; /* out of sight; its layers stay until the last hold is released */
     struct build_run *run;
@@ -45,11 +50,21 @@ struct images {
     void (*on_change)(const char *image_id, void *arg);
     void *on_change_arg;
     size_t building;
+    struct timer *expiry;
     bool sweep_waits; /* layers are removed when no build could be counting on them */
 };
 
 struct image *img_find(struct images *im, const char *id); /* NULL when there is none, or it was deleted */
+struct image *img_find_key(struct images *im, const char *key);
 void img_image_free(struct image *image);
+
+/* Starts the thread of what run->job says, for a new image that gets a new id, and puts that into the list. NULL: run
+ * was freed. */
+struct image *img_start(struct images *im, struct build_run *run, const char *key, struct err *err);
+int64_t img_now(void); /* milliseconds since 1970 */
+
+/* Deletes what has expired and looks again in time. */
+void img_expire(struct images *im);
 
 /* ---- on the disk ---- */
 

@@ -79,6 +79,7 @@ void img_job_clear(struct img_job *job)
     free(job->context_mount);
     free(job->user);
     free(job->password);
+    free(job->upper);
     strlist_clear(&job->layers);
     json_decref(job->config);
     job->dir = job->base_config = job->context_mount = job->user = job->password = NULL;

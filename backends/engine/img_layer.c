@@ -7,6 +7,7 @@
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,6 +39,19 @@ int64_t img_layer_size(const char *dir, const char *key)
     if (fs_read_file(path, &text, NULL) < 0)
         return -1;
     return strtoll(text.data, NULL, 10);
+}
+
+int img_layer_keep(const char *dir, const char *tmp, const char *key, int64_t size, struct err *err)
+{
+    cleanup_free char *size_path = xasprintf("%s/size", tmp), *path = folder(dir, key);
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%lld\n", (long long)size);
+
+    if (fs_write_file(size_path, text, (size_t)len, 0600, err) < 0)
+        return -1;
+    if (rename(tmp, path) < 0 && errno != EEXIST && errno != ENOTEMPTY)
+        return err_set_errno(err, 0, errno, "keeping layer %s", path);
+    return 0;
 }
 
 void img_layer_remove(const char *dir, const char *key)

@@ -24,6 +24,9 @@ char *img_layer_dir(const char *dir, const char *key); /* the directory for over
 bool img_layer_exists(const char *dir, const char *key);
 int64_t img_layer_size(const char *dir, const char *key); /* bytes of its files; -1 = not there */
 void img_layer_remove(const char *dir, const char *key);
+/* Makes tmp, a folder in the store's tmp/ with a finished directory f, the layer of that key; on success tmp is gone,
+ * unless the layer was there already. */
+int img_layer_keep(const char *dir, const char *tmp, const char *key, int64_t size, struct err *err);
 
 /* ---- making one ---- */
 

@@ -30,8 +30,9 @@ static json_t *strings(const struct strlist *l)
 int img_record_save(struct images *im, const struct image *image, struct err *err)
 {
     cleanup_free char *path = xasprintf("%s/images/%s.json", im->dir, image->id);
-    json_t *j = json_pack("{s:s, s:s*, s:I, s:o, s:s}", "id", image->id, "key", image->key, "made",
-                          (json_int_t)image->made, "layers", strings(&image->layers), "oci", image->oci);
+    json_t *j = json_pack("{s:s, s:s*, s:I, s:I, s:I, s:o, s:s}", "id", image->id, "key", image->key, "made",
+                          (json_int_t)image->made, "expires", (json_int_t)image->expires, "own", (json_int_t)image->own,
+                          "layers", strings(&image->layers), "oci", image->oci);
     char *text = json_dumps(j, JSON_INDENT(1));
     int ret = text ? fs_write_file(path, text, strlen(text), 0600, err) : err_set(err, 0, "%s: not UTF-8", path);
 
@@ -63,6 +64,8 @@ static struct image *load_record(const struct images *im, const char *path)
     image->key = xstrdup(json_string_value(json_object_get(j, "key")));
     image->oci = xstrdup(json_string_value(json_object_get(j, "oci")));
     image->made = json_integer_value(json_object_get(j, "made"));
+    image->expires = json_integer_value(json_object_get(j, "expires"));
+    image->own = (size_t)json_integer_value(json_object_get(j, "own"));
     good = image->id && image->oci;
     json_array_foreach(json_object_get(j, "layers"), i, item)
     {
@@ -74,7 +77,7 @@ static struct image *load_record(const struct images *im, const char *path)
         oci = img_config_load(image->oci, strlen(image->oci), NULL);
     if (oci)
         img_config_read(oci, &image->config);
-    good = good && oci && image->layers.len;
+    good = good && oci && image->layers.len && image->own <= image->layers.len;
     json_decref(oci);
     json_decref(j);
     if (good)

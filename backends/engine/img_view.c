@@ -40,7 +40,7 @@ bool img_is_whiteout(const struct stat *st)
     return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
 }
 
-static bool is_opaque(int fd)
+bool img_is_opaque(int fd)
 {
     char value;
 
@@ -119,7 +119,7 @@ static int look_in(const struct level *in, const char *name, struct found *ret, 
             f.st = st;
         f.any = true;
         f.dirs.fds[f.dirs.len++] = fd;
-        if (is_opaque(fd))
+        if (img_is_opaque(fd))
             break;
     }
     if (result < 0)
@@ -141,7 +141,7 @@ static int top_level(const struct img_view *v, struct level *ret, struct err *er
             return err_set_errno(err, 0, errno, "looking at a layer");
         }
         l.fds[l.len++] = fd;
-        if (is_opaque(fd))
+        if (img_is_opaque(fd))
             break;
     }
     *ret = l;

@@ -17,6 +17,7 @@ struct img_view;
 /* The extended attribute that makes a directory opaque: trusted.overlay.opaque, or user.overlay.opaque without root. */
 const char *img_opaque_name(void);
 bool img_is_whiteout(const struct stat *st);
+bool img_is_opaque(int fd);
 
 struct img_view *img_view_open(const struct strlist *dirs /* topmost first */, struct err *err);
 void img_view_free(struct img_view *v);

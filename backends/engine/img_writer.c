@@ -540,11 +540,6 @@ int img_writer_xattr(struct img_writer *w, const char *path, const char *name, c
 
 int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
 {
-    cleanup_free char *size_path = xasprintf("%s/size", w->tmp);
-    cleanup_free char *layer = img_layer_dir(w->dir, key);
-    char size[32];
-    int len;
-
     forget(w);
     for (size_t i = 0; i < w->times_len; i++) {
         struct timespec times[2] = {w->times[i].mtime, w->times[i].mtime};
@@ -554,11 +549,5 @@ int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
         if (fd >= 0)
             futimens(fd, times);
     }
-    len = snprintf(size, sizeof(size), "%lld\n", (long long)w->size);
-    if (fs_write_file(size_path, size, (size_t)len, 0600, err) < 0)
-        return -1;
-    layer[strlen(layer) - 2] = '\0'; /* the folder that "f" is in */
-    if (rename(w->tmp, layer) < 0 && errno != EEXIST && errno != ENOTEMPTY)
-        return err_set_errno(err, 0, errno, "keeping layer %s", layer);
-    return 0;
+    return img_layer_keep(w->dir, w->tmp, key, w->size, err);
 }

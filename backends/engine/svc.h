@@ -26,10 +26,12 @@ extern const struct rpc_method svc_sandbox_io_methods[];
 extern const struct rpc_method svc_sandbox_methods[];
 extern const struct rpc_method svc_sandbox_names_methods[];
 extern const struct rpc_method svc_secret_methods[];
+extern const struct rpc_method svc_snapshot_methods[];
 /* task command router */
 extern const struct rpc_method svc_exec_methods[];
 extern const struct rpc_method svc_exec_stdin_methods[];
 extern const struct rpc_method svc_stdio_v2_methods[];
+extern const struct rpc_method svc_task_snapshot_methods[];
 
 #define SVC_REQUEST(name)        &modal__client__##name##__descriptor
 #define SVC_ROUTER_REQUEST(name) &modal__task_command_router__##name##__descriptor
