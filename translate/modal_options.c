@@ -99,6 +99,27 @@ const struct modal_key_def modal_keys[MODAL_KEY_MAX] = {
                                   "where the directories of slots are"},
 };
 
+static const char *const source_names[] = {
+    [MODAL_FROM_DEFAULT] = "default", [MODAL_FROM_PROFILE] = "profile",           [MODAL_FROM_ENV] = "env",
+    [MODAL_FROM_X_TOP] = "x-modal",   [MODAL_FROM_X_SERVICE] = "service.x-modal", [MODAL_FROM_LABEL] = "label",
+};
+
+const char *modal_source_name(enum modal_source source)
+{
+    return source_names[source];
+}
+
+int modal_source_find(const char *name, enum modal_source *ret)
+{
+    for (size_t i = 0; i < sizeof(source_names) / sizeof(source_names[0]); i++) {
+        if (strcmp(source_names[i], name) == 0) {
+            *ret = (enum modal_source)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 void modal_options_init(struct modal_options *o)
 {
     *o = (struct modal_options){0};

@@ -97,6 +97,10 @@ struct modal_key_def {
     const char *help;
 };
 
+/* "profile", "env", "label"...: how a record names it; find: -1 when it is none. */
+const char *modal_source_name(enum modal_source source);
+int modal_source_find(const char *name, enum modal_source *ret);
+
 extern const struct modal_key_def modal_keys[MODAL_KEY_MAX]; /* sorted by name */
 
 struct modal_value {
