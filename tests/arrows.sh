@@ -10,10 +10,10 @@ floor() {
     compat/sys/*) echo 11 ;;
     compat/lib/*) echo 12 ;;
     compat/docker/*) echo 12 ;;
-    translate/wire/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
+    translate/wire/* | translate/tree/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
     translate/*) echo 21 ;;
     backends/proto/* | backends/grpc/* | backends/state/* | backends/docker/* | backends/sync/*) echo 30 ;;
-    backends/session/* | backends/modal/* | backends/registry/* | backends/local/*) echo 31 ;;
+    backends/tree/* | backends/session/* | backends/modal/* | backends/registry/* | backends/local/*) echo 31 ;;
     backends/agent/* | backends/engine/* | backends/monitor/*) echo 32 ;;
     shim/*) echo 40 ;;
     tests/*) echo 50 ;;
@@ -42,7 +42,8 @@ while IFS=: read -r file line text; do
     case $file in
     backends/agent/*)
         case $header in
-        compat/base/* | compat/sys/* | translate/wire/* | translate/sync/* | backends/sync/* | backends/agent/*) ;;
+        compat/base/* | compat/sys/* | translate/wire/* | translate/sync/* | translate/tree/* | backends/sync/* | backends/tree/* | \
+            backends/agent/*) ;;
         *) complain "$file:$line: the agent may not use $header" ;;
         esac
         ;;

@@ -3,11 +3,11 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
 #include "compat/docker/quote.h"
 #include "translate/input.h"
 #include "translate/mounts_private.h"
 #include "translate/names.h"
-#include "translate/paths.h"
 
 #include <ctype.h>
 #include <stdlib.h>

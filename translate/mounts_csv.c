@@ -4,11 +4,11 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
 #include "compat/docker/csv.h"
 #include "compat/docker/units.h"
 #include "translate/input.h"
 #include "translate/mounts_private.h"
-#include "translate/paths.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
 #include "translate/env.h"
-#include "translate/paths.h"
 
 #include <stdlib.h>
 #include <string.h>

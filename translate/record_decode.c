@@ -7,8 +7,8 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
 #include "compat/docker/units.h"
-#include "translate/paths.h"
 #include "translate/record_text.h"
 
 #include <stdlib.h>

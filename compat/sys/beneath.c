@@ -207,6 +207,12 @@ int beneath_mkdir(int dir, const char *name, mode_t mode)
     return plain(name) ? mkdirat(dir, name, mode) : -1;
 }
 
+/* Stops: the same for a fifo. */
+int beneath_mkfifo(int dir, const char *name, mode_t mode)
+{
+    return plain(name) ? mkfifoat(dir, name, mode) : -1;
+}
+
 /* Stops: a file landing in, or being taken from, a directory that only now bears that name. A link as target is
  * replaced. */
 int beneath_rename(int from, const char *from_name, int to, const char *to_name)

@@ -60,6 +60,7 @@ void beneath_temp_name(char ret_name[BENEATH_TEMP_MAX]);
 bool beneath_temp_sweep(int dir, const char *name);
 
 int beneath_mkdir(int dir, const char *name, mode_t mode);
+int beneath_mkfifo(int dir, const char *name, mode_t mode);
 int beneath_rename(int from, const char *from_name, int to, const char *to_name);
 int beneath_unlink(int dir, const char *name);
 int beneath_rmdir(int dir, const char *name);

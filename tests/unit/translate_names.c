@@ -5,9 +5,9 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
 #include "translate/names.h"
 #include "translate/nearest.h"
-#include "translate/paths.h"
 #include "translate/resources.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "translate/paths.h"
+#include "compat/base/paths.h"
 
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"

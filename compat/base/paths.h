@@ -1,8 +1,8 @@
 /*
  * Paths as text: nothing here looks at the disk, so symlinks and ".." mean what they say, as in Go's path.Clean.
  */
-#ifndef ATP_TRANSLATE_PATHS_H
-#define ATP_TRANSLATE_PATHS_H
+#ifndef ATP_BASE_PATHS_H
+#define ATP_BASE_PATHS_H
 
 #include <stdbool.h>
 
