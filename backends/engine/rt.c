@@ -294,6 +294,7 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
     if (check_root(err) < 0 || rt_recover(rt, err) < 0 || make_mount_ns(rt, err) < 0 || rt_loop_init(rt, err) < 0)
         return -1;
     rt->seccomp = rt_seccomp_profile();
+    rt_starters_init(rt);
     set_up_network(rt, config->network);
     return 0;
 }
@@ -303,7 +304,7 @@ struct rt *rt_new(uv_loop_t *loop, const struct rt_config *config, struct err *e
     struct rt *rt = xcalloc(1, sizeof(*rt));
 
     rt->loop = loop;
-    rt->lock = rt->mount_ns = -1;
+    rt->lock = rt->mount_ns = rt->starter_program = -1;
     rt->cgroups.kill_at = -1;
     if (set_up(rt, config, err) == 0)
         return rt;
@@ -347,6 +348,7 @@ void rt_free(struct rt *rt)
         end_sandboxes(rt);
         rt_loop_finish(rt);
     }
+    rt_starters_finish(rt);
     rt_net_free(rt->net);
     if (rt->cgroups.key)
         rt_cgroups_clear(&rt->cgroups);

@@ -182,3 +182,12 @@ int rt_process_write(const struct rt_exec_spec *spec, const char *workdir, const
 
     return p ? dump(p, path, err) : -1;
 }
+
+int rt_process_check(const struct rt_exec_spec *spec, const char *workdir, struct err *err)
+{
+    json_t *p = process(spec->args, spec->env, spec->workdir ? spec->workdir : workdir, spec->pty, spec->pty_rows,
+                        spec->pty_cols, err);
+
+    json_decref(p);
+    return p ? 0 : -1;
+}

@@ -1,9 +1,12 @@
 /*
- * A process in a running sandbox. crun and runc start it detached and end at once: two children are awaited one after
- * the other, the runtime and then the process, which the engine inherits. runsc stays in the foreground for as long as
- * the process runs, for gVisor's processes are no processes of this machine.
+ * A process in a running sandbox. The sandbox's starter makes it a child of ours (rt_starter.c). Where there is none,
+ * crun and runc start it detached and end at once: two children are awaited one after the other, the runtime and then
+ * the process, which the engine inherits. runsc stays in the foreground for as long as the process runs, for gVisor's
+ * processes are no processes of this machine.
  */
 #include "backends/engine/rt_internal.h"
+
+#include "backends/engine/starter/request.h"
 
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -19,7 +22,13 @@
 
 #define GVISOR_END 300 /* ms from the end of a sandbox's processes to that of the sandbox */
 
-enum phase { WAITING, LAUNCHING, RUNNING, ENDED };
+enum phase {
+    WAITING,   /* for the sandbox, or for its starter */
+    ASKED,     /* the starter has the request */
+    LAUNCHING, /* the runtime works */
+    RUNNING,
+    ENDED
+};
 
 struct rt_exec {
     struct rt *rt;
@@ -27,10 +36,20 @@ struct rt_exec {
     struct rt_exec *next;
     struct rt_exec_events events;
     void *arg;
-    char *base; /* path of its files, without the ending */
-    char *name; /* the same, relative to the folder of execs */
+    uint64_t number;
+    struct strlist args, env; /* until it runs */
+    char *workdir;            /* NULL = the container's */
+    char *base;               /* path of its files, without the ending; NULL = it has none */
+    char *name;               /* the same, relative to the folder of execs */
     enum phase phase;
     bool pty, console_accepted, timed_out, busy, freed;
+    bool by_starter; /* was started by it */
+    bool piped;      /* fds are made */
+    int fds[3];      /* the process's ends, until it is known to have them; with a terminal [0] only */
+    int master;      /* of that terminal */
+    uint32_t failed; /* what the starter's process could not do (enum starter_said), and why */
+    int failed_error;
+    struct timer *patience;
     bool discard[2];
     uint16_t rows, cols;
     struct rt_stream *streams[2];
@@ -52,7 +71,7 @@ static void remove_files(const struct rt_exec *e)
 {
     static const char *const endings[] = {"json", "pid", "inside", "log", "sock"};
 
-    for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
+    for (size_t i = 0; e->base && i < sizeof(endings) / sizeof(*endings); i++) {
         cleanup_free char *path = file_of(e, endings[i]);
 
         unlink(path);
@@ -67,10 +86,31 @@ static void close_console(struct rt_exec *e)
     e->console = -1;
 }
 
+/* Our hold on the process's ends: as long as we have it, no end of file is seen. */
+static void close_fds(struct rt_exec *e)
+{
+    for (int i = 0; i < 3; i++) {
+        if (e->fds[i] >= 0)
+            close(e->fds[i]);
+        e->fds[i] = -1;
+    }
+    if (e->master >= 0)
+        close(e->master);
+    e->master = -1;
+}
+
+static void forget_words(struct rt_exec *e)
+{
+    strlist_clear(&e->args);
+    strlist_clear(&e->env);
+    free(steal(&e->workdir));
+}
+
 static void release(struct rt_exec *e)
 {
     rt_child_forget(&e->runtime);
     rt_child_forget(&e->process);
+    forget_words(e);
     free(e->message);
     free(e->base);
     free(e->name);
@@ -86,7 +126,10 @@ static void end(struct rt_exec *e, enum rt_end how, int code)
 
     e->phase = ENDED;
     timer_stop(&e->timeout);
+    timer_stop(&e->patience);
     close_console(e);
+    close_fds(e);
+    forget_words(e);
     rt_input_end(e->input);
     e->busy = true;
     for (int i = 0; i < 2; i++) {
@@ -209,13 +252,21 @@ static void on_timeout(void *arg)
 
 /* ---- the start ---- */
 
+static void use_terminal(struct rt_exec *e, int master)
+{
+    int second = fcntl(master, F_DUPFD_CLOEXEC, 3);
+
+    rt_stream_tty(e->streams[0], master);
+    if (second >= 0)
+        rt_input_tty(e->input, second);
+}
+
 static void console_ready(void *arg);
 
 /* First the runtime's connection, then the terminal that comes over it; each when it is there. */
 static void take_console(struct rt_exec *e)
 {
     int got = e->console_accepted ? rt_console_take(e->console, e->rows, e->cols) : rt_console_accept(e->console);
-    int second;
 
     if (got < 0 && errno == EAGAIN)
         return;
@@ -229,10 +280,7 @@ static void take_console(struct rt_exec *e)
         take_console(e);
         return;
     }
-    second = fcntl(got, F_DUPFD_CLOEXEC, 3);
-    rt_stream_tty(e->streams[0], got);
-    if (second >= 0)
-        rt_input_tty(e->input, second);
+    use_terminal(e, got);
 }
 
 static void console_ready(void *arg)
@@ -303,12 +351,46 @@ static void gvisor_ended(struct rt_exec *e, int status)
         end_with_status(e, status);
 }
 
+/* The process could not become the program: in the words, and with the codes, that the runtimes have for it. */
+static void starter_failed(struct rt_exec *e)
+{
+    const char *why = strerror(e->failed_error);
+    bool missing = e->failed_error == ENOENT || e->failed_error == ENOTDIR;
+    char *message;
+
+    if (e->failed == STARTER_NO_FOLDER)
+        message = xasprintf("chdir to '%s': %s", e->workdir ? e->workdir : e->s->workdir, why);
+    else if (e->failed == STARTER_NO_PROCESS)
+        message = xasprintf("starting a process: %s", why);
+    else if (missing && !strchr(e->args.items[0], '/'))
+        message = xasprintf("executable file '%s' not found in $PATH: %s", e->args.items[0], why);
+    else
+        message = xasprintf("exec '%s': %s", e->args.items[0], why);
+    fail_start(e, message, e->failed != STARTER_NO_PROGRAM ? 128 : missing ? 127 : 126);
+}
+
+/* What it may have said last is heard first. That can be about others too, whose owners may free this one. */
+static void started_ended(struct rt_exec *e, int status)
+{
+    e->busy = true;
+    rt_starter_listen(e->s);
+    e->busy = false;
+    if (e->freed)
+        release(e);
+    else if (e->failed != STARTER_STARTED && !sandbox_is_going(e))
+        starter_failed(e);
+    else
+        end_with_status(e, status);
+}
+
 static void process_ended(int status, void *arg)
 {
     struct rt_exec *e = arg;
 
     if (e->rt->kind == RT_RUNSC)
         gvisor_ended(e, status);
+    else if (e->by_starter)
+        started_ended(e, status);
     else
         end_with_status(e, status);
 }
@@ -332,26 +414,33 @@ static void runtime_ended(int status, void *arg)
         gvisor_ended(e, status);
 }
 
-/* Pipes or a terminal; fds are what the runtime gets as its own. */
-static int make_stdio(struct rt_exec *e, int fds[3], struct err *err)
+static int make_pipes(struct rt_exec *e, struct err *err)
 {
-    cleanup_free char *path = file_of(e, "sock");
-
-    if (e->pty) {
-        rt_stream_end(e->streams[1]);
-        if (rt_console_listen(path, &e->console, err) < 0)
-            return -1;
-        e->console_poll = rt_poll_start(e->rt, e->console, UV_READABLE, console_ready, e);
+    if (e->pty || e->piped)
         return 0;
-    }
-    if (rt_input_pipe(e->input, &fds[0], err) < 0)
+    e->piped = true;
+    if (rt_input_pipe(e->input, &e->fds[0], err) < 0)
         return -1;
     for (int i = 0; i < 2; i++) {
         if (e->discard[i])
             rt_stream_end(e->streams[i]);
-        else if (rt_stream_pipe(e->streams[i], &fds[i + 1], err) < 0)
+        else if (rt_stream_pipe(e->streams[i], &e->fds[i + 1], err) < 0)
             return -1;
     }
+    return 0;
+}
+
+/* The runtime makes the terminal and sends it. */
+static int listen_for_console(struct rt_exec *e, struct err *err)
+{
+    cleanup_free char *path = file_of(e, "sock");
+
+    if (!e->pty)
+        return 0;
+    rt_stream_end(e->streams[1]);
+    if (rt_console_listen(path, &e->console, err) < 0)
+        return -1;
+    e->console_poll = rt_poll_start(e->rt, e->console, UV_READABLE, console_ready, e);
     return 0;
 }
 
@@ -386,25 +475,44 @@ static void exec_words(const struct rt_exec *e, struct strlist *words)
     strlist_add(words, e->s->id);
 }
 
+/* The words of the process, for the runtime to read. */
+static int write_words(struct rt_exec *e, struct err *err)
+{
+    struct rt_exec_spec spec = {.args = &e->args,
+                                .env = &e->env,
+                                .workdir = e->workdir,
+                                .pty = e->pty,
+                                .pty_rows = e->rows,
+                                .pty_cols = e->cols};
+    cleanup_free char *json = NULL;
+
+    if (!e->base) {
+        e->name = xasprintf("%llu", (unsigned long long)e->number);
+        e->base = xasprintf("%s/x/%s", e->s->dir, e->name);
+    }
+    json = file_of(e, "json");
+    return rt_process_write(&spec, e->s->workdir, json, err);
+}
+
 /* Everything that can fail before there is a process. */
 static int launch(struct rt_exec *e, struct err *err)
 {
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_free char *folder = xasprintf("%s/x", e->s->dir);
-    struct rt_spawn spawn = {.cwd = folder, .fds = {-1, -1, -1}, .mount_ns = e->rt->mount_ns};
-    pid_t pid = -1;
+    struct rt_spawn spawn = {.cwd = folder, .mount_ns = e->rt->mount_ns};
+    pid_t pid;
 
+    if (write_words(e, err) < 0 || listen_for_console(e, err) < 0)
+        return -1;
     exec_words(e, &words);
     spawn.argv = strlist_argv(&words);
     if (e->rt->kind == RT_CRUN) {
         spawn.join = e->s->cgroup.procs;
         spawn.join_len = e->s->cgroup.procs_len;
     }
-    if (make_stdio(e, spawn.fds, err) == 0)
-        pid = rt_spawn(&spawn, err);
-    for (int i = 0; i < 3; i++)
-        if (spawn.fds[i] >= 0)
-            close(spawn.fds[i]);
+    memcpy(spawn.fds, e->fds, sizeof(spawn.fds));
+    pid = rt_spawn(&spawn, err);
+    close_fds(e);
     if (pid < 0)
         return -1;
     e->runtime_pid = pid;
@@ -413,17 +521,126 @@ static int launch(struct rt_exec *e, struct err *err)
     return 0;
 }
 
-void rt_exec_begin(struct rt_exec *e)
+/* ---- the start, by the starter ---- */
+
+static void starter_is_silent(void *arg)
+{
+    struct rt_exec *e = arg;
+
+    rt_starter_broke(e->s);
+}
+
+/* -1: the runtime has to do it. */
+static int ask_starter(struct rt_exec *e)
+{
+    cleanup_close int null = -1;
+    int fds[3];
+
+    if (!rt_starter_ready(e->s))
+        return -1;
+    if (e->pty && rt_starter_terminal(e->s, e->rows, e->cols, &e->master, &e->fds[0]) < 0)
+        return -1;
+    null = e->pty ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3; i++)
+        fds[i] = e->fds[i] >= 0 ? e->fds[i] : null;
+    if (rt_starter_ask(e->s, e->number, e->workdir ? e->workdir : e->s->workdir, &e->args, &e->env, fds, e->pty) < 0) {
+        if (e->pty)
+            close_fds(e);
+        return -1;
+    }
+    e->phase = ASKED;
+    timer_start(&e->patience, e->rt->loop, RT_STARTER_PATIENCE, starter_is_silent, e);
+    return 0;
+}
+
+static void taken_over(struct rt_exec *e, pid_t pid)
+{
+    timer_stop(&e->patience);
+    if (e->pty) {
+        rt_stream_end(e->streams[1]);
+        use_terminal(e, steal_fd(&e->master));
+    }
+    close_fds(e);
+    e->pid = pid;
+    e->by_starter = true;
+    e->phase = RUNNING;
+    rt_child_watch(e->rt, &e->process, pid, process_ended, e);
+    if (e->timed_out)
+        kill_process(e, e->s);
+}
+
+bool rt_exec_reported(struct rt_sandbox *s, uint64_t number, pid_t sender, uint32_t said, int error)
+{
+    struct rt_exec *e = s->execs;
+
+    while (e && (e->number != number || e->phase == ENDED))
+        e = e->next;
+    if (said == STARTER_STARTED && e && e->phase == ASKED) {
+        taken_over(e, sender);
+        return true;
+    }
+    if (said == STARTER_STARTED) { /* its handle was freed meanwhile: nobody wants it */
+        kill(sender, SIGKILL);
+        return e == NULL;
+    }
+    if (!e)
+        return true;
+    if (said == STARTER_NO_PROCESS ? e->phase != ASKED : !e->by_starter || e->pid != sender)
+        return false;
+    e->failed = said;
+    e->failed_error = error;
+    if (said == STARTER_NO_PROCESS)
+        starter_failed(e);
+    return true;
+}
+
+void rt_exec_starter_lost(struct rt_sandbox *s)
+{
+    for (struct rt_exec *e = s->execs; e; e = e->next)
+        if (e->phase == ASKED) {
+            timer_stop(&e->patience);
+            e->phase = WAITING;
+            if (e->pty)
+                close_fds(e);
+        }
+    if (s->state == RT_RUNNING)
+        rt_exec_begin_waiting(s);
+}
+
+/* A starter that is not there is put there first: it costs what this exec would, and the next ones are cheap. */
+static bool waits_for_starter(const struct rt_exec *e)
+{
+    if (!e->s->killed)
+        rt_starter_begin(e->s);
+    return rt_starter_coming(e->s);
+}
+
+static void begin(struct rt_exec *e)
 {
     struct err err = ERR_INIT;
 
-    if (launch(e, &err) == 0)
+    if (waits_for_starter(e))
+        return;
+    if (make_pipes(e, &err) == 0 && (ask_starter(e) == 0 || launch(e, &err) == 0))
         return;
     if (sandbox_is_going(e)) { /* its cgroup is gone, or closing */
         end(e, RT_END_LOST, 137);
         err_clear(&err);
     } else {
         fail_start(e, err.msg, 128);
+    }
+}
+
+void rt_exec_begin_waiting(struct rt_sandbox *s)
+{
+    while (s->state == RT_RUNNING && !s->released && !rt_starter_coming(s)) {
+        struct rt_exec *e = s->execs;
+
+        while (e && (e->phase != WAITING || e->busy))
+            e = e->next;
+        if (!e)
+            return;
+        begin(e);
     }
 }
 
@@ -437,7 +654,7 @@ static void begin_later(void *arg)
     else if (e->timed_out)
         end(e, RT_END_SIGNALED, SIGKILL);
     else if (e->phase == WAITING && e->s->state == RT_RUNNING)
-        rt_exec_begin(e);
+        begin(e);
     else if (e->phase == WAITING && e->s->state == RT_ENDED)
         end(e, RT_END_LOST, 137);
 }
@@ -468,8 +685,7 @@ static void append(struct rt_exec **list, struct rt_exec *e)
 struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *spec,
                               const struct rt_exec_events *events, void *arg, struct err *err)
 {
-    static uint64_t number; /* names files only */
-    cleanup_free char *json = NULL;
+    static uint64_t number;
     struct rt_exec *e;
 
     if (s->released || s->state == RT_ENDED)
@@ -480,21 +696,20 @@ struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *s
         return err_set(err, 125, "the working directory '%s' is invalid, it needs to be an absolute path",
                        spec->workdir),
                NULL;
+    if (rt_process_check(spec, s->workdir, err) < 0)
+        return NULL;
     e = xcalloc(1, sizeof(*e));
     *e = (struct rt_exec){.rt = s->rt, .s = s, .events = *events, .arg = arg, .console = -1};
-    e->name = xasprintf("%llu", (unsigned long long)++number);
-    e->base = xasprintf("%s/x/%s", s->dir, e->name);
+    e->fds[0] = e->fds[1] = e->fds[2] = e->master = -1;
+    e->number = ++number;
+    strlist_copy(&e->args, spec->args);
+    strlist_copy(&e->env, spec->env);
+    e->workdir = spec->workdir ? xstrdup(spec->workdir) : NULL;
     e->pty = spec->pty;
     e->rows = spec->pty_rows;
     e->cols = spec->pty_cols;
     e->discard[0] = spec->discard_stdout;
     e->discard[1] = spec->discard_stderr;
-    json = file_of(e, "json");
-    if (rt_process_write(spec, s->workdir, json, err) < 0) {
-        remove_files(e);
-        release(e);
-        return NULL;
-    }
     e->streams[0] = rt_stream_new(s->rt, out_ready, e);
     e->streams[1] = rt_stream_new(s->rt, err_ready, e);
     e->input = rt_input_new(s->rt);
@@ -509,15 +724,6 @@ struct rt_exec *rt_exec_start(struct rt_sandbox *s, const struct rt_exec_spec *s
 }
 
 /* ---- for the caller ---- */
-
-struct rt_exec *rt_exec_first_waiting(struct rt_sandbox *s)
-{
-    struct rt_exec *e = s->execs;
-
-    while (e && (e->phase != WAITING || e->busy))
-        e = e->next;
-    return e;
-}
 
 struct rt_exec *rt_exec_first_live(struct rt_sandbox *s)
 {
@@ -562,7 +768,9 @@ void rt_exec_free(struct rt_exec *e)
     e->freed = true;
     e->s = NULL;
     timer_stop(&e->timeout);
+    timer_stop(&e->patience);
     close_console(e);
+    close_fds(e);
     rt_input_free(e->input);
     rt_stream_free(e->streams[0]);
     rt_stream_free(e->streams[1]);

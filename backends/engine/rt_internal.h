@@ -16,13 +16,15 @@
 #define RT_STDIN_LOW (1u << 20)  /* below this much queued input a writer is told to go on */
 #define RT_STDIN_MAX (64u << 20) /* input queued for one process: Modal's clients send 16 MiB at a time */
 #define RT_DRAIN_TURN                                                                                                  \
-    (1u << 20)                 /* output moved per turn of the loop, so that one talker does not starve the others     \
-                                */
-#define RT_JOBS          8     /* containers made or removed at the same time */
-#define RT_AWAITED       64    /* children that threads wait for: RT_JOBS and the loop's thread, with room */
-#define RT_KILL_DEADLINE 10000 /* ms that killed processes get to disappear: a core dump or a slow disk */
-#define RT_LINE_MAX      4096u /* a runtime's error line */
-#define RT_CONTROLLERS   4
+    (1u << 20)                    /* output moved per turn of the loop, so that one talker does not starve the others  \
+                                   */
+#define RT_JOBS             8     /* containers made or removed at the same time */
+#define RT_AWAITED          64    /* children that threads wait for: RT_JOBS and the loop's thread, with room */
+#define RT_KILL_DEADLINE    10000 /* ms that killed processes get to disappear: a core dump or a slow disk */
+#define RT_LINE_MAX         4096u /* a runtime's error line */
+#define RT_STARTER_PATIENCE 5000  /* ms for a starter to say that it has started something */
+#define RT_STARTER_BREAKS   3     /* starters that break without having started anything, one after the other */
+#define RT_CONTROLLERS      4
 
 enum rt_kind { RT_CRUN, RT_RUNC, RT_RUNSC };
 
@@ -46,6 +48,8 @@ void rt_poll_stop(struct rt_poll **poll); /* NULL inside is fine; *poll becomes 
  */
 void rt_child_watch(struct rt *rt, struct rt_child **slot, pid_t pid, rt_child_fn *fn, void *arg);
 void rt_child_forget(struct rt_child **slot); /* still reaped, nobody told; an empty slot is fine */
+/* Whether pid is a child of ours, alive or just ended, that nobody watches. */
+bool rt_child_is_new(struct rt *rt, pid_t pid);
 
 /* Runs work(arg) in a thread of its own, then done(arg) in the loop. At most RT_JOBS at once, first come first served.
  */
@@ -204,6 +208,8 @@ struct rt_bundle {
 
 int rt_bundle_write(const struct rt_bundle *b, const char *path, struct err *err);
 int rt_process_write(const struct rt_exec_spec *spec, const char *workdir, const char *path, struct err *err);
+/* Says what rt_process_write() would say of these words, and writes nothing. */
+int rt_process_check(const struct rt_exec_spec *spec, const char *workdir, struct err *err);
 
 /* Makes etc/hosts, etc/hostname, etc/resolv.conf below dir. address "" = loopback only. */
 int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, struct err *err);
@@ -245,6 +251,7 @@ struct rt {
     struct strlist base; /* the words that every call of the runtime begins with, without --log */
     int lock;            /* one engine per state folder */
     int mount_ns;        /* where the runtime's calls are made, -1 = in ours */
+    int starter_program; /* -1 = there are no starters */
     struct rt_cgroups cgroups;
     struct rt_net *net;
     char *net_reason;
@@ -272,7 +279,8 @@ struct rt_sandbox {
     struct rt_stream *streams[2];
     struct rt_input *input;
     struct rt_exec *execs;
-    struct rt_start *start; /* while starting */
+    struct rt_starter *starter; /* NULL until the first is put there */
+    struct rt_start *start;     /* while starting */
 };
 
 /* argv for one call of the runtime on this container: base, --log, then the caller's words. */
@@ -283,10 +291,36 @@ int rt_start_code(const char *message);
 /* Removes what the runtime keeps about a container. */
 void rt_remove_state(const struct rt *rt, const char *id);
 
-void rt_exec_begin(struct rt_exec *e);                       /* the sandbox runs now */
-void rt_exec_sandbox_ended(struct rt_exec *e);               /* it ends LOST */
-struct rt_exec *rt_exec_first_waiting(struct rt_sandbox *s); /* not begun, or NULL */
-struct rt_exec *rt_exec_first_live(struct rt_sandbox *s);    /* not ended, or NULL */
+void rt_exec_begin_waiting(struct rt_sandbox *s); /* the sandbox runs now, or its starter is there, or will not be */
+void rt_exec_sandbox_ended(struct rt_exec *e);    /* it ends LOST */
+struct rt_exec *rt_exec_first_live(struct rt_sandbox *s); /* not ended, or NULL */
+/*
+ * A report of the sandbox's starter on the exec of that number; sender is new (rt_child_is_new) if said is
+ * STARTER_STARTED. False when it makes no sense.
+ */
+bool rt_exec_reported(struct rt_sandbox *s, uint64_t number, pid_t sender, uint32_t said, int error);
+void rt_exec_starter_lost(struct rt_sandbox *s); /* what it was asked for and has not started waits again */
+
+/* ---- rt_starter.c ---- */
+
+void rt_starters_init(struct rt *rt); /* ATP_ENGINE_EXEC=runtime: no starters, every exec is a run of the runtime */
+void rt_starters_finish(struct rt *rt);
+/* Begins to put a starter into a running sandbox, unless there is one, or none will do. */
+void rt_starter_begin(struct rt_sandbox *s);
+bool rt_starter_coming(const struct rt_sandbox *s); /* rt_exec_begin_waiting() is called when it is there, or is not */
+bool rt_starter_ready(const struct rt_sandbox *s);
+/*
+ * Asks for a process with these descriptors (three, or one that is a terminal), which stay the caller's. Then either
+ * rt_exec_reported() or rt_exec_starter_lost() is called. -1: it was not asked.
+ */
+int rt_starter_ask(struct rt_sandbox *s, uint64_t number, const char *folder, const struct strlist *args,
+                   const struct strlist *env, const int *fds, bool terminal);
+/* A new terminal of the container's; both ends are owned by caller. Only with a ready starter. */
+int rt_starter_terminal(const struct rt_sandbox *s, uint16_t rows, uint16_t cols, int *ret_master, int *ret_slave);
+void rt_starter_listen(struct rt_sandbox *s); /* passes on what it has said by now */
+void rt_starter_broke(struct rt_sandbox *s);  /* it does not do its work */
+void rt_starter_stop(struct rt_sandbox *s);   /* the sandbox has ended; nobody is told */
+void rt_starter_free(struct rt_sandbox *s);
 /* SIGKILL to a process, its descendants and all of its session, within one sandbox. */
 void rt_kill_session(const struct rt_sandbox *s, pid_t pid);
 /* The same inside gVisor, where pids are its own. For threads. */

@@ -163,15 +163,16 @@ static bool has_ended(struct rt_loop *tools, struct rt_child *child)
 
     if (got >= 0)
         return got > 0;
-    if (errno != ECHILD || kill(child->pid, 0) == 0)
+    if (errno != ECHILD)
         return false;
-    child->status = -1;
     for (size_t i = 0; i < STRAYS; i++)
         if (tools->strays[i].pid == child->pid) {
             child->status = tools->strays[i].status;
             tools->strays[i].pid = 0;
+            return true;
         }
-    return true;
+    child->status = -1;
+    return kill(child->pid, 0) < 0;
 }
 
 /* Takes the children that have ended out of the list, then tells their owners, who may watch and forget others. */
@@ -208,6 +209,24 @@ static void on_sigchld(uv_signal_t *handle, int signo)
 {
     (void)signo;
     reap(handle->data);
+}
+
+bool rt_child_is_new(struct rt *rt, pid_t pid)
+{
+    const struct rt_loop *tools = rt->tools;
+    siginfo_t info;
+
+    for (const struct rt_child *child = tools->children; child; child = child->next)
+        if (child->pid == pid)
+            return false;
+    if (pid <= 1 || rt_spawn_awaited(pid))
+        return false;
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+        return true;
+    for (size_t i = 0; i < STRAYS; i++)
+        if (tools->strays[i].pid == pid)
+            return true;
+    return false;
 }
 
 /* ---- threads ---- */

@@ -259,6 +259,7 @@ static void forget(struct rt_sandbox *s)
     rt_stream_free(s->streams[0]);
     rt_stream_free(s->streams[1]);
     strlist_clear(&s->net.rules);
+    rt_starter_free(s);
     free(s->id);
     free(s->dir);
     free(s->upper);
@@ -319,6 +320,7 @@ static void end(struct rt_sandbox *s, enum rt_end how, int code, const char *mes
     }
     rt_input_end(s->input);
     end_execs(s);
+    rt_starter_stop(s);
     if (s->killed && how != RT_END_LOST)
         how = RT_END_KILLED;
     if (!s->released && s->events.on_end)
@@ -377,8 +379,10 @@ static void start_done(void *arg)
     }
     if (s->events.on_started)
         s->events.on_started(s, s->arg);
-    for (struct rt_exec *e; s->state == RT_RUNNING && !s->released && (e = rt_exec_first_waiting(s));)
-        rt_exec_begin(e);
+    if (s->state != RT_RUNNING || s->released)
+        return;
+    rt_starter_begin(s); /* before anybody asks: it works while the caller is told and comes back */
+    rt_exec_begin_waiting(s);
 }
 
 static void on_output(void *arg)
