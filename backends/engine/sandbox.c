@@ -80,12 +80,18 @@ void sandboxes_free(struct sandboxes *all)
 
 /* ---- the end ---- */
 
-/* Removes the container's files; readers find the end. */
-static void drop_files(struct sandbox *s)
+/* Nothing runs on the image any more. */
+static void release_image(struct sandbox *s)
 {
     if (s->holds_image)
         images_release(s->engine->images, s->plan.image_id);
     s->holds_image = false;
+}
+
+/* Removes the container's files; readers find the end. */
+static void drop_files(struct sandbox *s)
+{
+    release_image(s);
     if (!s->rt)
         return;
     exec_free_all(s);
@@ -164,6 +170,7 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
     log_line("sandbox %s ended: status %d, exit code %d%s%s", s->id, status, exit_code, exception ? ": " : "",
              svc_text(exception));
     exec_sandbox_ended(s);
+    release_image(s);
     waiter_wake_all(&s->changes);
     waiter_wake_all(&s->readers[0]);
     waiter_wake_all(&s->readers[1]);
