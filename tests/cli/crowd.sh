@@ -101,7 +101,7 @@ left=$(docker ps -aq 2>&1)
 sleep 1
 alive=$(for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -F "$work" | grep -E 'monitor' ; done | grep -c . || true)
 [ "$alive" = 0 ] || echo "$alive monitors are left" >>"$work/said/wrong"
-sandboxes=$(find "$XDG_STATE_HOME/atp-docker/engine" -maxdepth 3 -name 'sb-*' 2>/dev/null | wc -l)
+sandboxes=$(find "$XDG_STATE_HOME/atp-docker/engine/runtime/containers" -mindepth 1 -maxdepth 1 | wc -l)
 [ "$sandboxes" = 0 ] || echo "$sandboxes sandboxes are left at the engine" >>"$work/said/wrong"
 cat "$work"/said/done.* | sort | uniq -c | sort -rn
 echo "$(cat "$work"/said/done.* | wc -l) answers for $clients clients in $seconds s"

@@ -19,7 +19,11 @@ mkdir -p "$work/run" "$work/bin" "$work/tree/keep"
 ln -s "$bin/atp-docker" "$work/bin/docker"
 PATH=$work/bin:$PATH
 registry_start "$work/registry"
-image_busybox "$work/busybox.tar" busybox:1
+marker=${work##*/}
+mkdir "$work/root"
+image_busybox_tree "$work/root"
+touch "$work/root/bin/$marker"
+image_archive "$work/root" '{"Env":["PATH=/bin"],"Cmd":["sh"]}' busybox:1 "$work/busybox.tar"
 registry_push "$work/busybox.tar" busybox:1
 image=$REGISTRY/busybox:1
 docker pull -q "$image" >/dev/null || exit 1
@@ -61,11 +65,11 @@ pids_of() {
         echo "${p#/proc/}"
     done
 }
-# The agents of this engine only: their control group, or their root, is named after one of its sandboxes.
+# The agents of this engine's sandboxes: their root is the only one that has the words of this test's image.
 agents() { # init|session
     local p
     for p in $(pids_of "/agent $1" any); do
-        grep -q "$XDG_STATE_HOME" "/proc/$p/mountinfo" 2>/dev/null && echo "$p"
+        [ -e "/proc/$p/root/bin/$marker" ] && echo "$p"
     done
 }
 check_host() {
