@@ -18,17 +18,30 @@ void binds_clear(struct binds *b)
         if (b->mounts[i].host.dirfd >= 0)
             close(b->mounts[i].host.dirfd);
         free(b->files[i]);
+        free(b->states[i]);
     }
     if (b->keep_fd >= 0)
         close(b->keep_fd);
+    if (b->state_fd >= 0)
+        close(b->state_fd);
     free(b->mounts);
     free(b->files);
+    free(b->states);
     *b = (struct binds)BINDS_INIT;
 }
 
-/* -v makes a missing folder, --mount refuses it. */
-static int make_source(const struct mount *m, struct err *err)
+/* -v makes a missing folder, --mount refuses it; one that this container had is not replaced by an empty one. */
+static int make_source(const struct mount *m, bool known, struct err *err)
 {
+    if (known) {
+        err_set(err, 125,
+                "the mount source %s is gone, which was exchanged with this container before; nothing was deleted in "
+                "the container",
+                m->source);
+        if (err)
+            err->code = BINDS_SOURCE_GONE;
+        return -1;
+    }
     if (!m->create_source)
         return err_set(
             err, 125,
@@ -41,7 +54,7 @@ static int make_source(const struct mount *m, struct err *err)
 
 /* Opens the folder itself, or the folder that holds a single file. The source's own links are followed, as a bind mount
  * does. */
-static int open_source(const struct mount *m, int *ret_fd, char **ret_file, struct err *err)
+static int open_source(const struct mount *m, bool known, int *ret_fd, char **ret_file, struct err *err)
 {
     char real[PATH_MAX];
     struct stat st;
@@ -50,7 +63,7 @@ static int open_source(const struct mount *m, int *ret_fd, char **ret_file, stru
     if (stat(m->source, &st) < 0) {
         if (errno != ENOENT)
             return err_set_errno(err, 125, errno, "Error response from daemon: the mount source %s", m->source);
-        if (make_source(m, err) < 0 || stat(m->source, &st) < 0)
+        if (make_source(m, known, err) < 0 || stat(m->source, &st) < 0)
             return err->msg ? -1 : err_set_errno(err, 125, errno, "the mount source %s", m->source);
     }
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
@@ -81,6 +94,18 @@ static int open_keep(struct err *err)
     return fd >= 0 ? fd : err_set_errno(err, 125, errno, "open %s", dir);
 }
 
+/* The container's own folder, for what is agreed with it. */
+static int open_state(const char *id, struct err *err)
+{
+    cleanup_free char *state = fs_state_dir(), *dir = xasprintf("%s/containers/%s", state, id);
+    int fd;
+
+    if (fs_mkdirs(dir, 0700, err) < 0)
+        return -1;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 ? fd : err_set_errno(err, 125, errno, "open %s", dir);
+}
+
 static enum sync_conflict conflict_policy(const struct container_spec *spec)
 {
     const char *word = modal_str(&spec->modal, MODAL_KEY_SYNC_CONFLICT);
@@ -92,37 +117,56 @@ static enum sync_conflict conflict_policy(const struct container_spec *spec)
     return SYNC_CONFLICT_HOST;
 }
 
-int binds_open(const struct container_spec *spec, struct binds *ret, struct err *err)
+/* One mount: its source is opened and the rest filled in. */
+static int open_bind(const struct container_spec *spec, size_t i, struct binds *b, struct err *err)
+{
+    const struct mount *m = &spec->mounts.items[i];
+    struct session_mount *to = &b->mounts[i];
+    bool known;
+
+    b->states[i] = xasprintf("mount-%zu", i);
+    known = b->state_fd >= 0 && faccessat(b->state_fd, b->states[i], F_OK, 0) == 0;
+    *to = (struct session_mount){
+        .host.dirfd = -1,
+        .label = m->source,
+        .target = m->target,
+        .read_only = m->readonly,
+        .exclude = modal_list(&spec->modal, MODAL_KEY_SYNC_EXCLUDE),
+        .conflict = conflict_policy(spec),
+        .keep_dirfd = b->keep_fd,
+        .state_dirfd = b->state_fd,
+        .state_name = b->states[i],
+    };
+    if (open_source(m, known, &to->host.dirfd, &b->files[i], err) < 0)
+        return -1;
+    to->host.file = b->files[i];
+    return 0;
+}
+
+int binds_open(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err)
 {
     size_t len = spec->mounts.len;
 
     *ret = (struct binds)BINDS_INIT;
     if (!len)
         return 0;
-    ret->keep_fd = open_keep(err);
-    if (ret->keep_fd < 0)
-        return -1;
     ret->mounts = xcalloc(len, sizeof(*ret->mounts));
     ret->files = xcalloc(len, sizeof(*ret->files));
-    for (; ret->len < len; ret->len++) {
-        const struct mount *m = &spec->mounts.items[ret->len];
-        struct session_mount *to = &ret->mounts[ret->len];
+    ret->states = xcalloc(len, sizeof(*ret->states));
+    ret->keep_fd = open_keep(err);
+    if (ret->keep_fd >= 0 && container_id)
+        ret->state_fd = open_state(container_id, err);
+    if (ret->keep_fd < 0 || (container_id && ret->state_fd < 0)) {
+        binds_clear(ret);
+        return -1;
+    }
+    while (ret->len < len) {
+        size_t i = ret->len++; /* counted first, so that what was opened for it is released */
 
-        *to = (struct session_mount){
-            .host.dirfd = -1,
-            .label = m->source,
-            .target = m->target,
-            .read_only = m->readonly,
-            .exclude = modal_list(&spec->modal, MODAL_KEY_SYNC_EXCLUDE),
-            .conflict = conflict_policy(spec),
-            .keep_dirfd = ret->keep_fd,
-        };
-        if (open_source(m, &to->host.dirfd, &ret->files[ret->len], err) < 0) {
-            ret->len++; /* so that what was opened for it is released */
+        if (open_bind(spec, i, ret, err) < 0) {
             binds_clear(ret);
             return -1;
         }
-        to->host.file = ret->files[ret->len];
     }
     return 0;
 }

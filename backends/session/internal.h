@@ -7,35 +7,78 @@
 #include "compat/base/strlist.h"
 #include "translate/wire/wire.h"
 
+#include <stdatomic.h>
+
 struct loop_timer;
 struct work;
 
-enum mount_phase { MOUNT_SCANNING, MOUNT_READY, MOUNT_SENDING, MOUNT_SENT, MOUNT_AGREED };
+/* Bytes of an offer that are held while the host's lock is waited for; beyond it they are asked for again. */
+#define MOUNT_HELD_MAX (4u << 20)
+
+enum mount_phase {
+    MOUNT_IDLE,
+    MOUNT_SCANNING, /* waits for the lock, reads what was agreed and the host's tree; in a thread */
+    MOUNT_READY,
+    MOUNT_SENDING,
+    MOUNT_SENT,
+    MOUNT_AGREED,
+};
+
+enum pull_phase {
+    PULL_NONE,
+    PULL_WAITING,   /* an offer comes, and what was pushed is still being saved */
+    PULL_LOCKING,   /* an offer comes, and the lock is waited for; in a thread */
+    PULL_RECEIVING, /* an offer is being carried out */
+    PULL_ASKED,     /* PULL was said; the lock is held */
+    PULL_FINISHING, /* in a thread */
+    PULL_DONE,
+};
+
+/* The name of a state; generation 0: there is none. */
+struct state {
+    uint8_t nonce[SYNC_NONCE_LEN];
+    uint64_t generation;
+};
+bool state_same(const struct state *a, const struct state *b);
 
 /* One mount: what its owner said, and where its exchange stands. */
 struct smount {
     struct session *session;
     uint16_t index;
-    struct session_mount words; /* strings below are ours; dirfd and ancestor are borrowed */
-    char *label, *target, *file;
+    struct session_mount words; /* strings below are ours; descriptors are borrowed */
+    char *label, *target, *file, *state_name;
     struct strlist exclude;
     enum mount_phase phase;
-    bool retried; /* STALE was answered once; a second time is an error */
+    struct work *work; /* one piece at a time; what it uses is its own until it is done */
+    struct err work_err;
+    atomic_bool give_up; /* the thread shall not wait for the lock any longer */
+    /* between commands */
+    bool stored; /* there is a place for it */
+    int lock_fd;
+    struct state state;    /* what was last agreed */
+    struct manifest known; /* its manifest */
     /* push */
     struct manifest now; /* the host's tree; borrowed by the sender */
     struct sync_scan_stats stats;
-    struct err scan_err;
     struct sync_sender *sender;
-    struct manifest agreed; /* the state last agreed; ancestor of the pull */
-    uint8_t nonce[SYNC_NONCE_LEN];
-    uint64_t generation;
+    bool same;              /* nothing is to be sent */
+    bool full;              /* everything is to be sent */
+    unsigned stale;         /* how often the agent did not have what we said */
+    bool container_is_new;  /* it said that it has nothing at all */
+    struct state announced; /* what MOUNT said when that came */
+    struct manifest next;   /* what is agreed once the exchange is over */
     /* pull */
+    enum pull_phase pull;
+    struct wire_offer offer;
+    struct buf held;
+    bool held_over;    /* there was more than that */
+    bool end_came;     /* DELTA_END of the offer */
+    unsigned asked;    /* PULL was said so often */
+    bool passing_over; /* what comes until the next DELTA_END belongs to an offer that was not taken */
+    bool moving_on;    /* the new state is saved: the agent may know */
     struct sync_receiver *receiver;
-    bool pull_ended, pulled; /* DELTA_END or PULL_FAILED came; it is carried out */
-    struct manifest pulled_state;
     struct sync_report report;
     struct err pull_err;
-    struct work *work;
 };
 
 /* One output stream of the process, with what the user has not taken yet. */
@@ -68,7 +111,6 @@ struct session {
 
     bool start_sent;
     uint64_t early_signals, early_group_signals;
-    size_t push_at; /* index of the mount that is being sent, or n_mounts */
 
     bool greeted;
     int64_t hello_sent_ns;
@@ -110,6 +152,16 @@ size_t session_put_bytes(struct session *s, uint8_t type, const void *bytes, siz
 /* tree.c: TREE, TREE_END, STAT */
 int tree_take(struct session *s, const struct wire_frame *f, struct err *err);
 
+/* mounts.c */
+void mounts_init(struct session *s, const struct session_mount *mounts, size_t n);
+void mounts_clear(struct session *s);
+struct sync_tree mount_tree(const struct smount *m);
+/* In threads. The lock is this mount's and this container's; without a place to keep things all is void of effect. */
+int mount_lock(struct smount *m, struct err *err);
+void mount_unlock(struct smount *m);
+int mount_load(struct smount *m, struct err *err); /* state and known, unless they are up to date */
+int mount_save(struct smount *m, struct err *err);
+
 /* push.c: host to container, before the command */
 void push_begin(struct session *s); /* starts reading the first tree */
 void push_pump(struct session *s);  /* sends while there is room; START after the last mount */
@@ -117,6 +169,9 @@ int push_take_pushed(struct session *s, const struct wire_frame *f, struct err *
 int push_take_stale(struct session *s, const struct wire_frame *f, struct err *err);
 
 /* pull.c: container to host, after it */
+int pull_take_offer(struct session *s, const struct wire_frame *f, struct err *err);
+void pull_saved(struct smount *m); /* what was pushed is saved: an offer that came meanwhile goes on */
+bool pull_expects(const struct session *s, uint8_t type); /* also after EXIT */
 int pull_take_delta(struct session *s, const struct wire_frame *f, struct err *err);
 int pull_take_delta_end(struct session *s, const struct wire_frame *f, struct err *err);
 int pull_take_failed(struct session *s, const struct wire_frame *f, struct err *err);

@@ -10,19 +10,16 @@
     (1u << 20) /* sent in one turn of the loop, so that it stays live on a link that takes everything                  \
                 */
 
-static void begin_scan(struct session *s, struct smount *m);
+#define STALE_MAX 8 /* other commands may be faster a few times */
 
-static struct sync_tree tree_of(const struct smount *m)
-{
-    return (struct sync_tree){.dirfd = m->words.host.dirfd, .file = m->file};
-}
+static void begin_scan(struct smount *m);
 
 void session_agreed(struct smount *m)
 {
     struct session *s = m->session;
 
     if (s->cb->agreed)
-        s->cb->agreed(s->arg, m->index, m->nonce, m->generation, &m->agreed);
+        s->cb->agreed(s->arg, m->index, m->state.nonce, m->state.generation, &m->known);
 }
 
 static void fail(struct smount *m, struct err *err)
@@ -35,13 +32,39 @@ static void fail(struct smount *m, struct err *err)
     session_end(s, SESSION_PUSH_FAILED, 125, err);
 }
 
+/* ---- what changed ---- */
+
+/*
+ * Nothing changed, so nothing will be stored by this push and the lock is let go. What had to be read to find that out
+ * need not be read the next time.
+ */
+static void settle(struct smount *m)
+{
+    sync_sender_agreed(m->sender, &m->next);
+    sync_sender_free(m->sender);
+    m->sender = NULL;
+    manifest_move(&m->known, &m->next);
+    if (m->stats.hashed_files)
+        mount_save(m, NULL); /* only saves time */
+    mount_unlock(m);
+}
+
 /* In a thread. */
 static void run_scan(void *arg)
 {
     struct smount *m = arg;
-    struct sync_tree tree = tree_of(m);
+    struct sync_tree tree = mount_tree(m);
 
-    sync_scan(&tree, m->words.ancestor, &m->exclude, &m->now, &m->stats, &m->scan_err);
+    if (mount_lock(m, &m->work_err) < 0 || mount_load(m, &m->work_err) < 0)
+        return;
+    /* STALE: with what another command has stored meanwhile all may be well; with the same state it never will. */
+    m->full = !m->state.generation || (m->stale && state_same(&m->state, &m->announced));
+    if (sync_scan(&tree, m->state.generation ? &m->known : NULL, &m->exclude, &m->now, &m->stats, &m->work_err) < 0)
+        return;
+    m->sender = sync_sender_new(&tree, m->full ? NULL : &m->known, &m->now);
+    m->same = sync_sender_empty(m->sender);
+    if (m->same)
+        settle(m);
 }
 
 static void on_scanned(void *arg)
@@ -52,47 +75,62 @@ static void on_scanned(void *arg)
     m->work = NULL;
     if (s->over)
         return;
-    if (m->scan_err.msg) {
-        fail(m, &m->scan_err);
+    if (m->work_err.msg) {
+        fail(m, &m->work_err);
         return;
     }
     m->phase = MOUNT_READY;
-    if (m->index + 1u < s->n_mounts)
-        begin_scan(s, &s->mounts[m->index + 1]);
+    if (m->index + 1u < s->n_mounts && s->mounts[m->index + 1].phase == MOUNT_IDLE)
+        begin_scan(&s->mounts[m->index + 1]);
     push_pump(s);
 }
 
-static void begin_scan(struct session *s, struct smount *m)
+static void begin_scan(struct smount *m)
 {
+    manifest_clear(&m->now);
     m->phase = MOUNT_SCANNING;
-    m->work = work_start(s->loop, run_scan, on_scanned, m);
+    m->work = work_start(m->session->loop, run_scan, on_scanned, m);
 }
 
 void push_begin(struct session *s)
 {
     if (s->n_mounts)
-        begin_scan(s, &s->mounts[0]);
+        begin_scan(&s->mounts[0]);
     else
         push_pump(s);
 }
 
-/* Says MOUNT, and makes the sender for what must follow it. */
+/* ---- sending ---- */
+
+/*
+ * True if the target is to be made equal to the host, whatever is there. That is for a container that has not begun:
+ * later its own changes count, also when we do not know any more what was agreed.
+ */
+static bool replaces(const struct smount *m)
+{
+    bool begins = (m->session->start.flags & WIRE_START_MAIN) || !m->stored;
+
+    return begins && (m->stale ? m->container_is_new : !m->state.generation);
+}
+
+/* Says MOUNT. */
 static void announce(struct session *s, struct smount *m)
 {
-    const struct manifest *base = m->retried ? NULL : m->words.ancestor;
-    struct sync_tree tree = tree_of(m);
     struct wire_mount w = {.index = m->index, .target = m->target, .exclude = m->exclude};
 
     if (m->words.read_only)
         w.flags |= WIRE_MOUNT_RO;
     if (m->file)
         w.flags |= WIRE_MOUNT_FILE;
-    if (base) {
-        memcpy(w.nonce, m->words.nonce, WIRE_NONCE);
-        w.generation = m->words.generation;
-    } else if (!m->retried) {
+    if (m->same)
+        w.flags |= WIRE_MOUNT_SAME;
+    if (m->full && replaces(m))
         w.flags |= WIRE_MOUNT_REPLACE;
-    }
+    else
+        memcpy(w.nonce, m->state.nonce, WIRE_NONCE);
+    if (!m->full)
+        w.generation = m->state.generation;
+    m->announced = m->state;
     if (wire_put_mount(&s->frame, &w) < 0) {
         cleanup_err struct err err = ERR_INIT;
 
@@ -101,32 +139,31 @@ static void announce(struct session *s, struct smount *m)
         return;
     }
     session_send(s);
-    m->sender = sync_sender_new(&tree, base, &m->now);
-    m->phase = MOUNT_SENDING;
+    m->phase = m->same ? MOUNT_SENT : MOUNT_SENDING;
+    if (m->stats.moving)
+        session_note(s, "%s: %llu file(s) kept changing while they were read and are left for the next time", m->label,
+                     (unsigned long long)m->stats.moving);
 }
 
 /* Everything of this mount is sent. */
 static void end_mount(struct session *s, struct smount *m)
 {
     struct wire_delta_end e = {.index = m->index,
-                               .base_generation = m->retried || !m->words.ancestor ? 0 : m->words.generation,
+                               .base_generation = m->full ? 0 : m->state.generation,
                                .skipped_special = m->stats.skipped_special,
                                .moving = m->stats.moving};
 
-    manifest_clear(&m->agreed);
-    sync_sender_agreed(m->sender, &m->agreed);
+    manifest_clear(&m->next);
+    sync_sender_agreed(m->sender, &m->next);
     sync_sender_free(m->sender);
     m->sender = NULL;
     m->phase = MOUNT_SENT;
     wire_put_delta_end(&s->frame, &e);
     session_send(s);
-    if (m->stats.moving)
-        session_note(s, "%s: %llu file(s) kept changing while they were read and are left for the next time", m->label,
-                     (unsigned long long)m->stats.moving);
 }
 
-/* Sends the next piece of a mount; 1 = something was sent, 0 = it is complete, -1 = the session has ended. */
-static int send_piece(struct session *s, struct smount *m)
+/* Sends the next piece of a mount. Returns the bytes, about. */
+static size_t send_piece(struct session *s, struct smount *m)
 {
     cleanup_err struct err err = ERR_INIT;
     uint8_t bytes[WIRE_CHUNK];
@@ -134,7 +171,7 @@ static int send_piece(struct session *s, struct smount *m)
 
     if (n < 0) {
         fail(m, &err);
-        return -1;
+        return 0;
     }
     if (n == 0) {
         end_mount(s, m);
@@ -142,7 +179,7 @@ static int send_piece(struct session *s, struct smount *m)
     }
     wire_put_delta(&s->frame, m->index, bytes, (size_t)n);
     session_send(s);
-    return 1;
+    return (size_t)n;
 }
 
 static void send_early_signals(struct session *s)
@@ -178,14 +215,33 @@ static void send_start(struct session *s)
         s->cb->stdin_ready(s->arg);
 }
 
+/* The mount to go on with: one that was begun, else the first that is ready. No mount waits for another one's lock. */
+static struct smount *next_to_send(struct session *s, bool *ret_all_sent)
+{
+    struct smount *ready = NULL;
+
+    *ret_all_sent = true;
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        struct smount *m = &s->mounts[i];
+
+        if (m->phase == MOUNT_SENDING)
+            return m;
+        if (m->phase == MOUNT_READY && !ready)
+            ready = m;
+        if (m->phase < MOUNT_SENT)
+            *ret_all_sent = false;
+    }
+    return ready;
+}
+
 void push_pump(struct session *s)
 {
+    struct smount *m;
+    bool all_sent = false;
     size_t sent = 0;
 
-    while (!s->over && s->push_at < s->n_mounts) {
-        struct smount *m = &s->mounts[s->push_at];
-
-        if (m->phase == MOUNT_SCANNING || session_out_full(s))
+    while (!s->over && (m = next_to_send(s, &all_sent))) {
+        if (session_out_full(s))
             return;
         if (sent >= TURN_BYTES) {
             session_pump_soon(s);
@@ -193,13 +249,39 @@ void push_pump(struct session *s)
         }
         if (m->phase == MOUNT_READY)
             announce(s, m);
-        else if (m->phase == MOUNT_SENDING)
-            sent += WIRE_CHUNK * (size_t)(send_piece(s, m) > 0);
         else
-            s->push_at++;
+            sent += send_piece(s, m);
     }
-    if (!s->over && !s->start_sent)
+    if (!s->over && all_sent && !s->start_sent)
         send_start(s);
+}
+
+/* ---- the agent's answer ---- */
+
+/* In a thread. */
+static void run_save(void *arg)
+{
+    struct smount *m = arg;
+
+    mount_save(m, &m->work_err);
+    mount_unlock(m);
+}
+
+/* Without it the next command sends everything: a pity, not a failure. */
+static void on_saved(void *arg)
+{
+    struct smount *m = arg;
+    struct session *s = m->session;
+
+    m->work = NULL;
+    if (s->over)
+        return;
+    if (m->work_err.msg)
+        session_note(s, "%s: what was agreed with the container could not be kept: %s", m->label, m->work_err.msg);
+    err_clear(&m->work_err);
+    session_agreed(m);
+    pull_saved(m);
+    session_maybe_end(s);
 }
 
 int push_take_pushed(struct session *s, const struct wire_frame *f, struct err *err)
@@ -213,15 +295,20 @@ int push_take_pushed(struct session *s, const struct wire_frame *f, struct err *
     if (!m || m->phase != MOUNT_SENT)
         return err_set(err, 125, "PUSHED for a mount that was not sent");
     m->phase = MOUNT_AGREED;
-    memcpy(m->nonce, p.nonce, SYNC_NONCE_LEN);
-    m->generation = p.generation;
-    session_agreed(m);
+    if (m->same)
+        return 0;
+    if (!p.generation)
+        return err_set(err, 125, "PUSHED without a generation");
+    memcpy(m->state.nonce, p.nonce, SYNC_NONCE_LEN);
+    m->state.generation = p.generation;
+    manifest_move(&m->known, &m->next);
+    m->work = work_start(s->loop, run_save, on_saved, m);
     return 0;
 }
 
 /*
- * The container's agent does not hold what we last agreed on with it. Everything is sent, without an ancestor: nothing
- * is removed there, and nothing will be deleted here.
+ * The container's agent does not hold what we last agreed on with it, or another command has stored something newer
+ * since we let the lock go. Once more, then.
  */
 int push_take_stale(struct session *s, const struct wire_frame *f, struct err *err)
 {
@@ -232,16 +319,11 @@ int push_take_stale(struct session *s, const struct wire_frame *f, struct err *e
     if (wire_get_stale(f, &index, &known, err) < 0)
         return -1;
     m = index < s->n_mounts ? &s->mounts[index] : NULL;
-    if (!m || m->retried || !m->words.ancestor || (m->phase != MOUNT_SENT && m->phase != MOUNT_SENDING))
+    if (!m || m->full || ++m->stale > STALE_MAX || (m->phase != MOUNT_SENT && m->phase != MOUNT_SENDING))
         return err_set(err, 125, "STALE for a mount that is not");
-    if (m->phase == MOUNT_SENDING) {
-        sync_sender_free(m->sender);
-        m->sender = NULL;
-    }
-    m->retried = true;
-    m->phase = MOUNT_READY;
-    if (index < s->push_at)
-        s->push_at = index;
-    session_pump_soon(s);
+    sync_sender_free(m->sender);
+    m->sender = NULL;
+    m->container_is_new = !known;
+    begin_scan(m);
     return 0;
 }

@@ -245,7 +245,7 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
         return take_error(s, f, err);
     if (!s->greeted && f->type != WIRE_HELLO)
         return err_set(err, 125, "%s frame before HELLO", wire_type_name(f->type));
-    if (s->exit_came && f->type != WIRE_HEARTBEAT)
+    if (s->exit_came && f->type != WIRE_HEARTBEAT && !pull_expects(s, f->type))
         return err_set(err, 125, "%s frame after EXIT", wire_type_name(f->type));
     switch (f->type) {
     case WIRE_HELLO:
@@ -267,6 +267,8 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
         return tree_take(s, f, err);
     case WIRE_CREDIT:
         return take_credit(s, f, err);
+    case WIRE_OFFER:
+        return pull_take_offer(s, f, err);
     case WIRE_DELTA:
         return pull_take_delta(s, f, err);
     case WIRE_DELTA_END:
@@ -559,53 +561,6 @@ int session_put_request(struct session *s)
     return 0;
 }
 
-/* The path of `inner` below `outer`, or NULL if it is not below it. */
-static const char *path_below(const char *inner, const char *outer)
-{
-    size_t len = strlen(outer);
-
-    if (strncmp(inner, outer, len) != 0 || inner[len] != '/' || !inner[len + 1])
-        return NULL;
-    return inner + len + 1;
-}
-
-/* What is mounted inside another mount is not part of that one, on either side. */
-static void exclude_nested(struct session *s)
-{
-    for (size_t i = 0; i < s->n_mounts; i++)
-        for (size_t j = 0; j < s->n_mounts; j++) {
-            const char *rest = path_below(s->mounts[j].target, s->mounts[i].target);
-
-            if (i != j && rest && !strlist_has(&s->mounts[i].exclude, rest))
-                strlist_add(&s->mounts[i].exclude, rest);
-        }
-}
-
-static void copy_mounts(struct session *s, const struct session_mount *mounts, size_t n)
-{
-    s->too_many = n > WIRE_MOUNTS_MAX;
-    s->n_mounts = s->too_many ? 0 : n;
-    s->mounts = xcalloc(s->n_mounts ? s->n_mounts : 1, sizeof(*s->mounts));
-    for (size_t i = 0; i < s->n_mounts; i++) {
-        struct smount *m = &s->mounts[i];
-
-        m->session = s;
-        m->index = (uint16_t)i;
-        m->words = mounts[i];
-        m->label = xstrdup(mounts[i].label ? mounts[i].label : mounts[i].target);
-        m->target = xstrdup(mounts[i].target);
-        m->file = xstrdup(mounts[i].host.file);
-        if (mounts[i].exclude)
-            strlist_copy(&m->exclude, mounts[i].exclude);
-        m->phase = MOUNT_SCANNING;
-        manifest_init(&m->now);
-        manifest_init(&m->agreed);
-        manifest_init(&m->pulled_state);
-    }
-    exclude_nested(s);
-}
-
-/* A session without the words of what it is for. */
 static struct session *make(struct loop *loop, const struct session_mount *mounts, size_t n_mounts,
                             const struct session_callbacks *callbacks, void *arg)
 {
@@ -614,7 +569,7 @@ static struct session *make(struct loop *loop, const struct session_mount *mount
     s->loop = loop;
     s->cb = callbacks;
     s->arg = arg;
-    copy_mounts(s, mounts, n_mounts);
+    mounts_init(s, mounts, n_mounts);
     wire_parser_init(&s->parser);
     buf_init(&s->frame, FRAME_MAX);
     for (int i = 0; i < 2; i++)
@@ -646,30 +601,11 @@ struct session *session_ask(struct loop *loop, const struct wire_ask *ask, const
     return s;
 }
 
-static void mount_free(struct smount *m)
-{
-    work_cancel(m->work);
-    sync_sender_free(m->sender);
-    sync_receiver_free(m->receiver);
-    manifest_clear(&m->now);
-    manifest_clear(&m->agreed);
-    manifest_clear(&m->pulled_state);
-    sync_report_clear(&m->report);
-    err_clear(&m->scan_err);
-    err_clear(&m->pull_err);
-    strlist_clear(&m->exclude);
-    free(m->label);
-    free(m->target);
-    free(m->file);
-}
-
 void session_free(struct session *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->n_mounts; i++)
-        mount_free(&s->mounts[i]);
-    free(s->mounts);
+    mounts_clear(s);
     wire_start_clear(&s->start);
     wire_ask_clear(&s->ask);
     wire_exit_clear(&s->exit);

@@ -22,6 +22,19 @@
  * only the transport knows how long to wait; from then on the session itself gives up a peer that is silent for 15 s.
  * Mounts may come in any order: what is mounted inside another one is left out of that one.
  *
+ * MOUNTS. Any number of commands may exchange one mount with one container at once, and each may be killed at any
+ * instant. The host's lock of a mount (flock) is held by one of them at a time: from before the tree is read until the
+ * agent's PUSHED has been stored, and again from the first frame of the container's changes until they are stored.
+ * Where nothing changed it is let go as soon as the tree is read, and the pull does not take it. Waiting for it never
+ * depends on another mount's lock being had, so their order does not matter, and the agent holds no lock while it waits
+ * for us. A lock that is not had for ten minutes is an error; meanwhile heartbeats go on.
+ *     The first push of the container's process (MAIN) without a stored state makes the target equal (REPLACE); any
+ * other command without one sends everything and deletes nothing. What is stored is stored after the data. Several
+ * containers on one folder: each has its own state and lock, the folder is the hub, and changes flow at each one's next
+ * barrier. There is no lock for the folder, as a container could hold it against all others by being slow: each file is
+ * looked at again just before it is replaced, whole, by renaming. So a file that both changed is a conflict for the
+ * second; only where both rename in the same few microseconds the later one wins, as with a bind mount.
+ *
  * The result (sync-rules 15): a failed push is 125 and the command did not run. A failed pull is 125 if the command
  * gave 0, otherwise the command's own code; err says what happened in both cases and the result says that the pull
  * failed, so that the owner keeps the container. Then FINISH is not sent.
@@ -69,11 +82,13 @@ struct session_mount {
     const struct strlist *exclude; /* may be NULL; mounts nested in this one are excluded by the session itself */
     enum sync_conflict conflict;
     int keep_dirfd; /* where conflict copies and deleted files are kept; -1: nowhere */
-    /* What was last agreed with this very container; without it (ancestor NULL) this is the first push, which replaces.
+    /*
+     * Where what was last agreed with this very container is kept between commands, as NAME, and locked, by NAME.lock;
+     * -1 or NULL: nowhere, then each command is a first push, which replaces. The session reads and writes both itself,
+     * at the right moments (see MOUNTS above). Borrowed until session_free() and copied.
      */
-    const struct manifest *ancestor;
-    uint8_t nonce[SYNC_NONCE_LEN];
-    uint64_t generation;
+    int state_dirfd;
+    const char *state_name;
 };
 
 enum session_end {
@@ -130,8 +145,8 @@ struct session_callbacks {
     void (*started)(void *arg);
     /* One line for the user's stderr, without prefix or newline: conflicts, clock skew, files left out. May be NULL. */
     void (*note)(void *arg, const char *line);
-    /* A new state was agreed for mount `index`, after its push and after its pull: to be stored with
-     * sync_ancestor_save(). manifest is borrowed. May be NULL. */
+    /* A new state was agreed for mount `index`, after its push or after its pull, and stored. manifest is borrowed. For
+     * who wants to watch; may be NULL. */
     void (*agreed)(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
                    const struct manifest *manifest);
     void (*done)(void *arg, const struct session_result *result);

@@ -121,3 +121,27 @@ int sync_ancestor_load(int dirfd, const char *key, uint8_t ret_nonce[SYNC_NONCE_
     *ret_generation = generation;
     return 1;
 }
+
+int sync_ancestor_mark(int dirfd, const char *key, uint8_t ret_nonce[SYNC_NONCE_LEN], uint64_t *ret_generation,
+                       struct err *err)
+{
+    uint8_t head[HEAD_LEN];
+    cleanup_close int fd = -1;
+    uint64_t generation = 0;
+    struct stat st;
+    ssize_t n;
+
+    fd = beneath_read_open(dirfd, key, &st);
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == EISDIR || errno == EINVAL))
+        return 0;
+    n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+    if (n < 0)
+        return err_set_errno(err, 125, errno, "reading the sync state %s", key);
+    if (n != (ssize_t)sizeof(head) || memcmp(head, MAGIC, MAGIC_LEN) != 0)
+        return 0;
+    for (int i = 0; i < 8; i++)
+        generation |= (uint64_t)head[MAGIC_LEN + SYNC_NONCE_LEN + i] << 8 * i;
+    memcpy(ret_nonce, head + MAGIC_LEN, SYNC_NONCE_LEN);
+    *ret_generation = generation;
+    return 1;
+}

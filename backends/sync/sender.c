@@ -63,6 +63,11 @@ struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct m
     return s;
 }
 
+bool sync_sender_empty(const struct sync_sender *s)
+{
+    return s->base && !s->diff.len;
+}
+
 void sync_sender_free(struct sync_sender *s)
 {
     if (!s)

@@ -69,6 +69,8 @@ struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct m
 void sync_sender_free(struct sync_sender *s);
 /* The next at most cap bytes of the stream; 0 = all was sent; -1 = err. Never blocks on anything but the local disk. */
 ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct err *err);
+/* True if nothing is to be sent: the tree is what base says. */
+bool sync_sender_empty(const struct sync_sender *s);
 /* After the end: the manifest that the receiver now holds if it accepted all: `now` less the files left out. */
 void sync_sender_agreed(const struct sync_sender *s, struct manifest *ret);
 
@@ -122,6 +124,9 @@ bool sync_receiver_done(const struct sync_receiver *r);
 
 int sync_ancestor_save(int dirfd, const char *key, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
                        const struct manifest *m, struct err *err);
+/* Only whose it is and of which generation: a few bytes are read. 1, 0 = there is none, -1 = err. */
+int sync_ancestor_mark(int dirfd, const char *key, uint8_t ret_nonce[SYNC_NONCE_LEN], uint64_t *ret_generation,
+                       struct err *err);
 /* 1 = loaded, 0 = there is none (or one of another version, or damaged: then it is as if there were none). */
 int sync_ancestor_load(int dirfd, const char *key, uint8_t ret_nonce[SYNC_NONCE_LEN], uint64_t *ret_generation,
                        struct manifest *ret, struct err *err);

@@ -56,8 +56,11 @@ static void place_clear(struct place *p)
 
 static struct session_mount mount_of(const struct place *p)
 {
-    return (struct session_mount){
-        .host = {.dirfd = p->host_fd}, .label = p->host, .target = p->target, .keep_dirfd = p->keep_fd};
+    return (struct session_mount){.host = {.dirfd = p->host_fd},
+                                  .label = p->host,
+                                  .target = p->target,
+                                  .keep_dirfd = p->keep_fd,
+                                  .state_dirfd = -1};
 }
 
 /* Runs script in the target with this mount; the result stays in r. */
@@ -321,25 +324,40 @@ static void test_pull_failed(void **state)
     place_clear(&p);
 }
 
+/* A mount whose state is kept in the folder `state` of the place, as a container's is. */
+static struct session_mount kept_mount_of(struct place *p, int *ret_fd)
+{
+    struct session_mount m = mount_of(p);
+
+    sh("mkdir -p %s/state", p->rig.dir);
+    {
+        cleanup_free char *path = xasprintf("%s/state", p->rig.dir);
+
+        *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    assert_true(*ret_fd >= 0);
+    m.state_dirfd = *ret_fd;
+    m.state_name = "mount-0";
+    return m;
+}
+
 /* A later command in the same container knows what was agreed: little travels, and the container keeps what is its own.
  */
 static void test_second_command(void **state)
 {
     struct session_mount m;
     struct place p;
-    struct run first, second, third;
+    struct run first, second, third, fourth;
+    int fd;
 
     (void)state;
     place_init(&p);
     sh("cd %s; for i in $(seq 300); do echo $i > f$i; done", p.host);
-    m = mount_of(&p);
+    m = kept_mount_of(&p, &fd);
     run_in(&p, &first, &m, "echo made > made; mkfifo pipe");
     if (first.error)
         fail_msg("%s", first.error);
     assert_int_equal(first.agreed, 2); /* after the push and after the pull */
-    m.ancestor = &first.last_agreed;
-    m.generation = first.generation;
-    memcpy(m.nonce, first.nonce, SYNC_NONCE_LEN);
     sh("cd %s; echo edited > f7; rm f8", p.host);
     run_in(&p, &second, &m, "cat f7; ! test -e f8; test -p pipe && cat made; echo again >> made; rm f9");
     if (second.error)
@@ -349,14 +367,20 @@ static void test_second_command(void **state)
     assert_int_equal(second.generation, first.generation + 2);
     assert_true(second.wire_in < 1500);
     sh("cd %s; test \"$(cat made)\" = 'made\nagain'; ! test -e f8; ! test -e f9; test $(ls | wc -l) = 299", p.host);
-    m.ancestor = &second.last_agreed;
-    m.generation = second.generation;
-    run_in(&p, &third, &m, "true");
+    run_in(&p, &third, &m, "true"); /* what was written just now is read once more */
+    usleep(30000);
+    sh("cd %s; ls -li --time-style=full-iso state run/mounts > before", p.rig.dir);
+    run_in(&p, &fourth, &m, "true");
     assert_null(third.error);
-    assert_true(third.wire_in < 700); /* nothing changed: a few frames */
+    assert_null(fourth.error);
+    assert_int_equal(third.agreed + fourth.agreed, 0);
+    assert_true(third.wire_in < 350 && fourth.wire_in < 350); /* nothing changed: a few frames */
+    sh("cd %s; ls -li --time-style=full-iso state run/mounts | diff before -", p.rig.dir); /* and nothing is stored */
     run_clear(&first);
     run_clear(&second);
     run_clear(&third);
+    run_clear(&fourth);
+    close(fd);
     place_clear(&p);
 }
 
@@ -366,16 +390,14 @@ static void test_stale(void **state)
     struct session_mount m;
     struct place p;
     struct run first, second;
+    int fd;
 
     (void)state;
     place_init(&p);
     sh("cd %s; echo a > a; echo b > b", p.host);
-    m = mount_of(&p);
+    m = kept_mount_of(&p, &fd);
     run_in(&p, &first, &m, "true");
-    m.ancestor = &first.last_agreed;
-    m.generation = first.generation;
-    memcpy(m.nonce, first.nonce, SYNC_NONCE_LEN);
-    m.nonce[3] ^= 1;
+    sh("rm -r %s/run/mounts", p.rig.dir);
     sh("rm %s/a", p.target);
     sh("echo c > %s/c; echo own > %s/own", p.host, p.target);
     run_in(&p, &second, &m, "cat a b c own; rm b");
@@ -385,6 +407,7 @@ static void test_stale(void **state)
     sh("cd %s; test -e a; test -e c; test $(cat own) = own", p.host);
     run_clear(&first);
     run_clear(&second);
+    close(fd);
     place_clear(&p);
 }
 
