@@ -84,12 +84,15 @@ static void keeps_changes(void **state)
         "touch -d '2001-02-03 04:05:06' /d/owned /d/deep; rm /etc/small; dd if=/dev/zero of=/d/sparse bs=1 count=1 "
         "seek=1073741823 2>/dev/null; rm -rf /old; mkdir /old; echo other >/old/other; echo 'odd' >'/d/a\nb \"c'";
     static const char look[] =
-        "cat /d/file /d/deep/second /old/other; readlink /d/link; stat -c '%a %h %F' /d/file /d/pipe /d/sticky;"
+        "cat /d/file /d/deep/second /old/other; readlink /d/link; stat -c '%a %h %F' /d/file /d/sticky;"
         "stat -c '%u:%g %Y' /d/owned; stat -c %Y /d/deep; stat -c '%s' /d/sparse; [ $(stat -c %b /d/sparse) -lt 100 ];"
         "ls /old; ls /etc; cat /d/a*; [ /d/file -ef /d/deep/second ]; echo $FROM_IMAGE";
     static const char expected[] =
-        "new\nnew\nother\n../nowhere\n4751 2 regular file\n622 1 fifo\n1777 2 directory\n"
+        "new\nnew\nother\n../nowhere\n4751 2 regular file\n1777 2 directory\n"
         "1234:4321 981173106\n981173106\n1073741824\nother\nbig\nhostname\nhosts\nresolv.conf\nodd\nyes\n";
+
+    const char *runtime = getenv("ATP_ENGINE_RUNTIME");
+    bool gvisor = runtime && strcmp(runtime, "runsc") == 0;
 
     (void)state;
     need_engine();
@@ -107,6 +110,8 @@ static void keeps_changes(void **state)
         expect(task, "test -s /d/growing; rm -rf /d; echo on", "on\n"); /* it goes on, and apart from the image */
         from = start_from(image, v1, &second);
         expect(second, look, expected);
+        if (!gvisor) /* which keeps pipes in its memory */
+            expect(second, "stat -c '%a %F' /d/pipe", "622 fifo\n");
         expect(second, "rm /old/other; echo more >/d/more; rm -r /d/deep", "");
         next = snapshot(second, 3600);
         again = start_from(next, v1, &third);

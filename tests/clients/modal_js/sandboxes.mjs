@@ -197,6 +197,31 @@ test("an image that is not in the registry", async () => {
   await assert.rejects(create("no-such-image", { command: ["true"] }), /no-such-image|manifest|not found/i);
 });
 
+test("a snapshot of the filesystem is an image, with the image's settings, and can be deleted", async () => {
+  const sandbox = await create("nothing");
+  const shell = async (where, script) => {
+    const process = await where.exec(["sh", "-c", script]);
+    const text = await process.stdout.readText();
+    assert.equal(await process.wait(), 0);
+    return text;
+  };
+  await shell(sandbox, "echo kept > /tmp/file; rm /etc/group; (while :; do echo x >> /tmp/growing; done) >/dev/null 2>&1 & sleep 0.2");
+  const image = await sandbox.snapshotFilesystem();
+  await shell(sandbox, "rm /tmp/file");
+  const second = await modal.sandboxes.create(app, image);
+  started.push(second);
+  assert.equal(await shell(second, 'cat file; ls /etc/group 2>/dev/null; echo "$GREETING in $PWD"'), "kept\nfrom the image in /tmp\n");
+  await shell(second, "echo more >> file");
+  const third = await modal.sandboxes.create(app, await second.snapshotFilesystem({ ttlMs: null }));
+  started.push(third);
+  assert.equal(await shell(third, "cat file"), "kept\nmore\n");
+  await modal.images.delete(image.imageId);
+  await assert.rejects(modal.sandboxes.create(app, image), /not found/i);
+  assert.equal(await shell(second, "cat file"), "kept\nmore\n");
+  await second.terminate({ wait: true });
+  await assert.rejects(second.snapshotFilesystem(), /finished|not found|terminated/i);
+});
+
 test("terminating twice, and using what is gone", async () => {
   const sandbox = await create("plain", { command: ["sleep", "600"] });
   const id = sandbox.sandboxId;
