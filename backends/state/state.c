@@ -40,7 +40,8 @@ static const char *const steps[] = {
     "ALTER TABLE containers ADD COLUMN stopped_by_user INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;",
 };
-#define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])))
+#define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
+#define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))
 
 /* The version that the file has; 0 for an empty one, -1 for an error. */
 static int file_version(struct state *s, struct err *err)
@@ -127,6 +128,24 @@ static int check_schema(struct state *s, const char *scope_file, struct err *err
     return 0;
 }
 
+/*
+ * How the file is written. The log stays when the last process closes: a checkpoint there, two syncs and two unlinked
+ * files, would cost each command more than all else that it does here. Instead whoever makes it grow past
+ * STATE_LOG_PAGES writes it back, which also bounds what the next process has to read when it finds itself alone.
+ */
+static int set_up(struct state *s, struct err *err)
+{
+    char pragmas[160];
+
+    sqlite3_busy_timeout(s->db, STATE_BUSY_MS);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    snprintf(pragmas, sizeof(pragmas),
+             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+             "PRAGMA wal_autocheckpoint = %d",
+             STATE_LOG_PAGES);
+    return run_script(s, pragmas, err);
+}
+
 /* Remembers which file this is. */
 static void note_file(struct state *s)
 {
@@ -152,11 +171,9 @@ struct state *state_open(const char *dir, const char *scope_file, struct err *er
         state_free(s);
         return NULL;
     }
-    sqlite3_busy_timeout(s->db, STATE_BUSY_MS);
     chmod(s->path, 0600);
     note_file(s);
-    if (run_script(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON", err) < 0 ||
-        check_schema(s, scope_file, err) < 0) {
+    if (set_up(s, err) < 0 || check_schema(s, scope_file, err) < 0) {
         state_free(s);
         return NULL;
     }
