@@ -24,6 +24,8 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
+#define RUNTIME_BYTES_MAX (64u << 20)
+
 static const char unified[] = "/sys/fs/cgroup/unified";
 
 /* ---- the runtime ---- */
@@ -98,6 +100,19 @@ static void base_words(struct rt *rt)
         return;
     strlist_split(&rt->base, flags && *flags ? flags : "--platform=ptrace --network=none --ignore-cgroups", ' ');
     rt->gvisor_alone = !strlist_has(&rt->base, "--network=sandbox") && !strlist_has(&rt->base, "--network=host");
+}
+
+/*
+ * crun copies itself into sealed memory and starts over whenever it is started from a file, lest a container change the
+ * program under it. Started from such a copy it goes on at once, so one is made for all its runs.
+ */
+static void copy_runtime(struct rt *rt)
+{
+    cleanup_buf struct buf bytes = BUF_INIT(RUNTIME_BYTES_MAX);
+
+    if (rt->kind == RT_CRUN && fs_read_file(rt->path, &bytes, NULL) == 0)
+        rt->copy = rt_sealed_program("crun", bytes.data, bytes.len);
+    rt->program = rt->copy >= 0 ? xasprintf("/proc/self/fd/%d", rt->copy) : xstrdup(rt->path);
 }
 
 void rt_argv(struct rt *rt, const char *log, struct strlist *ret)
@@ -286,6 +301,7 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
     if (choose_runtime(rt, config->runtime, err) < 0 || open_folder(rt, config->dir, err) < 0)
         return -1;
     base_words(rt);
+    copy_runtime(rt);
     signal(SIGPIPE, SIG_IGN); /* a process that closes its stdin is no reason to die */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return err_set_errno(err, 125, errno, "becoming a sub-reaper");
@@ -304,7 +320,7 @@ struct rt *rt_new(uv_loop_t *loop, const struct rt_config *config, struct err *e
     struct rt *rt = xcalloc(1, sizeof(*rt));
 
     rt->loop = loop;
-    rt->lock = rt->mount_ns = rt->starter_program = -1;
+    rt->lock = rt->mount_ns = rt->starter_program = rt->copy = -1;
     rt->cgroups.kill_at = -1;
     if (set_up(rt, config, err) == 0)
         return rt;
@@ -361,6 +377,10 @@ void rt_free(struct rt *rt)
     json_decref(rt->seccomp);
     buf_clear(&rt->resolv);
     strlist_clear(&rt->base);
+    if (rt->copy >= 0)
+        close(rt->copy);
+    free(rt->program);
+    free(rt->seccomp_made);
     free(rt->net_reason);
     free(rt->state_root);
     free(rt->version);

@@ -172,6 +172,8 @@ int rt_bundle_write(const struct rt_bundle *b, const char *path, struct err *err
                        b->root, "readonly", 0, "hostname", spec->hostname, "mounts", mounts(b), "linux", linux_part(b));
     if (!config)
         return err_set(err, 125, "config.json: a path or name is not valid UTF-8");
+    if (b->seccomp_made) /* beside the profile: a runtime that does not know this has that */
+        json_object_set_new(config, "annotations", json_pack("{s:s}", "run.oci.seccomp_bpf_data", b->seccomp_made));
     return dump(config, path, err);
 }
 

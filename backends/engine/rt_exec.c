@@ -499,7 +499,7 @@ static int launch(struct rt_exec *e, struct err *err)
 {
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_free char *folder = xasprintf("%s/x", e->s->dir);
-    struct rt_spawn spawn = {.cwd = folder, .mount_ns = e->rt->mount_ns};
+    struct rt_spawn spawn = {.program = e->rt->program, .cwd = folder, .mount_ns = e->rt->mount_ns};
     pid_t pid;
 
     if (write_words(e, err) < 0 || listen_for_console(e, err) < 0)

@@ -64,9 +64,10 @@ void rt_loop_finish(struct rt *rt); /* closes what is open and turns the loop un
 
 struct rt_spawn {
     char *const *argv;
-    const char *cwd; /* NULL = ours */
-    int fds[3];      /* stdin, stdout, stderr; -1 = /dev/null */
-    const int *join; /* cgroup.procs descriptors: the child puts itself in before it execs */
+    const char *program; /* NULL = argv[0] */
+    const char *cwd;     /* NULL = ours */
+    int fds[3];          /* stdin, stdout, stderr; -1 = /dev/null */
+    const int *join;     /* cgroup.procs descriptors: the child puts itself in before it execs */
     size_t join_len;
     int mount_ns; /* namespace to enter, -1 = none */
 };
@@ -195,11 +196,17 @@ void rt_firewall_disallow(const struct strlist *rules);
 /* ---- rt_seccomp.c, rt_bundle.c, rt_root.c ---- */
 
 json_t *rt_seccomp_profile(void); /* owned by caller */
+/*
+ * Compiling the profile is a quarter of what crun does to start a container. It leaves the result in its state folder,
+ * which nobody else can write to, and takes it again from an annotation: base64, owned by caller, NULL without.
+ */
+char *rt_seccomp_made(const struct rt *rt, const char *id);
 
 struct rt_bundle {
     const struct rt_sandbox_spec *spec;
     enum rt_kind kind;
     json_t *seccomp;          /* borrowed */
+    const char *seccomp_made; /* the same as crun has compiled it (rt_seccomp_made), NULL = not known yet */
     const char *root, *etc;   /* the root's mount point; the folder of the generated resolv.conf, hosts, hostname */
     const char *netns;        /* path of the network namespace */
     const char *cgroup_path;  /* NULL = the runtime leaves cgroups alone */
@@ -233,6 +240,9 @@ uint64_t rt_process_start(pid_t pid);
 /* Parent and session of a process, and whether it is on its way out; false when there is none. */
 bool rt_process_stat(pid_t pid, pid_t *ret_parent, pid_t *ret_session, bool *ret_exiting);
 
+/* A program's bytes in memory, executable, that nobody can change; -1 and errno. */
+int rt_sealed_program(const char *name, const void *bytes, size_t len);
+
 /* ---- rt_recover.c ---- */
 
 int rt_recover(struct rt *rt, struct err *err);
@@ -247,6 +257,9 @@ struct rt {
     char *name, *path, *version;
     char *dir;           /* absolute */
     char *state_root;    /* the runtime's own */
+    int copy;            /* of crun, in memory; -1 = none */
+    char *program;       /* what is executed: path, or the copy's name */
+    char *seccomp_made;  /* base64, set once */
     bool gvisor_alone;   /* runsc that gives containers no network */
     struct strlist base; /* the words that every call of the runtime begins with, without --log */
     int lock;            /* one engine per state folder */

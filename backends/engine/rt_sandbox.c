@@ -32,6 +32,8 @@ struct rt_start { /* what the starting thread works on; nobody else touches it m
     int console; /* listening socket, -1 = no terminal */
     int master;
     pid_t init;
+    const char *seccomp_made; /* as known when it began */
+    char *ret_seccomp_made;   /* as crun has made it now */
     struct err err;
 };
 
@@ -80,6 +82,7 @@ static struct rt_start *copy_spec(struct rt_sandbox *s, const struct rt_sandbox_
 
     start->s = s;
     start->spec = *spec;
+    start->seccomp_made = s->rt->seccomp_made;
     strlist_copy(&start->lowers, spec->lowers);
     strlist_copy(&start->args, spec->args);
     if (spec->env)
@@ -124,6 +127,7 @@ static void start_free(struct rt_start *start)
     if (start->master >= 0)
         close(start->master);
     err_clear(&start->err);
+    free(start->ret_seccomp_made);
     free(start);
 }
 
@@ -150,6 +154,7 @@ static int write_bundle(struct rt_start *start, struct err *err)
         .spec = &start->spec,
         .kind = rt->kind,
         .seccomp = rt->seccomp,
+        .seccomp_made = start->seccomp_made,
         .root = root,
         .etc = etc,
         .netns = netns,
@@ -181,7 +186,7 @@ static int run_runtime(struct rt_start *start, struct err *err)
     struct rt_sandbox *s = start->s;
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_free char *log = xasprintf("%s/log", s->dir), *said = NULL;
-    struct rt_spawn spawn = {.cwd = s->dir, .mount_ns = -1};
+    struct rt_spawn spawn = {.program = s->rt->program, .cwd = s->dir, .mount_ns = -1};
     int status;
 
     rt_argv(s->rt, log, &words);
@@ -198,8 +203,11 @@ static int run_runtime(struct rt_start *start, struct err *err)
     status = rt_spawn_wait(&spawn, err);
     if (status < 0)
         return -1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        if (!start->seccomp_made)
+            start->ret_seccomp_made = rt_seccomp_made(s->rt, s->id);
         return note_init(start, err);
+    }
     said = rt_log_message(log);
     if (said)
         return err_set(err, rt_start_code(said), "%s: %s", s->rt->name, said);
@@ -362,6 +370,8 @@ static void start_done(void *arg)
         err_move(&failed, &start->err);
     s->init = start->init;
     s->start = NULL;
+    if (!s->rt->seccomp_made)
+        s->rt->seccomp_made = steal(&start->ret_seccomp_made);
     if (start->master >= 0)
         use_terminal(s, steal_fd(&start->master));
     start_free(start);

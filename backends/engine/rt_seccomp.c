@@ -6,10 +6,17 @@
  */
 #include "backends/engine/rt_internal.h"
 
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/sys/fs.h"
+
 #include <errno.h>
+#include <openssl/evp.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
+
+#define SECCOMP_MADE_MAX (256u << 10) /* a filter has at most 4096 instructions of 8 bytes */
 
 /* Alphabetical. Names that an architecture does not have are skipped by the runtimes. */
 static const char *const allowed[] = {
@@ -448,4 +455,17 @@ json_t *rt_seccomp_profile(void)
     add_conditional_rules(rules);
     return json_pack("{s:s, s:i, s:o, s:o}", "defaultAction", "SCMP_ACT_ERRNO", "defaultErrnoRet", EPERM,
                      "architectures", machines, "syscalls", rules);
+}
+
+char *rt_seccomp_made(const struct rt *rt, const char *id)
+{
+    cleanup_free char *path = xasprintf("%s/%s/seccomp.bpf", rt->state_root, id);
+    cleanup_buf struct buf filter = BUF_INIT(SECCOMP_MADE_MAX);
+    char *text;
+
+    if (rt->kind != RT_CRUN || fs_read_file(path, &filter, NULL) < 0 || filter.len == 0)
+        return NULL;
+    text = xmalloc(4 * ((filter.len + 2) / 3) + 1);
+    EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)filter.data, (int)filter.len);
+    return text;
 }

@@ -72,7 +72,7 @@ static const char *become(const struct rt_spawn *spawn, const int fds[3])
         return "entering the container's folder";
     setsid(); /* orphans of the runtime are known by not being of our session */
     default_signals();
-    execve(spawn->argv[0], spawn->argv, runtime_environment);
+    execve(spawn->program ? spawn->program : spawn->argv[0], spawn->argv, runtime_environment);
     return "executing it";
 }
 

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,10 +28,6 @@
 #include <sys/vfs.h>
 #include <linux/magic.h>
 #include <unistd.h>
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U
-#endif
 
 #define TURN       64   /* reports read per turn of the loop */
 #define ADOPTION   1    /* ms between looks whether the starter has become our child */
@@ -54,24 +49,7 @@ struct rt_starter {
 
 extern const char starter_image[], starter_image_end[]; /* starter/image.S */
 
-/* ---- the program ---- */
-
-/*
- * A file without a name that nobody can write to, in memory: the container sees no file of ours, and whoever opens
- * /proc/PID/exe in there can change nothing. Shared by all sandboxes. -1: then execs go to the runtime.
- */
-static int make_program(void)
-{
-    size_t len = (size_t)(starter_image_end - starter_image);
-    cleanup_close int fd = memfd_create(STARTER_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-
-    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
-        fd = memfd_create(STARTER_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || write(fd, starter_image, len) != (ssize_t)len || fchmod(fd, 0555) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-        return -1;
-    return steal_fd(&fd);
-}
+/* ---- the program: the container sees no file of ours, and all sandboxes share one ---- */
 
 void rt_starters_init(struct rt *rt)
 {
@@ -79,7 +57,8 @@ void rt_starters_init(struct rt *rt)
 
     rt->starter_program = -1;
     if (rt->kind != RT_RUNSC && (!how || strcmp(how, "runtime") != 0))
-        rt->starter_program = make_program();
+        rt->starter_program =
+            rt_sealed_program(STARTER_NAME, starter_image, (size_t)(starter_image_end - starter_image));
 }
 
 void rt_starters_finish(struct rt *rt)
@@ -283,7 +262,10 @@ static int launch(struct rt_sandbox *s, int socket, struct err *err)
     cleanup_free char *folder = xasprintf("%s/x", s->dir), *json = xasprintf("%s/starter.json", folder);
     cleanup_free char *log = xasprintf("%s/starter.log", folder);
     struct rt_exec_spec spec = {.args = &args, .env = &env, .workdir = "/"};
-    struct rt_spawn spawn = {.cwd = folder, .fds = {socket, s->rt->starter_program, -1}, .mount_ns = s->rt->mount_ns};
+    struct rt_spawn spawn = {.program = s->rt->program,
+                             .cwd = folder,
+                             .fds = {socket, s->rt->starter_program, -1},
+                             .mount_ns = s->rt->mount_ns};
     pid_t pid;
 
     strlist_add(&args, "/proc/self/fd/1");
