@@ -130,11 +130,6 @@ void modal_client_free(struct modal_client *c)
     free(c);
 }
 
-void modal_client_connect(struct modal_client *c)
-{
-    grpc_channel_connect(c->control.channel);
-}
-
 struct loop *modal_client_loop(const struct modal_client *c)
 {
     return c->loop;

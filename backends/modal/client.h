@@ -43,9 +43,6 @@ struct modal_client_options {
 struct modal_client *modal_client_new(struct loop *loop, const struct modal_client_options *options, struct err *err);
 void modal_client_free(struct modal_client *c); /* NULL is fine; tasks and execs of it must be gone */
 
-/* Starts connecting to the server now, so that it overlaps with local work. */
-void modal_client_connect(struct modal_client *c);
-
 struct loop *modal_client_loop(const struct modal_client *c);
 const char *modal_client_environment(const struct modal_client *c); /* "" for the default; borrowed */
 
