@@ -43,6 +43,7 @@ struct tree_reader {
     struct seen *seen;
     size_t seen_len, seen_cap;
     uint32_t entries;
+    uint64_t tar_size;
     /* the file that is being read */
     int file;
     struct extent_reader extent;
@@ -114,6 +115,7 @@ static int put(struct tree_reader *r, struct buf *out, const struct tree_entry *
         return err_set(err, 1, "%s has more than %u files and directories", r->source.shown, LIMIT_ENTRIES);
     if (tree_put_entry(out, e) < 0)
         return err_set(err, 1, "%s/%s is too long a path", r->source.shown, r->path);
+    r->tar_size += tree_tar_size(e);
     return 0;
 }
 
@@ -214,6 +216,8 @@ static int add_file(struct tree_reader *r, int dir, const char *name, struct buf
     }
     r->file = fd;
     extent_init(&r->extent, fd, &st);
+    if (r->source.dense)
+        r->extent.data_end = r->extent.size;
     if (!e.size)
         end_file(r);
     return 0;
@@ -264,6 +268,21 @@ static int add(struct tree_reader *r, int dir, const char *name, struct buf *out
 
 /* ---- contents ---- */
 
+/* A hole, or zeros that stand for what is no more since the file shrank. */
+static int add_zeros(struct tree_reader *r, uint64_t at, uint64_t hole, struct buf *out)
+{
+    uint64_t left = hole ? hole : r->extent.size - at;
+
+    if (r->source.dense) {
+        left = left < sizeof(r->bytes) ? left : sizeof(r->bytes);
+        memset(r->bytes, 0, left);
+        r->extent.at = at + left;
+        return tree_put_data(out, r->bytes, left);
+    }
+    r->extent.at = at + left;
+    return tree_put_hole(out, left);
+}
+
 /* The next piece of the open file. */
 static int add_contents(struct tree_reader *r, struct buf *out, struct err *err)
 {
@@ -275,10 +294,8 @@ static int add_contents(struct tree_reader *r, struct buf *out, struct err *err)
         return fail_errno(r, "read", err);
     if (n > 0)
         status = tree_put_data(out, r->bytes, (size_t)n);
-    else if (!hole)
-        r->extent.at = size; /* it shrank: zeros stand for what is no more */
-    if (n == 0 && at < size)
-        status = tree_put_hole(out, r->extent.at - at);
+    else
+        status = add_zeros(r, at, hole, out);
     if (status < 0)
         return err_set(err, 1, "no room for the contents of %s", r->source.shown);
     if (r->extent.at >= size)
@@ -394,4 +411,9 @@ int tree_reader_next(struct tree_reader *r, struct buf *out, struct err *err)
         if (step(r, out, &own) < 0)
             return own.msg ? err_move(err, &own) : err_set(err, 1, "no room for the tree of %s", r->source.shown);
     return !r->ended;
+}
+
+uint64_t tree_reader_tar_size(const struct tree_reader *r)
+{
+    return r->tar_size + TREE_TAR_END;
 }

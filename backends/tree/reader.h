@@ -19,6 +19,7 @@ struct tree_source {
     int dir;                     /* borrowed: the directory that holds it */
     const char *name;            /* one name; "": dir itself */
     const char *shown;           /* its path, for messages */
+    bool dense;                  /* holes are read as zeros */
     const char *const *left_out; /* paths below it that are not there for the reader; NULL-terminated, may be NULL */
     const char *const *closed;   /* directories that are shown without what is in them; the same */
 };
@@ -31,5 +32,7 @@ void tree_reader_free(struct tree_reader *r); /* NULL is fine */
 
 /* Appends the next records, END at last: 1 = there is more, 0 = that was all, -1. */
 int tree_reader_next(struct tree_reader *r, struct buf *out, struct err *err);
+/* tree_tar_size() of what was read so far. */
+uint64_t tree_reader_tar_size(const struct tree_reader *r);
 
 #endif

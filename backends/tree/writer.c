@@ -381,3 +381,8 @@ size_t tree_writer_skipped(const struct tree_writer *w)
 {
     return w->skipped;
 }
+
+uint64_t tree_writer_tar_size(const struct tree_writer *w)
+{
+    return w->parser.tar_size + TREE_TAR_END;
+}

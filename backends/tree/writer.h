@@ -46,6 +46,8 @@ int tree_writer_feed(struct tree_writer *w, const void *bytes, size_t len, struc
 /* The stream has ended: makes the links, gives directories their looks. */
 int tree_writer_finish(struct tree_writer *w, struct err *err);
 
+/* tree_tar_size() of what has come so far. */
+uint64_t tree_writer_tar_size(const struct tree_writer *w);
 /* How many devices and fifos were left out. */
 size_t tree_writer_skipped(const struct tree_writer *w);
 

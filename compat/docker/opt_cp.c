@@ -2,11 +2,11 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_cp[] = {
-    FLAG("archive", 'a', "Archive mode (copy all uid/gid information)", LATER),
-    FLAG("follow-link", 'L', "Always follow symbol link in SRC_PATH", LATER),
+    FLAG("archive", 'a', "Archive mode (copy all uid/gid information)", OURS),
+    FLAG("follow-link", 'L', "Always follow symbol link in SRC_PATH", OURS),
     FLAG("quiet", 'q',
          "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
-         LATER),
+         OURS),
     END_OF_OPTIONS,
 };
 
@@ -22,7 +22,7 @@ const struct cmd_def cmd_def_cp = {
     .min_args = 2,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_commit[] = {

@@ -147,6 +147,7 @@ static int take_entry(struct tree_parser *p, struct slice *s, struct err *err)
         return malformed(err, fault);
     if (++p->entries > LIMIT_ENTRIES)
         return err_set(err, 1, "the tree has more than %u files and directories", LIMIT_ENTRIES);
+    p->tar_size += tree_tar_size(&e);
     if (p->events->entry(p->arg, &e, err) < 0)
         return -1;
     p->in_file = e.type == TREE_FILE && e.size;

@@ -73,6 +73,10 @@ int tree_put_end(struct buf *b);
 /* "a/b/c" as the parser wants it; "" is fine. */
 bool tree_path_ok(const char *path);
 
+/* How long the entry is in a tar archive, its contents included: what docker calls the size of a copy. */
+uint64_t tree_tar_size(const struct tree_entry *e);
+#define TREE_TAR_END 1024u /* and the archive's end */
+
 /* What is borrowed is valid for the call. Each returns 0, or -1 with err: then the stream is over. */
 struct tree_events {
     int (*head)(void *arg, const struct tree_head *head, struct err *err);
@@ -88,7 +92,8 @@ struct tree_parser {
     size_t taken;
     const struct tree_events *events;
     void *arg;
-    uint64_t left; /* of the file that is being read */
+    uint64_t left;     /* of the file that is being read */
+    uint64_t tar_size; /* of what has come so far */
     uint32_t entries;
     uint8_t flags;
     bool headed, in_file, ended;

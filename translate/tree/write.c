@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define TAR_BLOCK 512u
+
 static void store(char *to, uint64_t v, size_t len)
 {
     for (size_t i = 0; i < len; i++)
@@ -105,4 +107,9 @@ int tree_put_hole(struct buf *b, uint64_t len)
 int tree_put_end(struct buf *b)
 {
     return end(b, begin(b, RECORD_END));
+}
+
+uint64_t tree_tar_size(const struct tree_entry *e)
+{
+    return TAR_BLOCK + (e->size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
 }

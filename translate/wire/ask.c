@@ -6,7 +6,7 @@
 
 #define ASK_FLAGS                                                                                                      \
     (WIRE_ASK_STDIN | WIRE_ASK_OUTPUT | WIRE_ASK_STDOUT | WIRE_ASK_STDERR | WIRE_ASK_FOLLOW | WIRE_ASK_ARCHIVE |       \
-     WIRE_ASK_CONTENTS)
+     WIRE_ASK_CONTENTS | WIRE_ASK_DENSE)
 
 void wire_ask_clear(struct wire_ask *a)
 {

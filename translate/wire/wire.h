@@ -315,9 +315,12 @@ enum wire_ask_kind {
     WIRE_ASK_TOP,        /* the container's processes: STDOUT frames, one line of JSON each (backends/agent/top.h) */
     WIRE_ASK_RECORD,     /* STDOUT frames: the record of START, or what SET_RECORD made of it */
     WIRE_ASK_SET_RECORD, /* `text` is the record from now on */
-    WIRE_ASK_STAT,       /* cp: STAT frame for `text` (absolute path), or refused with Docker's words */
-    WIRE_ASK_READ,       /* cp: the tree at `text` as TREE frames, TREE_END */
-    WIRE_ASK_WRITE,      /* cp: TREE frames from the client are laid out at `text` until TREE_END */
+    WIRE_ASK_STAT,       /* cp: STAT for the path `text` */
+    WIRE_ASK_READ,  /* cp: STAT, then the tree at `text` as TREE frames, TREE_END. FOLLOW: the last link is followed.
+                       "dir/." is called "." in the tree's head. Links on the way are followed always */
+    WIRE_ASK_WRITE, /* cp: TREE frames from the client, to be laid out at `text` as Docker does it, until TREE_END.
+                       With ARCHIVE `text` is a user (as in START; no "/" in it), "/", then the path: all that is
+                       made belongs to that user */
     WIRE_ASK_MAX
 };
 
@@ -329,6 +332,7 @@ enum wire_ask_flag {
     WIRE_ASK_FOLLOW = 1 << 4,   /* LOGS: and what is still to come; cp: the last link is followed */
     WIRE_ASK_ARCHIVE = 1 << 5,  /* cp -a: owners as the container's user has them */
     WIRE_ASK_CONTENTS = 1 << 6, /* cp: SRC/. */
+    WIRE_ASK_DENSE = 1 << 7,    /* READ: holes come as the zeros that they stand for */
 };
 
 struct wire_ask {
@@ -348,6 +352,24 @@ int wire_get_ask(const struct wire_frame *f, struct wire_ask *ret, struct err *e
 int wire_put_log(struct buf *b, int64_t time_ns, uint8_t stream, const void *bytes, size_t len);
 int wire_get_log(const struct wire_frame *f, int64_t *ret_time_ns, uint8_t *ret_stream, const uint8_t **ret_bytes,
                  size_t *ret_len, struct err *err);
+
+/*
+ * STAT: what a path of the container is. Comes before the tree of READ, and where WRITE or STAT found something or
+ * missed it; what is missing is no refusal: it is said by `exists` and the path that was looked for, and EXIT is 0.
+ */
+struct wire_stat {
+    bool exists;
+    bool followed; /* path is where the last link led, not what was asked for */
+    uint8_t type;  /* enum tree_type (translate/tree/tree.h); 0: something that does not travel */
+    uint16_t mode; /* 12 bits */
+    uint64_t size;
+    int64_t mtime_ns;
+    char *path; /* without links on the way; of what is missing: as Docker says it */
+    char *link; /* of a symbolic link: where it leads, all links followed; otherwise "" */
+};
+void wire_stat_clear(struct wire_stat *s);
+int wire_put_stat(struct buf *b, const struct wire_stat *s);
+int wire_get_stat(const struct wire_frame *f, struct wire_stat *ret, struct err *err);
 
 int wire_put_started(struct buf *b, int32_t pid);
 int wire_get_started(const struct wire_frame *f, int32_t *ret_pid, struct err *err);
