@@ -11,6 +11,24 @@
 
 #define MAX_DEPTH 512 /* jansson refuses deeper documents than 2048; nothing of docker's comes near */
 
+json_t *json_nil_list(void)
+{
+    static json_t *nil;
+
+    if (!nil)
+        nil = json_array();
+    return nil;
+}
+
+json_t *json_nil_map(void)
+{
+    static json_t *nil;
+
+    if (!nil)
+        nil = json_object();
+    return nil;
+}
+
 static int by_key(const void *a, const void *b)
 {
     return strcmp(((const struct json_member *)a)->key, ((const struct json_member *)b)->key);
@@ -159,7 +177,7 @@ static void add_object(struct buf *out, const json_t *value, unsigned flags, int
 
 static void add_json(struct buf *out, const json_t *value, unsigned flags, int depth)
 {
-    if (depth > MAX_DEPTH || !value || json_is_null(value))
+    if (depth > MAX_DEPTH || !value || json_is_null(value) || value == json_nil_list() || value == json_nil_map())
         buf_adds(out, "null");
     else if (json_is_string(value))
         add_string(out, json_string_value(value), json_string_length(value), flags);

@@ -12,6 +12,13 @@ struct buf;
 #define JSON_TEXT_HTML   (1u << 0) /* <, > and & as \u003c ...: inspect without a template */
 #define JSON_TEXT_INDENT (1u << 1) /* four blanks per level, one member per line */
 
+/*
+ * Go's nil slice and nil map: without elements, [] and map[] with %v, but null as JSON. Borrowed, one of each; nothing
+ * may be added to them.
+ */
+json_t *json_nil_list(void);
+json_t *json_nil_map(void);
+
 /* As Go's encoding/json writes it; members keep their order. NULL is null. */
 void json_text(struct buf *out, const json_t *value, unsigned flags);
 

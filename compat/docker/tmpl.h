@@ -30,8 +30,15 @@ enum tmpl_missing {
  */
 typedef json_t *tmpl_method_fn(const char *name, const json_t *args, void *arg);
 
+/*
+ * A field that an object does not show because it is empty, though Go's type has it (State.Health): its value, a new
+ * reference, or NULL when there is no such field. Asked before `missing` decides.
+ */
+typedef json_t *tmpl_absent_fn(const json_t *object, const char *name);
+
 struct tmpl_options {
     enum tmpl_missing missing;
+    tmpl_absent_fn *absent; /* or NULL */
     const char *type; /* the root's Go type as TMPL_MISSING_FIELD names it, or NULL */
     tmpl_method_fn *method;
     void *method_arg;

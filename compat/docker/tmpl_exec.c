@@ -153,6 +153,10 @@ static const char *type_name(const struct state *s, const json_t *value)
 /* A key that an object does not have. */
 static struct result missing_key(struct state *s, const struct node *node, const json_t *object, const char *name)
 {
+    json_t *absent = s->options->absent ? s->options->absent(object, name) : NULL;
+
+    if (absent)
+        return found(absent);
     if (s->options->missing == TMPL_MISSING_NO_VALUE || (object != s->root && is_map(object)))
         return found(NULL);
     if (s->options->missing == TMPL_MISSING_ERROR) {
@@ -484,7 +488,7 @@ static struct result eval_declaring(struct state *s, json_t *dot, const struct n
 
 static void print_value(const struct state *s, const json_t *value)
 {
-    if (!value || (json_is_null(value) && s->options->missing != TMPL_MISSING_FIELD))
+    if (!value || (json_is_null(value) && s->options->missing != TMPL_MISSING_FIELD && !s->options->absent))
         buf_adds(s->out, "<no value>");
     else
         json_plain(s->out, value);
