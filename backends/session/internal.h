@@ -154,7 +154,7 @@ int tree_take(struct session *s, const struct wire_frame *f, struct err *err);
 
 /* mounts.c */
 void mounts_init(struct session *s, const struct session_mount *mounts, size_t n);
-void mounts_clear(struct session *s);
+void session_mounts_clear(struct session *s);
 struct sync_tree mount_tree(const struct smount *m);
 /* In threads. The lock is this mount's and this container's; without a place to keep things all is void of effect. */
 int mount_lock(struct smount *m, struct err *err);

@@ -88,7 +88,7 @@ static void mount_clear(struct smount *m)
     free(m->state_name);
 }
 
-void mounts_clear(struct session *s)
+void session_mounts_clear(struct session *s)
 {
     for (size_t i = 0; i < s->n_mounts; i++)
         mount_clear(&s->mounts[i]);

@@ -605,7 +605,7 @@ void session_free(struct session *s)
 {
     if (!s)
         return;
-    mounts_clear(s);
+    session_mounts_clear(s);
     wire_start_clear(&s->start);
     wire_ask_clear(&s->ask);
     wire_exit_clear(&s->exit);
