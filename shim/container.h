@@ -24,10 +24,11 @@
 
 struct app;
 struct err;
+struct inquiry_tree;
 struct modal_task;
 struct wire_ask;
 
-enum { CONTAINER_NO_SUCH = 0x6101, CONTAINER_NOT_RUNNING = 0x6102 }; /* err->code */
+enum { CONTAINER_NO_SUCH = 0x6101, CONTAINER_NOT_RUNNING = 0x6102, CONTAINER_PULL_FAILED = 0x6103 }; /* err->code */
 
 struct container {
     struct app *app;
@@ -37,14 +38,26 @@ struct container {
     bool loaded;
     int lock_fd, owner_fd;   /* -1 */
     struct modal_task *task; /* by container_open() */
+    bool woken;              /* the sandbox was made by container_wake() */
 };
 
 void container_init(struct container *c, struct app *app);
 void container_clear(struct container *c); /* releases locks too */
+bool container_is(const struct container *c, const char *status);
+/* A sandbox is, or may be, there and its process too. */
+bool container_may_run(const struct container *c);
 
 /* <state>/containers/<id>[/name]; owned by caller. container_dir_make() makes the folder, 0700. */
 char *container_path(const char *id, const char *name);
 int container_dir_make(const char *id, struct err *err);
+void container_dir_remove(const char *id); /* with all that is in it */
+
+int64_t container_now_ns(void);
+
+/* status, exit_code and finished_ns of the value: it has ended. ended_ns 0: now. One that has ended already keeps how.
+ */
+void container_set_exited(struct state_container *row, int code, int64_t ended_ns);
+void container_set_status(struct state_container *row, const char *status);
 
 /*
  * By id, name or unique prefix. -1: "Error response from daemon: No such container: x" (CONTAINER_NO_SUCH). A state
@@ -56,31 +69,60 @@ int container_load(struct container *c, struct err *err); /* spec and process fr
 
 /* Waits for the lock; re-reads the row afterwards. CONTAINER_NO_SUCH if it is gone then. */
 int container_lock(struct container *c, struct err *err);
+int container_lock_now(struct container *c, bool *ret_had, struct err *err); /* does neither */
+int container_reread(struct container *c, struct err *err);
 void container_unlock(struct container *c);
 bool container_watched(const struct container *c); /* somebody holds `owner` */
 int container_own(struct container *c);            /* takes `owner`; -1 if somebody else has it */
 
-/* If nobody watches and the row says that it runs: asks, and settles it if it has ended. Cheap otherwise. */
+/* If nobody watches and the row says that it runs: asks; if it has ended the row says so afterwards and a monitor is
+ * started for the rest. Cheap otherwise. What a killed client left half-made is undone. */
 int container_refresh(struct container *c, struct err *err);
 /* The same for all rows, several questions at once; for ps. */
 int container_refresh_all(struct app *app, struct err *err);
-/* Containers of this scope that the server knows and the state does not: their records are asked of their agents. */
+/*
+ * Containers of this scope that the server knows and the state does not: their records are asked of their agents. Such
+ * a record is the container's word (translate/record.h), so container_load() leaves its mounts out.
+ * container_may_recover(): worth it, because this state has never asked this server or shares its scope.
+ */
+bool container_may_recover(struct app *app);
 int container_recover(struct app *app, struct err *err);
 
+/* The server that its sandbox is on is the one that this command speaks to (connects to it). */
+int container_reach(struct container *c, struct err *err);
 /* The way to its running sandbox in c->task. CONTAINER_NOT_RUNNING with Docker's text "container <id> is not running".
  */
 int container_open(struct container *c, struct err *err);
-/* A sandbox on its files in which its process does not run, for cp with a container that is not running; `save` then
- * keeps what was changed. */
+/*
+ * A sandbox on its files in which its process does not run, for cp with a container that is not running; `save` then
+ * keeps what was changed. The lock is held from one to the other. One that turns out to run, or to have a sandbox
+ * still, is opened as it is.
+ */
 int container_wake(struct container *c, struct err *err);
 int container_sleep(struct container *c, bool save, struct err *err);
 
-/* Something asked of its agent, without terminal (WIRE_ASK_*); mounts are exchanged around it when with_mounts. */
+/*
+ * Something asked of its agent, without terminal (WIRE_ASK_*); mounts are exchanged around it when with_mounts.
+ * CONTAINER_NOT_RUNNING; CONTAINER_PULL_FAILED: it was carried out, *ret_code is set, and what the container changed
+ * was not brought back.
+ */
 int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err);
 
-/* Sees the end through; see above. Under the lock. */
+/* The same with a tree that comes or goes meanwhile (cp). */
+int container_copy(struct container *c, const struct wire_ask *ask, const struct inquiry_tree *tree, void *arg,
+                   bool with_mounts, int *ret_code, struct err *err);
+
+/*
+ * Sees the end through; see above. Under the lock. 0 = it has ended and all is away; 1 = its process runs. -1: not all
+ * could be brought away (the server is gone, a pull failed); it can be tried again. With --rm the row is removed.
+ */
 int container_settle(struct container *c, struct err *err);
-/* rm: with force a running one is killed first, its changes pulled. */
+/* Its file system as an image, in the row; c->task is the way to it. */
+int container_keep_files(struct container *c, struct err *err);
+/*
+ * rm, not under the lock: with force a running one is killed first, its changes pulled. CONTAINER_NO_SUCH if somebody
+ * else was faster.
+ */
 int container_remove(struct container *c, bool force, struct err *err);
 /* Starts the process that watches its end (shim/monitor.c) unless somebody does. */
 void container_watch(struct container *c);

@@ -13,9 +13,17 @@
 #include <string.h>
 #include <unistd.h>
 
+/* clang-format off: one to a line, sorted */
 static const struct command *const commands[] = {
-    &cmd_images, &cmd_import, &cmd_info, &cmd_load, &cmd_pull, &cmd_rm, &cmd_rmi, &cmd_run, &cmd_version,
+    &cmd_atp_monitor, &cmd_atp_recover, &cmd_container_prune,
+    &cmd_cp,          &cmd_create,      &cmd_images,
+    &cmd_import,      &cmd_info,        &cmd_kill,
+    &cmd_load,        &cmd_pull,        &cmd_rename,
+    &cmd_restart,     &cmd_rm,          &cmd_rmi,
+    &cmd_run,         &cmd_start,       &cmd_stop,
+    &cmd_version,     &cmd_wait,
 };
+/* clang-format on */
 
 /* The verb behind a table entry; NULL when nobody carries it out. */
 static const struct command *find_command(const struct cmd_def *def)

@@ -10,10 +10,12 @@
 #include "compat/sys/loop.h"
 #include "shim/agent.h"
 #include "shim/app.h"
+#include "shim/container.h"
 #include "translate/spec.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,10 +29,13 @@
 #define AUTOPSY_MS      3000   /* for the server to notice the end of a sandbox whose streams have ended */
 #define LOOK_AFTER_SECS 60
 
-/* "atp-<scope>-<short id>": at most 64 characters of what Modal takes (protocol 9.3). */
+/*
+ * "atp-<scope>-<short id>-<when>": a container that is started again gets another sandbox while the end of the last one
+ * may not be confirmed yet. At most 64 characters of what Modal takes (protocol 9.3).
+ */
 static char *sandbox_name(struct app *app, const char *id)
 {
-    return xasprintf("atp-%.24s-%.12s", app_scope(app), id);
+    return xasprintf("atp-%.24s-%.12s-%llx", app_scope(app), id, (unsigned long long)container_now_ns());
 }
 
 /* What a list must be able to filter on (design 4). */
@@ -109,7 +114,7 @@ static bool may_have_arrived(const struct err *err)
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
                    struct state_container *container, struct modal_task **ret_task, struct err *err)
 {
-    cleanup_free char *app_id = NULL, *name = sandbox_name(app, spec->id);
+    cleanup_free char *app_id = NULL, *name = sandbox_name(app, container->id);
     struct modal_sandbox_spec definition = {.image_id = modal_image, .name = name};
     struct modal_sandbox made = MODAL_SANDBOX_INIT;
     int ret = -1;
@@ -121,15 +126,17 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
     if (write_intent(app, container, spec, name, err) == 0) {
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
         if (ret < 0 && !may_have_arrived(err))
-            state_intent_drop(app->state, container->id, NULL);
+            state_intent_drop(app->state, name, NULL);
     }
     modal_sandbox_spec_clear(&definition);
     if (ret < 0)
         return -1;
+    free(container->server);
+    free(container->sandbox_id);
     container->server = xstrdup(app->server_key);
     container->sandbox_id = xstrdup(made.id);
     modal_sandbox_clear(&made);
-    if (state_intent_update(app->state, container->id, container->sandbox_id, /* ending= */ false, err) < 0 ||
+    if (state_intent_made(app->state, name, container->sandbox_id, err) < 0 ||
         modal_task_open(app->modal, container->sandbox_id, TASK_MS, ret_task, err) < 0) {
         sandbox_end(app, container);
         return -1;
@@ -141,27 +148,30 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
 struct sandbox_ending {
     struct sandbox_ending *next;
     struct app *app;
-    char *container_id;
+    char *container_id, *sandbox_id;
     bool answered;
 };
 
-/* A sandbox is known to be gone: its intent goes, and a container whose client died before it could say so has ended.
+/*
+ * A sandbox is known to be gone: its intent goes, and a container that thinks to have it has ended with it. What was
+ * left of its files to bring away is lost.
  */
-static void note_gone(struct app *app, const char *container_id, int code)
+void sandbox_gone(struct app *app, const char *container_id, const char *sandbox_id, int code)
 {
     struct state_container c = {0};
 
-    state_intent_drop(app->state, container_id, NULL);
+    state_intent_drop(app->state, sandbox_id, NULL);
     if (state_container_find(app->state, container_id, &c, NULL) <= 0)
         return;
-    if (c.auto_remove) {
-        state_container_remove(app->state, c.id, NULL);
-    } else if (strcmp(c.status, "exited")) {
-        free(c.status);
-        c.status = xstrdup("exited");
-        c.exit_code = code;
-        c.finished_ns = (int64_t)time(NULL) * 1000000000;
-        state_container_update(app->state, &c, STATE_PART_STATUS, NULL);
+    if (!strcmp(c.id, container_id) && c.sandbox_id && !strcmp(c.sandbox_id, sandbox_id)) {
+        if (c.auto_remove) {
+            state_container_remove(app->state, c.id, NULL);
+            container_dir_remove(c.id);
+        } else {
+            container_set_exited(&c, code, 0);
+            free(steal(&c.sandbox_id));
+            state_container_update(app->state, &c, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
+        }
     }
     state_container_clear(&c);
 }
@@ -174,38 +184,66 @@ static void on_terminated(void *arg, const struct err *err)
 
     e->answered = true;
     if (!err || err->code == GRPC_NOT_FOUND)
-        note_gone(e->app, e->container_id, TERMINATED);
+        sandbox_gone(e->app, e->container_id, e->sandbox_id, TERMINATED);
+}
+
+/* Sends it. The answer may come at any later turn of the loop, and finds what it needs. */
+static struct sandbox_ending *terminate(struct app *app, const char *container_id, const char *sandbox_id)
+{
+    struct sandbox_ending *e = xcalloc(1, sizeof(*e));
+
+    *e = (struct sandbox_ending){
+        .next = app->endings, .app = app, .container_id = xstrdup(container_id), .sandbox_id = xstrdup(sandbox_id)};
+    app->endings = e;
+    modal_sandbox_terminate_start(app->modal, e->sandbox_id, on_terminated, e);
+    return e;
 }
 
 void sandbox_end(struct app *app, const struct state_container *container)
 {
-    struct sandbox_ending e = {.app = app, .container_id = container->id};
     int64_t until = loop_now() + CONFIRM_MS;
+    const struct sandbox_ending *e;
 
-    state_intent_update(app->state, container->id, container->sandbox_id, /* ending= */ true, NULL);
-    modal_sandbox_terminate_start(app->modal, container->sandbox_id, on_terminated, &e);
+    state_intent_ending(app->state, container->sandbox_id, NULL);
+    e = terminate(app, container->id, container->sandbox_id);
     modal_client_flush(app->modal, FLUSH_MS, NULL);
-    while (!e.answered && loop_now() < until && loop_step(app->loop, until - loop_now()))
+    while (!e->answered && loop_now() < until && loop_step(app->loop, until - loop_now()))
         ;
-    if (!e.answered)
-        app_disconnect(app); /* the answer would find nobody */
 }
 
-int sandbox_autopsy(struct app *app, const struct state_container *container, struct err *ret_why)
+int sandbox_ended(struct app *app, const char *sandbox_id, int *ret_code, struct err *err)
+{
+    struct modal_ending ending = MODAL_ENDING_INIT;
+    cleanup_err struct err why = ERR_INIT;
+    int ret;
+
+    if (modal_sandbox_poll(app->modal, sandbox_id, &ending, &why) < 0) {
+        if (why.code != GRPC_NOT_FOUND)
+            return err_move(err, &why);
+        *ret_code = TERMINATED;
+        return 1;
+    }
+    ret = ending.finished;
+    *ret_code = ending.exit_code;
+    modal_ending_clear(&ending);
+    return ret;
+}
+
+int sandbox_autopsy(struct app *app, const char *sandbox_id, struct err *ret_why)
 {
     struct modal_ending ending = MODAL_ENDING_INIT;
     int code = -1;
 
     /* its streams end a moment before the server has written down how it ended */
-    if (modal_sandbox_wait(app->modal, container->sandbox_id, AUTOPSY_MS, &ending, NULL) == 0 && ending.finished) {
+    if (modal_sandbox_wait(app->modal, sandbox_id, AUTOPSY_MS, &ending, NULL) == 0 && ending.finished) {
         const char *why = ending.exception          ? ending.exception
                           : ending.exit_code == 124 ? "its time is over (label modal.timeout)"
                                                     : NULL;
 
         /* what the command gave and wrote is not known: the sandbox's own success is none of the command's */
         code = ending.exit_code ? ending.exit_code : 125;
-        err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", container->sandbox_id, why ? ": " : "",
-                why ? why : "", ending.exit_code);
+        err_set(ret_why, code, "the sandbox %s has ended%s%s (%d)", sandbox_id, why ? ": " : "", why ? why : "",
+                ending.exit_code);
     }
     modal_ending_clear(&ending);
     return code;
@@ -213,26 +251,29 @@ int sandbox_autopsy(struct app *app, const struct state_container *container, st
 
 /* ---- what earlier commands left ---- */
 
-/* Ends it again: the first terminate may never have arrived. The answer may come while this command does its own work.
- */
-static void end_again(struct app *app, const struct state_intent *in)
-{
-    struct sandbox_ending *e = xcalloc(1, sizeof(*e));
-
-    *e = (struct sandbox_ending){.next = app->endings, .app = app, .container_id = xstrdup(in->container_id)};
-    app->endings = e;
-    modal_sandbox_terminate_start(app->modal, in->sandbox_id, on_terminated, e);
-}
-
 void sandbox_forget_endings(struct app *app)
 {
     while (app->endings) {
         struct sandbox_ending *next = app->endings->next;
 
         free(app->endings->container_id);
+        free(app->endings->sandbox_id);
         free(app->endings);
         app->endings = next;
     }
+}
+
+/* A container whose client was killed before it had a sandbox: it stays as `create` would have left it, unless --rm. */
+static void never_came(struct app *app, const struct state_intent *in)
+{
+    struct state_container c = {0};
+
+    if (state_container_find(app->state, in->container_id, &c, NULL) > 0 && c.auto_remove && !c.sandbox_id &&
+        !strcmp(c.id, in->container_id)) {
+        state_container_remove(app->state, c.id, NULL);
+        container_dir_remove(c.id);
+    }
+    state_container_clear(&c);
 }
 
 /* Asked for, but the answer never came, or its client died first: nothing ran in it yet. False: nobody answers. */
@@ -242,37 +283,75 @@ static bool find_by_name(struct app *app, const struct state_intent *in)
     cleanup_err struct err err = ERR_INIT;
 
     if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
-        struct state_intent known = *in;
-
-        known.sandbox_id = found.id;
-        end_again(app, &known);
+        state_intent_made(app->state, in->sandbox_name, found.id, NULL);
+        state_intent_ending(app->state, found.id, NULL);
+        terminate(app, in->container_id, found.id);
+        never_came(app, in);
     } else if (err.code == GRPC_NOT_FOUND) {
-        note_gone(app, in->container_id, TERMINATED);
+        state_intent_drop(app->state, in->sandbox_name, NULL);
+        never_came(app, in);
     }
     modal_sandbox_clear(&found);
     return err.code != GRPC_UNAVAILABLE && err.code != GRPC_DEADLINE_EXCEEDED;
 }
 
 /*
- * Its client is gone. What runs goes on as with Docker, and ends by the agent's orphan rule; what has ended is
- * forgotten. Asking is a round trip, so it is done once in a while.
+ * Its client is gone. What runs goes on as with Docker, and what has ended is settled; what belongs to no container is
+ * ended. Asking is a round trip, so it is done once in a while.
  */
-static void look_after(struct app *app, const struct state_intent *in)
+static bool look_after(struct app *app, const struct state_intent *in)
 {
-    cleanup_free char *key = xasprintf("looked after %s", in->container_id), *said = NULL;
-    struct modal_ending ending = MODAL_ENDING_INIT;
+    cleanup_with(container_clear) struct container c;
     cleanup_err struct err err = ERR_INIT;
+    int got;
 
-    if (state_cache_get(app->state, key, &said, time(NULL), NULL) > 0)
-        return;
-    state_cache_put(app->state, key, "yes", time(NULL) + LOOK_AFTER_SECS, NULL);
-    if (modal_sandbox_poll(app->modal, in->sandbox_id, &ending, &err) == 0 ? ending.finished
-                                                                           : err.code == GRPC_NOT_FOUND)
-        state_intent_drop(app->state, in->container_id, NULL);
-    modal_ending_clear(&ending);
+    container_init(&c, app);
+    got = state_container_find(app->state, in->container_id, &c.row, &err);
+    if (got < 0)
+        return true;
+    if (got == 0 || strcmp(c.row.id, in->container_id) || !c.row.sandbox_id ||
+        strcmp(c.row.sandbox_id, in->sandbox_id)) {
+        state_intent_ending(app->state, in->sandbox_id, NULL);
+        terminate(app, in->container_id, in->sandbox_id);
+        return true;
+    }
+    if (container_watched(&c))
+        return true;
+    container_refresh(&c, &err);
+    return err.code != GRPC_UNAVAILABLE && err.code != GRPC_DEADLINE_EXCEEDED;
 }
 
-void sandbox_reconcile(struct app *app)
+/* Whether this one was looked at a moment ago; it counts as that from now on. */
+static bool looked_at(struct app *app, const struct state_intent *in)
+{
+    cleanup_free char *key = xasprintf("looked after %s", in->sandbox_name), *said = NULL;
+
+    if (state_cache_get(app->state, key, &said, time(NULL), NULL) > 0)
+        return true;
+    state_cache_put(app->state, key, "yes", time(NULL) + LOOK_AFTER_SECS, NULL);
+    return false;
+}
+
+/* Nobody who could still finish what the intent speaks of. A pid that was given to another program since only makes us
+ * wait for that one's end. */
+static bool is_orphaned(const struct state_intent *in)
+{
+    if (in->pid <= 0) /* found on the server: nobody here asked for it */
+        return true;
+    return in->pid != getpid() && kill((pid_t)in->pid, 0) < 0 && errno == ESRCH;
+}
+
+/* One thing that an earlier command left. False: the server does not answer. */
+static bool take_up(struct app *app, const struct state_intent *in)
+{
+    if (in->ending && in->sandbox_id) {
+        terminate(app, in->container_id, in->sandbox_id);
+        return true;
+    }
+    return in->sandbox_id ? look_after(app, in) : find_by_name(app, in);
+}
+
+static void reconcile(struct app *app, bool all)
 {
     struct state_intent *list = NULL;
     size_t len = 0;
@@ -282,15 +361,26 @@ void sandbox_reconcile(struct app *app)
         return;
     for (size_t i = 0; i < len; i++) {
         const struct state_intent *in = &list[i];
-        bool orphaned = in->pid != getpid() && kill((pid_t)in->pid, 0) < 0 && errno == ESRCH;
 
-        if (in->ending && in->sandbox_id)
-            end_again(app, in);
-        else if (orphaned && in->sandbox_id)
-            look_after(app, in);
-        else if (orphaned && answers)
-            answers = find_by_name(app, in);
+        if (answers && (in->ending || is_orphaned(in)) && (in->ending || all || !looked_at(app, in))) {
+            if (all)
+                printf("%.12s: %s\n", in->container_id,
+                       in->ending       ? "its sandbox is ended"
+                       : in->sandbox_id ? "its client is gone; looked after"
+                                        : "its client was killed while its sandbox was asked for");
+            answers = take_up(app, in);
+        }
         state_intent_clear(&list[i]);
     }
     free(list);
+}
+
+void sandbox_reconcile(struct app *app)
+{
+    reconcile(app, /* all= */ false);
+}
+
+void sandbox_recover(struct app *app)
+{
+    reconcile(app, /* all= */ true);
 }

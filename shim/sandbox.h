@@ -25,27 +25,38 @@ int64_t sandbox_lifetime_ms(const struct container_spec *spec);
 /*
  * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way
  * to its task: with warm caches one round trip and a connection that is still being made when this returns. container's
- * server and sandbox_id are filled in. err->code GRPC_NOT_FOUND: the server does not know the image or the app any
- * more.
+ * server and sandbox_id are filled in, in the value and not in the state. err->code GRPC_NOT_FOUND: the server does not
+ * know the image or the app any more.
  */
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
                    struct state_container *container, struct modal_task **ret_task, struct err *err);
 
-/* Sends the terminate; its answer is waited for only a moment. The intent stays until an answer came, now or at a later
- * command. */
+/*
+ * Sends the terminate; its answer is waited for only a moment. The intent stays until an answer came, now or at a later
+ * command.
+ */
 void sandbox_end(struct app *app, const struct state_container *container);
 
 /*
  * How a sandbox that ended under our hands did so: exit code as Docker would give it and one line. -1 = it still runs,
  * or the server does not say.
  */
-int sandbox_autopsy(struct app *app, const struct state_container *container, struct err *ret_why);
+int sandbox_autopsy(struct app *app, const char *sandbox_id, struct err *ret_why);
+
+/* It is known to be gone: intent and row say so from now on; with --rm the container is gone too. */
+void sandbox_gone(struct app *app, const char *container_id, const char *sandbox_id, int code);
+
+/* Whether it has ended, and then its own exit code. 1 = ended, or nobody knows it; 0 = it lives; -1 = no answer. */
+int sandbox_ended(struct app *app, const char *sandbox_id, int *ret_code, struct err *err);
 
 /*
- * Takes up what earlier commands left: ends what was to be ended, forgets what has ended. Only for a client that was
- * killed does it wait for an answer, and at most once a minute for each.
+ * Takes up what earlier commands left: ends what was to be ended, settles what has ended, forgets what is gone. Only
+ * for a client that was killed does it wait for an answer, and at most once a minute for each.
  */
 void sandbox_reconcile(struct app *app);
+
+/* The same for all, however short ago they were looked at, with a line on stdout for each: `docker atp recover`. */
+void sandbox_recover(struct app *app);
 
 /* Frees what waits for the answers to reconciled terminates; after app_disconnect(). */
 void sandbox_forget_endings(struct app *app);

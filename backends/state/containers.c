@@ -7,7 +7,7 @@
 
 #define COLUMNS                                                                                                        \
     "id, name, image, image_id, command, labels, status, server, sandbox_id, auto_remove, exit_code, created_ns, "     \
-    "started_ns, finished_ns, record, error, files, stopped_by_user, restarts"
+    "started_ns, finished_ns, record, error, files, stopped_by_user, restarts, recovered"
 
 void state_container_clear(struct state_container *c)
 {
@@ -49,6 +49,7 @@ static void read_container(sqlite3_stmt *st, void *ret)
         .files = db_text(st, 16),
         .stopped_by_user = sqlite3_column_int(st, 17) != 0,
         .restarts = sqlite3_column_int(st, 18),
+        .recovered = sqlite3_column_int(st, 19) != 0,
     };
 }
 
@@ -87,10 +88,10 @@ static int write_row(struct state *s, sqlite3_stmt *st, const char *name, struct
 int state_container_add(struct state *s, const struct state_container *c, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st = db_prepare(
-        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        "sssssssssiiiiisssii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
+        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sssssssssiiiiisssiii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
         c->sandbox_id, (int64_t)c->auto_remove, (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns,
-        c->record, c->error ? c->error : "", c->files, (int64_t)c->stopped_by_user, (int64_t)c->restarts);
+        c->record, c->error ? c->error : "", c->files, (int64_t)c->stopped_by_user, (int64_t)c->restarts, (int64_t)c->recovered);
 
     return write_row(s, st, c->name, err) < 0 ? -1 : 0;
 }

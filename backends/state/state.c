@@ -38,7 +38,14 @@ static const char *const steps[] = {
     "ALTER TABLE containers ADD COLUMN error TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE containers ADD COLUMN files TEXT;"
     "ALTER TABLE containers ADD COLUMN stopped_by_user INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE containers ADD COLUMN recovered INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE intents RENAME TO old_intents;"
+    "CREATE TABLE intents (sandbox_name TEXT PRIMARY KEY, container_id TEXT NOT NULL, server TEXT NOT NULL,"
+    " app TEXT NOT NULL, sandbox_id TEXT, pid INTEGER NOT NULL, created INTEGER NOT NULL, ending INTEGER NOT NULL);"
+    "INSERT INTO intents SELECT sandbox_name, container_id, server, app, sandbox_id, pid, created, ending"
+    " FROM old_intents;"
+    "DROP TABLE old_intents;",
 };
 #define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
 #define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))

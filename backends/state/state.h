@@ -101,6 +101,7 @@ struct state_container {
     char *files; /* the server's id of the image that holds its file system; NULL: it is as the image has it */
     bool auto_remove;
     bool stopped_by_user; /* restart policies unless-stopped and always look at it */
+    bool recovered;       /* the record came from the container and is not to be trusted: its mounts are not exchanged */
     int exit_code;
     int restarts;
     int64_t created_ns, started_ns, finished_ns; /* 0 = never */
@@ -134,18 +135,20 @@ int state_container_list(struct state *s, struct state_container **ret, size_t *
 /* ---- intents: written before a sandbox is asked for, dropped when its end is confirmed ---- */
 
 struct state_intent {
-    char *container_id, *server, *app, *sandbox_name;
-    char *sandbox_id; /* NULL until the server said it */
+    char *container_id, *server, *app;
+    char *sandbox_name; /* never used for two */
+    char *sandbox_id;   /* NULL until the server said it */
     int64_t pid, created;
     bool ending; /* a terminate was sent */
 };
 void state_intent_clear(struct state_intent *in);
 
+/* A container may have several: the sandbox that it has, and older ones whose end was not confirmed yet. */
 int state_intent_add(struct state *s, const struct state_intent *in, struct err *err);
-/* What is known of it meanwhile. */
-int state_intent_update(struct state *s, const char *container_id, const char *sandbox_id, bool ending,
-                        struct err *err);
-int state_intent_drop(struct state *s, const char *container_id, struct err *err);
+/* The server has answered. */
+int state_intent_made(struct state *s, const char *sandbox_name, const char *sandbox_id, struct err *err);
+int state_intent_ending(struct state *s, const char *sandbox_id, struct err *err);
+int state_intent_drop(struct state *s, const char *name_or_id, struct err *err); /* of the sandbox */
 int state_intent_list(struct state *s, const char *server, struct state_intent **ret, size_t *ret_len, struct err *err);
 
 #endif

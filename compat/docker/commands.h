@@ -6,7 +6,7 @@
 
 #include "compat/docker/opt.h"
 
-extern const struct cmd_def cmd_def_root, cmd_def_attach, cmd_def_build, cmd_def_builder, cmd_def_builder_build,
+extern const struct cmd_def cmd_def_root, cmd_def_atp, cmd_def_atp_monitor, cmd_def_atp_recover, cmd_def_attach, cmd_def_build, cmd_def_builder, cmd_def_builder_build,
     cmd_def_builder_prune, cmd_def_buildx, cmd_def_checkpoint, cmd_def_commit, cmd_def_compose, cmd_def_compose_attach,
     cmd_def_compose_build, cmd_def_compose_config, cmd_def_compose_cp, cmd_def_compose_create, cmd_def_compose_down,
     cmd_def_compose_events, cmd_def_compose_exec, cmd_def_compose_images, cmd_def_compose_kill, cmd_def_compose_logs,

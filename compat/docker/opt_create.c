@@ -16,5 +16,5 @@ const struct cmd_def cmd_def_create = {
     .options = options_create,
     .min_args = 1,
     .max_args = -1,
-    REFUSED(NOT_YET),
+    OURS,
 };

@@ -1,12 +1,15 @@
 /* The life of containers that exist */
 #include "compat/docker/tables.h"
 
+#define NO_CHECKPOINTS "processes of a sandbox cannot be saved and restored"
+
 static const struct opt_def options_start[] = {
-    FLAG("attach", 'a', "Attach STDOUT/STDERR and forward signals", LATER),
-    OPT("checkpoint", 0, OPT_STRING, "string", "Restore from this checkpoint", LATER),
-    OPT("checkpoint-dir", 0, OPT_STRING, "string", "Use a custom checkpoint storage directory", LATER),
-    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", LATER),
-    FLAG("interactive", 'i', "Attach container's STDIN", LATER),
+    FLAG("attach", 'a', "Attach STDOUT/STDERR and forward signals", OURS),
+    OPT("checkpoint", 0, OPT_STRING, "string", "Restore from this checkpoint", REFUSED(NO_CHECKPOINTS)),
+    OPT("checkpoint-dir", 0, OPT_STRING, "string", "Use a custom checkpoint storage directory",
+        REFUSED(NO_CHECKPOINTS)),
+    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", OURS),
+    FLAG("interactive", 'i', "Attach container's STDIN", OURS),
     END_OF_OPTIONS,
 };
 
@@ -19,14 +22,14 @@ const struct cmd_def cmd_def_start = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_stop[] = {
-    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", LATER),
-    OPT("time", 0, OPT_INT, "int", "Seconds to wait before killing the container", LATER, .flags = OPT_HIDDEN,
+    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", OURS),
+    OPT("time", 0, OPT_INT, "int", "Seconds to wait before killing the container", OURS, .flags = OPT_HIDDEN,
         .alias_of = "timeout", .deprecated = "use --timeout instead"),
-    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing the container", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing the container", OURS),
     END_OF_OPTIONS,
 };
 
@@ -39,14 +42,14 @@ const struct cmd_def cmd_def_stop = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_restart[] = {
-    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", LATER),
-    OPT("time", 0, OPT_INT, "int", "Seconds to wait before killing the container", LATER, .flags = OPT_HIDDEN,
+    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", OURS),
+    OPT("time", 0, OPT_INT, "int", "Seconds to wait before killing the container", OURS, .flags = OPT_HIDDEN,
         .alias_of = "timeout", .deprecated = "use --timeout instead"),
-    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing the container", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing the container", OURS),
     END_OF_OPTIONS,
 };
 
@@ -59,11 +62,11 @@ const struct cmd_def cmd_def_restart = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_kill[] = {
-    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", LATER),
+    OPT("signal", 's', OPT_STRING, "string", "Signal to send to the container", OURS),
     END_OF_OPTIONS,
 };
 
@@ -76,7 +79,7 @@ const struct cmd_def cmd_def_kill = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_pause = {
@@ -109,7 +112,7 @@ const struct cmd_def cmd_def_wait = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_rename = {
@@ -120,12 +123,12 @@ const struct cmd_def cmd_def_rename = {
     .min_args = 2,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_rm[] = {
     FLAG("force", 'f', "Force the removal of a running container (uses SIGKILL)", OURS),
-    FLAG("link", 'l', "Remove the specified link", LATER),
+    FLAG("link", 'l', "Remove the specified link", REFUSED("containers are not linked here")),
     FLAG("volumes", 'v', "Remove anonymous volumes associated with the container", OURS),
     END_OF_OPTIONS,
 };
@@ -143,8 +146,8 @@ const struct cmd_def cmd_def_rm = {
 };
 
 static const struct opt_def options_container_prune[] = {
-    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"until=<timestamp>\")", LATER),
-    FLAG("force", 'f', "Do not prompt for confirmation", LATER),
+    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"until=<timestamp>\")", OURS),
+    FLAG("force", 'f', "Do not prompt for confirmation", OURS),
     END_OF_OPTIONS,
 };
 
@@ -154,7 +157,7 @@ const struct cmd_def cmd_def_container_prune = {
     .summary = "Remove all stopped containers",
     .options = options_container_prune,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_update[] = {

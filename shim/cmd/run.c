@@ -47,13 +47,10 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
     int code = -1;
 
     making_init(&m, app);
-    if (making_prepare(&m, opts, err) == 0) {
-        sandbox_reconcile(app);
-        if (making_register(&m, err) < 0 || launch_sandbox(&m.c, &m.image, err) < 0)
-            making_undo(&m);
-        else
-            code = m.c.spec.detach ? run_detached(&m, err) : run_attached(&m, err);
-    }
+    if (making_prepare(&m, opts, err) < 0 || making_register(&m, err) < 0 || launch_sandbox(&m.c, &m.image, err) < 0)
+        making_undo(&m);
+    else
+        code = m.c.spec.detach ? run_detached(&m, err) : run_attached(&m, err);
     making_clear(&m);
     return code;
 }

@@ -19,7 +19,7 @@
 static int list(void)
 {
     for (size_t i = 0; i < cmd_defs_len; i++)
-        if (*cmd_defs[i]->path)
+        if (*cmd_defs[i]->path && strncmp(cmd_defs[i]->path, "atp", 3) != 0) /* not docker's */
             printf("%s\t%s\n", cmd_defs[i]->path, cmd_defs[i]->aliases ? cmd_defs[i]->aliases : "");
     return 0;
 }

@@ -1,0 +1,29 @@
+/* What no Docker has: our own commands, in no list of docker's */
+#include "compat/docker/tables.h"
+
+const struct cmd_def cmd_def_atp = {
+    .path = "atp",
+    .summary = "Commands of atp-docker itself",
+    .interspersed = true,
+    .group = true,
+    .section = SECTION_HIDDEN,
+    OURS,
+};
+
+const struct cmd_def cmd_def_atp_monitor = {
+    .path = "atp monitor",
+    .usage = "CONTAINER",
+    .summary = "Watch a container for its end; started by other commands",
+    .min_args = 1,
+    .max_args = 1,
+    .interspersed = true,
+    .section = SECTION_HIDDEN,
+    OURS,
+};
+
+const struct cmd_def cmd_def_atp_recover = {
+    .path = "atp recover",
+    .summary = "Take up what commands that were killed have left",
+    .interspersed = true,
+    OURS,
+};

@@ -1,0 +1,62 @@
+#include "compat/base/err.h"
+#include "compat/docker/opt.h"
+#include "shim/app.h"
+#include "shim/command.h"
+#include "shim/container_start.h"
+#include "shim/each.h"
+#include "shim/stopping.h"
+#include "translate/wire/wire.h"
+
+/* In the same sandbox, in the same files; 1 = it does not run. */
+static int restart_in_place(struct container *c, const struct stopping *how, struct err *err)
+{
+    struct wire_ask ask = {.kind = WIRE_ASK_RESTART};
+    struct err why = ERR_INIT;
+    int code = 0;
+
+    if (!container_may_run(c))
+        return 1;
+    if (container_load(c, err) < 0 || stopping_fill(c, how, &ask, err) < 0)
+        return -1;
+    if (container_ask(c, &ask, /* with_mounts= */ true, &code, &why) == 0) {
+        if (container_lock(c, NULL) == 0) {
+            container_set_status(&c->row, "running");
+            c->row.started_ns = container_now_ns();
+            state_container_update(c->app->state, &c->row, STATE_PART_STATUS, NULL);
+            container_unlock(c);
+        }
+        container_watch(c);
+        return 0;
+    }
+    if (why.code != CONTAINER_NOT_RUNNING) {
+        err_move(err, &why);
+        return err_wrap(err, "Error response from daemon: Cannot restart container %s", c->row.name);
+    }
+    err_clear(&why);
+    return 1;
+}
+
+static int restart_one(struct container *c, const char *word, void *arg, struct err *err)
+{
+    int got = restart_in_place(c, arg, err);
+
+    (void)word;
+    if (got <= 0)
+        return got;
+    if (container_refresh(c, err) < 0)
+        return -1;
+    return container_start(c, err);
+}
+
+static int restart_run(struct app *app, const struct opt_parsed *opts, struct err *err)
+{
+    struct stopping how;
+
+    if (stopping_parse(opts, &how, err) < 0)
+        return -1;
+    return each_container(app, opts, restart_one, &how, /* forgive= */ false);
+}
+
+extern const struct cmd_def cmd_def_restart;
+
+const struct command cmd_restart = {.def = &cmd_def_restart, .errors = ERROR_PLAIN, .run = restart_run};

@@ -1,0 +1,259 @@
+/* The end of a container: what it leaves is brought away, then its sandbox goes; and removal. */
+#include "backends/grpc/frame.h"
+#include "backends/modal/image.h"
+#include "backends/modal/task.h"
+#include "backends/modal/task_snapshot.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "shim/app.h"
+#include "shim/container.h"
+#include "shim/inquiry.h"
+#if __has_include("shim/logs.h")
+#include "shim/logs.h"
+#else
+#define logs_fetch(c, err) 0
+#endif
+#include "shim/sandbox.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define SETTLE_MS    600000 /* for the changes of its mounts to come home */
+#define LOCK_WAIT_NS 20000000
+
+/* ---- what its agent says ---- */
+
+/* The row after the sandbox is known to be gone: what was in it is lost. */
+static int settle_gone(struct container *c, int code)
+{
+    sandbox_gone(c->app, c->row.id, c->row.sandbox_id, code);
+    free(steal(&c->row.sandbox_id));
+    container_set_exited(&c->row, code, 0);
+    return 0;
+}
+
+/* A sandbox in which its process was never started: its client was killed. As if it had not been made. */
+static int settle_never(struct container *c, struct err *err)
+{
+    struct state_container *row = &c->row;
+
+    sandbox_end(c->app, row);
+    free(steal(&row->sandbox_id));
+    if (row->auto_remove) {
+        container_dir_remove(row->id);
+        return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+    }
+    if (!row->finished_ns)
+        container_set_status(row, "created");
+    else
+        container_set_status(row, "exited"); /* it was to be started again */
+    return state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
+}
+
+/* How it ended, as the agent knows it; a row that says so already is left alone. */
+static int note_end(struct container *c, const struct inquiry *q, struct err *err)
+{
+    c->row.restarts = (int)q->restarts;
+    container_set_exited(&c->row, q->main_code, q->main_ended_ns);
+    return state_container_update(c->app->state, &c->row, STATE_PART_STATUS | STATE_PART_RESTARTS, err) < 0 ? -1 : 0;
+}
+
+/* ---- bringing away ---- */
+
+static bool is_gone(const struct err *err)
+{
+    return err->code == GRPC_NOT_FOUND || err->code == GRPC_FAILED_PRECONDITION;
+}
+
+/*
+ * Its file system as an image, so that it can be started again. What the server refuses for good is said and gone
+ * without: the container's end does not wait for ever.
+ */
+int container_keep_files(struct container *c, struct err *err)
+{
+    cleanup_free char *old = NULL;
+    struct err why = ERR_INIT;
+    char *image = NULL;
+
+    if (modal_task_snapshot(c->task, MODAL_SNAPSHOT_FOREVER, &image, &why) < 0) {
+        if (why.code == GRPC_UNAVAILABLE || why.code == GRPC_DEADLINE_EXCEEDED || is_gone(&why))
+            return err_move(err, &why);
+        fprintf(stderr, "docker: the files of container %s are not kept: %s\n", c->row.name, why.msg);
+        err_clear(&why);
+        return 0;
+    }
+    old = c->row.files;
+    c->row.files = image;
+    if (state_container_update(c->app->state, &c->row, STATE_PART_FILES, err) < 0)
+        return -1;
+    if (old && modal_image_delete(c->app->modal, old, &why) < 0)
+        app_trace(c->app, "the image %s is left on the server: %s", old, why.msg);
+    err_clear(&why);
+    return 0;
+}
+
+/* Log and files, then the sandbox may go. */
+static int bring_away(struct container *c, struct err *err)
+{
+    struct state_container *row = &c->row;
+
+    if (!row->auto_remove && (logs_fetch(c, err) < 0 || container_keep_files(c, err) < 0))
+        return -1;
+    modal_task_free(steal(&c->task));
+    sandbox_end(c->app, row);
+    free(steal(&row->sandbox_id));
+    if (!row->auto_remove)
+        return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
+    container_dir_remove(row->id);
+    return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+}
+
+/* The session did not come to its end: either the sandbox has ended too, or it can be tried again. */
+static int settle_lost(struct container *c, struct err *why, struct err *err)
+{
+    int code = 0;
+
+    modal_task_free(steal(&c->task));
+    if (sandbox_ended(c->app, c->row.sandbox_id, &code, NULL) <= 0)
+        return err_move(err, why);
+    err_clear(why);
+    return settle_gone(c, code);
+}
+
+/* Its mounts' last changes come home, and its agent says what became of its process. */
+static int ask_state(struct container *c, struct inquiry *q, struct binds *binds, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    if (!c->task && modal_task_open(c->app->modal, c->row.sandbox_id, SETTLE_MS, &c->task, &why) < 0) {
+        q->gone = true;
+        err_move(&q->err, &why);
+        return 0;
+    }
+    if (container_load(c, err) < 0 || binds_open(&c->spec, c->row.id, binds, err) < 0)
+        return -1;
+    q->task = c->task;
+    q->binds = binds;
+    inquiry_run(c->app, q, 1, SETTLE_MS);
+    if (!q->done)
+        return err_set(err, 125, "the container %s does not answer", c->row.name);
+    return 0;
+}
+
+int container_settle(struct container *c, struct err *err)
+{
+    cleanup_with(binds_clear) struct binds binds = BINDS_INIT;
+    cleanup_with(inquiry_clear) struct inquiry q;
+    struct err why = ERR_INIT;
+
+    inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
+    if (!c->row.sandbox_id)
+        return 0;
+    if (container_reach(c, err) < 0 || ask_state(c, &q, &binds, err) < 0)
+        return -1;
+    if (q.gone || q.end == SESSION_LOST)
+        return settle_lost(c, &q.err, err);
+    if (q.main_state == WIRE_MAIN_RUNNING)
+        return 1;
+    if (q.main_state == WIRE_MAIN_NONE)
+        return settle_never(c, err);
+    if (note_end(c, &q, err) < 0)
+        return -1;
+    if (q.pull_failed || q.end != SESSION_EXITED) {
+        err_move(err, &q.err);
+        err_wrap(err, "what container %s changed in its mounts was not brought back", c->row.name);
+        if (err)
+            err->code = CONTAINER_PULL_FAILED;
+        return -1;
+    }
+    if (bring_away(c, &why) == 0)
+        return 0;
+    return c->row.sandbox_id && is_gone(&why) ? settle_lost(c, &why, err) : err_move(err, &why);
+}
+
+/* ---- removal ---- */
+
+/* The lock, or Docker's word that somebody else is at it. */
+static int lock_for_removal(struct container *c, struct err *err)
+{
+    for (;;) {
+        bool had = false;
+
+        if (container_lock_now(c, &had, err) < 0)
+            return -1;
+        if (had)
+            return container_lock(c, err);
+        if (container_reread(c, err) < 0)
+            return -1;
+        if (container_is(c, "removing"))
+            return err_set(err, 1, "Error response from daemon: removal of container %s is already in progress",
+                           c->row.id);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_WAIT_NS}, NULL);
+    }
+}
+
+/* Ends what runs, and brings its mounts' changes home. With force a pull that fails is told and no reason to stay. */
+static int end_for_removal(struct container *c, bool running, bool force, struct err *err)
+{
+    const struct wire_ask kill = {.kind = running ? WIRE_ASK_SIGNAL : WIRE_ASK_BARRIER, .signo = running ? SIGKILL : 0};
+    struct err why = ERR_INIT;
+    int code = 0, ret;
+
+    container_set_status(&c->row, "running"); /* in the value: for the way to it */
+    ret = container_ask(c, &kill, /* with_mounts= */ true, &code, &why);
+    if (ret < 0 && why.code != CONTAINER_NOT_RUNNING && !force)
+        return err_move(err, &why);
+    if (ret < 0 && why.code != CONTAINER_NOT_RUNNING)
+        fprintf(stderr, "docker: what container %s changed in its mounts was not brought back: %s\n", c->row.name,
+                why.msg);
+    err_clear(&why);
+    modal_task_free(steal(&c->task));
+    if (c->row.sandbox_id)
+        sandbox_end(c->app, &c->row);
+    return 0;
+}
+
+/* Under the lock, with the row that it had when the lock was taken. */
+static int remove_locked(struct container *c, bool force, struct err *err)
+{
+    struct state_container *row = &c->row;
+    cleanup_free char *was = xstrdup(row->status);
+    bool running = container_may_run(c);
+
+    if (running && !force)
+        return err_set(err, 1,
+                       "Error response from daemon: cannot remove container \"/%s\": container is running: stop the "
+                       "container before removing or force remove",
+                       row->name);
+    container_set_status(row, "removing");
+    if (state_container_update(c->app->state, row, STATE_PART_STATUS, err) < 0)
+        return -1;
+    if (row->sandbox_id &&
+        (container_reach(c, err) < 0 || end_for_removal(c, running || !strcmp(was, "removing"), force, err) < 0)) {
+        container_set_status(row, was);
+        state_container_update(c->app->state, row, STATE_PART_STATUS, NULL);
+        return -1;
+    }
+    if (row->files && app_modal(c->app, NULL) == 0)
+        modal_image_delete(c->app->modal, row->files, NULL);
+    container_dir_remove(row->id);
+    return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+}
+
+int container_remove(struct container *c, bool force, struct err *err)
+{
+    int ret;
+
+    if (container_is(c, "running") && !container_watched(c) && container_refresh(c, err) < 0 && !force)
+        return -1;
+    if (err)
+        err_clear(err);
+    ret = lock_for_removal(c, err);
+    if (ret == 0)
+        ret = remove_locked(c, force, err);
+    container_unlock(c);
+    return ret;
+}

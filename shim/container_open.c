@@ -1,0 +1,111 @@
+/* The way to a running container's agent, and what is asked of it. */
+#include "backends/grpc/frame.h"
+#include "backends/modal/task.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "shim/app.h"
+#include "shim/container.h"
+#include "shim/inquiry.h"
+#include "shim/sandbox.h"
+
+#include <string.h>
+
+#define TASK_MS 120000 /* for a sandbox to be scheduled */
+
+static int not_running(const struct container *c, struct err *err)
+{
+    err_set(err, 1, "container %s is not running", c->row.id);
+    if (err)
+        err->code = CONTAINER_NOT_RUNNING;
+    return -1;
+}
+
+int container_reach(struct container *c, struct err *err)
+{
+    if (app_modal(c->app, err) < 0)
+        return -1;
+    if (c->row.server && (c->row.sandbox_id || c->row.files) && strcmp(c->row.server, c->app->server_key))
+        return err_set(err, 1, "the container %s is on another server (%.*s): this command speaks to %.*s", c->row.name,
+                       (int)strcspn(c->row.server, " "), c->row.server, (int)strcspn(c->app->server_key, " "),
+                       c->app->server_key);
+    return 0;
+}
+
+/* The server says that there is no such sandbox: if that is so the row says it from now on. */
+static int check_gone(struct container *c, struct err *why, struct err *err)
+{
+    int code = 0;
+
+    if (sandbox_ended(c->app, c->row.sandbox_id, &code, NULL) <= 0)
+        return err_move(err, why);
+    err_clear(why);
+    sandbox_gone(c->app, c->row.id, c->row.sandbox_id, code);
+    not_running(c, err);
+    container_reread(c, NULL);
+    return -1;
+}
+
+int container_open(struct container *c, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    if (c->task)
+        return 0;
+    if (!container_may_run(c))
+        return not_running(c, err);
+    if (container_reach(c, err) < 0)
+        return -1;
+    if (modal_task_open(c->app->modal, c->row.sandbox_id, TASK_MS, &c->task, &why) == 0)
+        return 0;
+    if (why.code == GRPC_NOT_FOUND || why.code == GRPC_FAILED_PRECONDITION)
+        return check_gone(c, &why, err);
+    return err_move(err, &why);
+}
+
+/* What an answer means to who asked. */
+static int judge(struct container *c, struct inquiry *q, int *ret_code, struct err *err)
+{
+    if (q->end == SESSION_EXITED) {
+        *ret_code = q->code;
+        if (!q->pull_failed)
+            return 0;
+        err_move(err, &q->err);
+        if (err)
+            err->code = CONTAINER_PULL_FAILED;
+        return -1;
+    }
+    if (q->end == SESSION_LOST)
+        return check_gone(c, &q->err, err);
+    if (inquiry_not_running(q))
+        return not_running(c, err);
+    return err_move(err, &q->err);
+}
+
+int container_copy(struct container *c, const struct wire_ask *ask, const struct inquiry_tree *tree, void *arg,
+                   bool with_mounts, int *ret_code, struct err *err)
+{
+    cleanup_with(binds_clear) struct binds binds = BINDS_INIT;
+    cleanup_with(inquiry_clear) struct inquiry q;
+
+    inquiry_init(&q, c->row.sandbox_id, ask->kind);
+    if (container_open(c, err) < 0)
+        return -1;
+    if (with_mounts && (container_load(c, err) < 0 || binds_open(&c->spec, c->row.id, &binds, err) < 0))
+        return -1;
+    q.ask = *ask;
+    q.ask.text = xstrdup(ask->text ? ask->text : "");
+    q.sandbox_id = c->row.sandbox_id;
+    q.task = c->task;
+    q.binds = &binds;
+    q.tree = tree;
+    q.tree_arg = arg;
+    q.alone = ask->kind == WIRE_ASK_ATTACH || ask->kind == WIRE_ASK_STOP;
+    inquiry_run(c->app, &q, 1, /* timeout_ms= */ 0);
+    return judge(c, &q, ret_code, err);
+}
+
+int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err)
+{
+    return container_copy(c, ask, NULL, NULL, with_mounts, ret_code, err);
+}

@@ -1,0 +1,186 @@
+#include "shim/monitor.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/loop.h"
+#include "shim/app.h"
+#include "shim/attach.h"
+#include "shim/container.h"
+#include "shim/inquiry.h"
+#include "shim/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_GRACE_MS  10000 /* when its time is over; what it left is pulled within the sandbox's margin */
+#define RETRY_FIRST_MS 500
+#define RETRY_MAX_MS   60000
+#define SETTLE_TRIES   12 /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
+#define FD_FIRST       3
+#define FD_MAX         4096 /* where close_range() is not there */
+
+/* ---- the process ---- */
+
+/* Nothing of our caller's is held: its pipes would not end before the container does. */
+static void let_go(void)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    for (int fd = 0; null >= 0 && fd < FD_FIRST; fd++)
+        dup2(null, fd);
+    if (close_range(FD_FIRST, ~0u, 0) < 0)
+        for (int fd = FD_FIRST; fd < FD_MAX; fd++)
+            close(fd);
+    setsid();
+    if (chdir("/") < 0)
+        _exit(1);
+}
+
+/* The signals as a program expects them, whatever this one made of them. */
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int signo = 1; signo < NSIG; signo++)
+        signal(signo, SIG_DFL);
+    signal(SIGHUP, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void container_watch(struct container *c)
+{
+    const char *argv[] = {"docker", "atp", "monitor", c->row.id, NULL};
+    pid_t pid;
+
+    if (container_watched(c))
+        return;
+    pid = fork();
+    if (pid == 0) {
+        reset_signals();
+        let_go();
+        if (fork() == 0)
+            execv("/proc/self/exe", (char **)argv);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* ---- its work ---- */
+
+static void sleep_ms(int64_t ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000}, NULL);
+}
+
+/* The state folder may be deleted under us: then the container is found again by what its agent says. */
+static int reread(struct container *c, struct err *err)
+{
+    if (state_is_lost(c->app->state)) {
+        state_free(steal(&c->app->state));
+        if (app_state(c->app, err) < 0 || container_recover(c->app, err) < 0)
+            return -1;
+    }
+    return container_reread(c, err);
+}
+
+/* Until its lifetime is over, in milliseconds; at least 1. */
+static int64_t time_left(const struct container *c)
+{
+    int64_t gone_ms = (container_now_ns() - c->row.started_ns) / 1000000, life = sandbox_lifetime_ms(&c->spec);
+
+    if (gone_ms < 0) /* the clock was set back */
+        gone_ms = 0;
+    return gone_ms < life ? life - gone_ms : 1;
+}
+
+/* Its time is over: asked to end, made to if it does not. */
+static void stop_it(struct container *c)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = STOP_GRACE_MS};
+    int code = 0;
+
+    if (container_ask(c, &ask, /* with_mounts= */ true, &code, NULL) < 0 && container_lock(c, NULL) < 0)
+        return;
+    if (container_lock(c, NULL) < 0)
+        return;
+    container_set_exited(&c->row, ATTACH_TIME_OVER, 0);
+    free(c->row.error);
+    c->row.error = xstrdup("its time is over (label modal.timeout)");
+    state_container_update(c->app->state, &c->row, STATE_PART_STATUS, NULL);
+    container_unlock(c);
+}
+
+/* Waits with its process. True: it has ended, or so it seems. */
+static bool wait_for_end(struct container *c)
+{
+    cleanup_with(inquiry_clear) struct inquiry q;
+    int code = 0;
+
+    inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_ATTACH);
+    q.quiet = true;
+    q.alone = true;
+    inquiry_run(c->app, &q, 1, time_left(c));
+    if (!q.done) {
+        stop_it(c);
+        return true;
+    }
+    if (q.gone || q.end != SESSION_LOST)
+        return true;
+    return sandbox_ended(c->app, c->row.sandbox_id, &code, NULL) > 0;
+}
+
+/* The end is seen to. 1 = it runs after all, -1 = to be tried again. */
+static int settle(struct container *c, struct err *err)
+{
+    int got = container_lock(c, err);
+
+    if (got == 0)
+        got = container_settle(c, err);
+    else if (err->code == CONTAINER_NO_SUCH)
+        got = 0;
+    container_unlock(c);
+    return got;
+}
+
+/* Whether there is still something to watch. */
+static bool has_sandbox(struct container *c, struct err *err)
+{
+    return reread(c, err) == 0 && c->row.sandbox_id && !container_is(c, "removing");
+}
+
+int monitor_run(struct app *app, const char *id, struct err *err)
+{
+    cleanup_with(container_clear) struct container c;
+    int64_t pause = RETRY_FIRST_MS;
+    int failures = 0;
+
+    container_init(&c, app);
+    if (container_find(&c, id, err) < 0 || container_own(&c) < 0)
+        return 0; /* removed, or watched by somebody else */
+    while (failures < SETTLE_TRIES && has_sandbox(&c, err)) {
+        cleanup_err struct err why = ERR_INIT;
+        int got = -1;
+
+        if (container_load(&c, &why) < 0 || container_reach(&c, &why) < 0)
+            break;
+        if (!container_may_run(&c) || wait_for_end(&c)) {
+            got = settle(&c, &why);
+            failures += got < 0;
+        }
+        if (got == 0)
+            break;
+        if (got > 0)
+            pause = RETRY_FIRST_MS;
+        sleep_ms(pause);
+        pause = pause < RETRY_MAX_MS / 2 ? 2 * pause : RETRY_MAX_MS;
+    }
+    return 0;
+}
