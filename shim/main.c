@@ -15,13 +15,31 @@
 
 /* clang-format off: one to a line, sorted */
 static const struct command *const commands[] = {
-    &cmd_atp_monitor, &cmd_atp_recover, &cmd_container_prune,
-    &cmd_cp,          &cmd_create,      &cmd_images,
-    &cmd_import,      &cmd_info,        &cmd_kill,
-    &cmd_load,        &cmd_pull,        &cmd_rename,
-    &cmd_restart,     &cmd_rm,          &cmd_rmi,
-    &cmd_run,         &cmd_start,       &cmd_stop,
-    &cmd_version,     &cmd_wait,
+    &cmd_atp_monitor,
+    &cmd_atp_recover,
+    &cmd_container_inspect,
+    &cmd_container_prune,
+    &cmd_cp,
+    &cmd_create,
+    &cmd_image_inspect,
+    &cmd_images,
+    &cmd_import,
+    &cmd_info,
+    &cmd_inspect,
+    &cmd_kill,
+    &cmd_load,
+    &cmd_ps,
+    &cmd_pull,
+    &cmd_rename,
+    &cmd_restart,
+    &cmd_rm,
+    &cmd_rmi,
+    &cmd_run,
+    &cmd_start,
+    &cmd_stop,
+    &cmd_top,
+    &cmd_version,
+    &cmd_wait,
 };
 /* clang-format on */
 

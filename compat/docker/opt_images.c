@@ -45,12 +45,12 @@ const struct cmd_def cmd_def_rmi = {
 };
 
 static const struct opt_def options_image_inspect[] = {
-    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, LATER),
+    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, OURS),
     OPT("platform", 0, OPT_STRING, "string",
         "Inspect a specific platform of the multi-platform image.\nIf the image or the server is not multi-platform "
         "capable, the command will error out if the platform does not match.\n'os[/arch[/variant]]': Explicit platform "
         "(eg. linux/amd64)",
-        LATER),
+        OURS),
     END_OF_OPTIONS,
 };
 
@@ -62,7 +62,7 @@ const struct cmd_def cmd_def_image_inspect = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_image_prune[] = {

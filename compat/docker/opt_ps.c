@@ -2,14 +2,14 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_ps[] = {
-    FLAG("all", 'a', "Show all containers", LATER, .def = "shows just running"),
-    OPT("filter", 'f', OPT_FILTER, "filter", "Filter output based on conditions provided", LATER),
-    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, LATER),
-    OPT("last", 'n', OPT_INT, "int", "Show n last created containers (includes all states)", LATER, .def = "-1"),
-    FLAG("latest", 'l', "Show the latest created container (includes all states)", LATER),
-    FLAG("no-trunc", 0, "Don't truncate output", LATER),
-    FLAG("quiet", 'q', "Only display container IDs", LATER),
-    FLAG("size", 's', "Display total file sizes", LATER),
+    FLAG("all", 'a', "Show all containers", OURS, .def = "shows just running"),
+    OPT("filter", 'f', OPT_FILTER, "filter", "Filter output based on conditions provided", OURS),
+    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, OURS),
+    OPT("last", 'n', OPT_INT, "int", "Show n last created containers (includes all states)", OURS, .def = "-1"),
+    FLAG("latest", 'l', "Show the latest created container (includes all states)", OURS),
+    FLAG("no-trunc", 0, "Don't truncate output", OURS),
+    FLAG("quiet", 'q', "Only display container IDs", OURS),
+    FLAG("size", 's', "Display total file sizes", OURS),
     END_OF_OPTIONS,
 };
 
@@ -21,12 +21,12 @@ const struct cmd_def cmd_def_ps = {
     .options = options_ps,
     .interspersed = true,
     .section = SECTION_COMMON,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_container_inspect[] = {
-    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, LATER),
-    FLAG("size", 's', "Display total file sizes", LATER),
+    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, OURS),
+    FLAG("size", 's', "Display total file sizes", OURS),
     END_OF_OPTIONS,
 };
 
@@ -38,7 +38,7 @@ const struct cmd_def cmd_def_container_inspect = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_diff = {
@@ -114,5 +114,5 @@ const struct cmd_def cmd_def_top = {
     .summary = "Display the running processes of a container",
     .min_args = 1,
     .max_args = -1,
-    REFUSED(NOT_YET),
+    OURS,
 };

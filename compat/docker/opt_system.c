@@ -51,9 +51,9 @@ const struct cmd_def cmd_def_events = {
 };
 
 static const struct opt_def options_inspect[] = {
-    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, LATER),
-    FLAG("size", 's', "Display total file sizes if the type is container", LATER),
-    OPT("type", 0, OPT_STRING, "string", "Only inspect objects of the given type", LATER),
+    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, OURS),
+    FLAG("size", 's', "Display total file sizes if the type is container", OURS),
+    OPT("type", 0, OPT_STRING, "string", "Only inspect objects of the given type", OURS),
     END_OF_OPTIONS,
 };
 
@@ -65,7 +65,7 @@ const struct cmd_def cmd_def_inspect = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_system_df[] = {
