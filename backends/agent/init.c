@@ -5,11 +5,13 @@
  */
 #include "backends/agent/agent.h"
 
+#include "backends/agent/container.h"
 #include "backends/agent/facts.h"
 #include "backends/agent/job.h"
 #include "backends/agent/link.h"
 #include "backends/agent/proc.h"
 #include "backends/agent/socket.h"
+#include "backends/agent/view.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -44,13 +46,17 @@ struct conn {
     int fd;
     struct link link;
     struct wire_start_reader reader;
-    struct job *job; /* NULL before START and after its end */
-    bool dead;       /* freed at the end of this turn */
+    struct view view;
+    bool asked;              /* START or ASK came */
+    bool joined;             /* the container's process; by START, or by ASK */
+    struct job_entry *entry; /* its own job, NULL before START and after its end */
+    bool dead;               /* freed at the end of this turn */
 };
 
 struct job_entry {
     struct job_entry *next;
     struct job *job;
+    struct views views; /* of a job that is not the container's own: its session */
     struct conn *conn;
     bool gone;
 };
@@ -62,22 +68,22 @@ struct init {
     struct conn *conns;
     size_t n_conns;
     struct job_entry *jobs;
-    struct job *main; /* while it lives, or its end is being prepared */
-    uint8_t main_state;
-    int main_code;
+    struct container container;
+    struct job *ending; /* the container's process, reaped, while the others are ended */
     struct loop_timer *orphan_timer;
     /* the end of the container's process, and our own */
     struct loop_timer *ending_timer;
     int64_t kill_at, give_up_at;
     bool stopping; /* told to end by a signal */
     bool exit_now;
+    int code;
 };
 
 /* ---- the orphan rule ---- */
 
 static bool is_idle(const struct init *in)
 {
-    if (in->conns || in->main_state == WIRE_MAIN_RUNNING)
+    if (in->conns || in->container.state == WIRE_MAIN_RUNNING)
         return false;
     for (const struct job_entry *e = in->jobs; e; e = e->next)
         if (job_alive(e->job))
@@ -106,26 +112,26 @@ static void touch(struct init *in)
 /* ---- ending processes ---- */
 
 /* Without /proc only the processes that we started ourselves, and their groups, can be found. */
-static int signal_everything(struct init *in, int signo)
+static int signal_everything(struct init *in, int signo, pid_t spare)
 {
-    int n = proc_signal_all(signo), jobs = 0;
+    int n = proc_signal_all(signo, spare), jobs = 0;
 
     for (struct job_entry *e = in->jobs; e; e = e->next) {
-        if (!job_alive(e->job))
+        if (!e->job || !job_alive(e->job))
             continue;
         jobs++;
-        if (n < 0 && signo)
+        if (n < 0 && signo && job_pid(e->job) != spare)
             kill(-job_pid(e->job), signo);
     }
     return n > jobs ? n : jobs;
 }
 
-/* The container's process has ended and so has all else, or it hangs: EXIT may be said now. */
+/* The container's process has ended and so has all else, or it hangs: that may be said now. */
 static void main_is_over(struct init *in)
 {
-    struct job *job = in->main;
+    struct job *job = in->ending;
 
-    in->main = NULL;
+    in->ending = NULL;
     if (job)
         job_release(job);
 }
@@ -139,12 +145,10 @@ static void on_ending(struct loop *loop, void *arg)
 {
     struct init *in = arg;
     int64_t now = loop_now();
-    int left = signal_everything(in, now >= in->kill_at ? SIGKILL : 0);
+    int left = signal_everything(in, now >= in->kill_at ? SIGKILL : 0, 0);
 
     (void)loop;
-    if (in->main && job_alive(in->main))
-        left = left ? left : 1;
-    else if (!left || now >= in->give_up_at)
+    if (!left || now >= in->give_up_at)
         main_is_over(in);
     if (left && now < in->give_up_at) {
         loop_timer_set(in->ending_timer, ENDING_POLL);
@@ -162,6 +166,7 @@ static void on_ending(struct loop *loop, void *arg)
 static void on_term(struct loop *loop, int signo, void *arg)
 {
     struct init *in = arg;
+    struct container *c = &in->container;
 
     (void)loop;
     (void)signo;
@@ -170,7 +175,10 @@ static void on_term(struct loop *loop, int signo, void *arg)
     in->stopping = true;
     in->kill_at = loop_now() + in->options->stop_grace;
     in->give_up_at = in->kill_at + ENDING_DEADLINE;
-    signal_everything(in, SIGTERM);
+    if (c->job)
+        job_signal(c->job, c->start.stop_signal ? c->start.stop_signal : SIGTERM, /* group= */ false);
+    signal_everything(in, SIGTERM, c->job ? job_pid(c->job) : 0);
+    container_stop_restarts(c);
     loop_timer_set(in->ending_timer, 0);
 }
 
@@ -184,13 +192,30 @@ static void on_child(struct loop *loop, int signo, void *arg)
     (void)signo;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (struct job_entry *e = in->jobs; e; e = e->next)
-            if (job_alive(e->job) && job_pid(e->job) == pid) {
+            if (e->job && job_alive(e->job) && job_pid(e->job) == pid) {
                 job_on_reaped(e->job, status);
                 break;
             }
 }
 
 /* ---- jobs ---- */
+
+static struct job_entry *entry_of(struct init *in, const struct job *job)
+{
+    struct job_entry *e = in->jobs;
+
+    while (e && e->job != job)
+        e = e->next;
+    return e;
+}
+
+static void on_job_started(void *arg, struct job *job)
+{
+    struct init *in = arg;
+
+    if (job_is_main(job))
+        container_started(&in->container);
+}
 
 static void on_job_reaped(void *arg, struct job *job)
 {
@@ -201,35 +226,65 @@ static void on_job_reaped(void *arg, struct job *job)
         touch(in);
         return;
     }
-    in->main_state = WIRE_MAIN_ENDED;
-    in->main_code = job_exit_code(job);
+    in->ending = job;
+    container_reaped(&in->container);
     in->kill_at = loop_now();
     if (!in->stopping)
         in->give_up_at = in->kill_at + ENDING_DEADLINE;
     loop_timer_set(in->ending_timer, 0);
+}
+
+static void on_job_ended(void *arg, struct job *job, const struct wire_exit *e)
+{
+    struct init *in = arg;
+
+    if (job_is_main(job))
+        container_ended(&in->container, e);
+    else
+        views_exit(&entry_of(in, job)->views, e);
     touch(in);
 }
 
 static void on_job_gone(void *arg, struct job *job)
 {
     struct init *in = arg;
+    struct job_entry *e = entry_of(in, job);
 
-    for (struct job_entry *e = in->jobs; e; e = e->next)
-        if (e->job == job) {
-            e->gone = true;
-            if (e->conn)
-                e->conn->job = NULL;
-            e->conn = NULL;
-        }
+    e->gone = true;
+    if (e->conn)
+        e->conn->entry = NULL;
+    e->conn = NULL;
     touch(in);
 }
 
-static const struct job_events job_events = {on_job_reaped, on_job_gone};
+static const struct job_events job_events = {on_job_started, on_job_reaped, on_job_ended, on_job_gone};
 
-static void send_refusal(struct conn *c, const struct err *err)
+static struct job_entry *add_entry(struct init *in)
+{
+    struct job_entry *e = xcalloc(1, sizeof(*e));
+
+    e->next = in->jobs;
+    in->jobs = e;
+    return e;
+}
+
+static void on_main_made(void *arg, struct job *job)
+{
+    struct init *in = arg;
+
+    add_entry(in)->job = job;
+    touch(in);
+}
+
+static void on_main_over(void *arg)
+{
+    touch(arg);
+}
+
+static void send_refusal(struct conn *c, enum wire_refusal refusal, const struct err *err)
 {
     struct wire_exit e = {.kind = WIRE_EXIT_REFUSED,
-                          .refusal = WIRE_REFUSAL_OTHER,
+                          .refusal = (uint8_t)refusal,
                           .value = err->exit_code ? err->exit_code : 125,
                           .text = err->msg};
 
@@ -237,52 +292,87 @@ static void send_refusal(struct conn *c, const struct err *err)
     link_send(&c->link);
 }
 
+/* One more process in the container. */
+static int start_other(struct conn *c, struct err *err)
+{
+    struct init *in = c->init;
+    struct job_entry *e = add_entry(in);
+    const struct job_context context = {in->loop, in->options, &e->views, NULL, &job_events, in};
+
+    views_join(&e->views, &c->view);
+    e->job = job_start(&context, &c->reader.start, err);
+    if (!e->job) {
+        views_leave(&e->views, &c->view);
+        e->gone = true;
+        return -1;
+    }
+    e->conn = c;
+    c->entry = e;
+    return 0;
+}
+
 static void start_job(struct conn *c)
 {
     struct init *in = c->init;
-    const struct wire_start *start = &c->reader.start;
+    struct wire_start *start = &c->reader.start;
+    const char *why = in->stopping ? "is not running" : container_refusal(&in->container);
     cleanup_err struct err err = ERR_INIT;
-    struct job_entry *e;
-    struct job *job = NULL;
 
-    if (in->stopping || in->main_state == WIRE_MAIN_ENDED)
-        err_set(&err, 1, "container is not running");
-    else if ((start->flags & WIRE_START_MAIN) && in->main_state != WIRE_MAIN_NONE)
-        err_set(&err, 125, "the container's process runs already");
-    else
-        job = job_start(in->loop, start, in->options, &c->link, &job_events, in, &err);
-    if (!job) {
-        send_refusal(c, &err);
+    view_init(&c->view, &c->link, !(start->flags & WIRE_START_DETACHED), start->flags & WIRE_START_STDIN);
+    c->view.owns = true;
+    if (why) {
+        err_set(&err, 1, "%s", why);
+        send_refusal(c, WIRE_REFUSAL_NOT_RUNNING, &err);
         return;
     }
-    e = xcalloc(1, sizeof(*e));
-    *e = (struct job_entry){.next = in->jobs, .job = job, .conn = c};
-    in->jobs = e;
-    c->job = job;
-    if (job_is_main(job)) {
-        in->main = job;
-        in->main_state = WIRE_MAIN_RUNNING;
-    }
-    wire_start_clear(&c->reader.start);
+    if (start->flags & WIRE_START_MAIN)
+        c->joined = container_start(&in->container, start, &c->view, &err) == 0;
+    else
+        start_other(c, &err);
+    if (err.msg)
+        send_refusal(c, WIRE_REFUSAL_OTHER, &err);
+    wire_start_clear(start);
     touch(in);
 }
 
 /* ---- sessions ---- */
 
+static int take_ask(struct conn *c, const struct wire_frame *f, struct err *err)
+{
+    cleanup_with(wire_ask_clear) struct wire_ask ask = {0};
+    cleanup_err struct err why = ERR_INIT;
+
+    if (wire_get_ask(f, &ask, err) < 0)
+        return -1;
+    if (ask.kind != WIRE_ASK_ATTACH && ask.kind != WIRE_ASK_STOP && ask.kind != WIRE_ASK_SIGNAL &&
+        ask.kind != WIRE_ASK_RESTART)
+        return err_set(err, 125, "ASK %u is not for init", ask.kind);
+    view_init(&c->view, &c->link, /* listens= */ false, /* feeds= */ false);
+    c->joined = container_ask(&c->init->container, &ask, &c->view, &why) == 0;
+    if (!c->joined)
+        send_refusal(c, WIRE_REFUSAL_NOT_RUNNING, &why);
+    touch(c->init);
+    return 0;
+}
+
 static void send_hello(struct conn *c)
 {
+    const struct container *main = &c->init->container;
     cleanup_with(wire_hello_clear) struct wire_hello h = {0};
 
     facts_hello(&h);
-    h.main_state = c->init->main_state;
-    h.main_code = c->init->main_code;
+    h.main_state = main->state;
+    h.main_code = main->state == WIRE_MAIN_ENDED ? container_exit_code(main) : 0;
+    h.main_started_ns = main->started_ns;
+    h.main_ended_ns = main->ended_ns;
+    h.restarts = main->restarts;
     wire_put_hello(&c->link.queue, &h);
     link_send(&c->link);
 }
 
 static int take_finish(struct conn *c, struct err *err)
 {
-    if (c->init->main_state == WIRE_MAIN_RUNNING)
+    if (c->init->container.state == WIRE_MAIN_RUNNING)
         return err_set(err, 125, "FINISH while the container's process runs");
     c->init->exit_now = true;
     return 0;
@@ -294,16 +384,23 @@ static int on_frame(void *arg, const struct wire_frame *f, struct err *err)
 
     if (f->type == WIRE_FINISH)
         return take_finish(c, err);
-    if (f->type == WIRE_START) {
-        if (wire_start_read(&c->reader, f, err) < 0)
+    if (f->type == WIRE_START || f->type == WIRE_ASK) {
+        if (c->asked)
+            return err_set(err, 125, "%s frame after another", wire_type_name(f->type));
+        if (f->type == WIRE_START && wire_start_read(&c->reader, f, err) < 0)
             return -1;
-        if (c->reader.complete)
+        c->asked = f->type == WIRE_ASK || c->reader.complete;
+        if (f->type == WIRE_ASK)
+            return take_ask(c, f, err);
+        if (c->asked)
             start_job(c);
         return 0;
     }
-    if (!c->reader.complete)
+    if (!c->asked)
         return err_set(err, 125, "%s frame before START", wire_type_name(f->type));
-    return c->job ? job_frame(c->job, f, err) : 0; /* what comes after its end is late, not wrong */
+    if (c->joined)
+        return container_frame(&c->init->container, &c->view, f, err);
+    return c->entry ? job_frame(c->entry->job, &c->view, f, err) : 0; /* what comes after its end is late, not wrong */
 }
 
 static void on_closed(void *arg, const char *why)
@@ -315,12 +412,15 @@ static void on_closed(void *arg, const char *why)
         link_flush(&c->link, 0);
     }
     c->dead = true;
-    if (c->job)
-        job_leave(c->job);
-    for (struct job_entry *e = c->init->jobs; e; e = e->next)
-        if (e->conn == c)
-            e->conn = NULL;
-    c->job = NULL;
+    if (c->joined)
+        container_leave(&c->init->container, &c->view);
+    if (c->entry) {
+        views_leave(&c->entry->views, &c->view);
+        c->entry->conn = NULL;
+        job_leave(c->entry->job, &c->view);
+    }
+    c->joined = false;
+    c->entry = NULL;
 }
 
 static const struct link_events conn_events = {.frame = on_frame, .closed = on_closed};
@@ -364,6 +464,7 @@ static void sweep(struct init *in)
         link_clear(&c->link);
         close(c->fd);
         wire_start_reader_clear(&c->reader);
+        view_clear(&c->view);
         free(c);
         touch(in);
     }
@@ -391,6 +492,13 @@ static void setup(struct init *in)
     loop_signal_add(in->loop, SIGTERM, on_term, in);
     loop_signal_add(in->loop, SIGINT, on_term, in);
     loop_io_add(in->loop, in->listen_fd, POLLIN, on_connect, in);
+    in->container = (struct container){.loop = in->loop,
+                                       .options = in->options,
+                                       .events = &job_events,
+                                       .arg = in,
+                                       .made = on_main_made,
+                                       .over = on_main_over};
+    container_init(&in->container);
     in->orphan_timer = loop_timer_add(in->loop, in->options->orphan_grace, on_orphaned, in);
     in->ending_timer = loop_timer_add(in->loop, 0, on_ending, in);
     loop_timer_stop(in->ending_timer);
@@ -404,8 +512,9 @@ static void teardown(struct init *in)
     }
     for (struct job_entry *e = in->jobs; e; e = e->next)
         e->gone = true;
-    signal_everything(in, SIGKILL);
+    signal_everything(in, SIGKILL, 0);
     sweep(in);
+    container_clear(&in->container);
     close(in->listen_fd);
     loop_free(in->loop);
 }
@@ -421,8 +530,9 @@ int agent_init(const struct agent_options *options, struct err *err)
     setup(&in);
     while (!in.exit_now && loop_step(in.loop, -1))
         sweep(&in);
+    in.code = in.container.state == WIRE_MAIN_ENDED ? container_exit_code(&in.container) : 0;
     teardown(&in);
-    if (in.main_state == WIRE_MAIN_NONE && in.stopping)
+    if (in.container.state == WIRE_MAIN_NONE && in.stopping)
         return 128 + SIGTERM;
-    return in.main_code;
+    return in.code;
 }

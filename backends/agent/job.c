@@ -1,8 +1,10 @@
 #include "backends/agent/job.h"
 
 #include "backends/agent/agent.h"
-#include "backends/agent/link.h"
+#include "backends/agent/feed.h"
+#include "backends/agent/log.h"
 #include "backends/agent/spawn.h"
+#include "backends/agent/view.h"
 #include "compat/base/alloc.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
@@ -15,46 +17,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CREDIT_STEP                                                                                                    \
-    (256u << 10) /* stdin taken before the client is told: few frames, no stall in a window of 4 MiB                   \
-                  */
-
 /* One output stream of the process. */
 struct outlet {
     struct job *job;
     struct loop_io *io;
-    int fd;        /* -1: ended or closed */
-    uint8_t frame; /* WIRE_STDOUT or WIRE_STDERR */
-    bool cut;      /* the process is gone and the linger is over: only `left` bytes more are its own */
+    int fd;     /* -1: ended or closed */
+    int stream; /* 0: stdout, 1: stderr */
+    bool cut;   /* the process is gone and the linger is over: only `left` bytes more are its own */
     size_t left;
 };
 
 struct job {
-    struct loop *loop;
-    struct link *link; /* NULL: no session listens */
-    const struct job_events *events;
-    void *arg;
+    struct job_context context;
     uint32_t flags;
-    int64_t linger;
 
     pid_t pid;
     int report_fd;
     struct loop_io *report_io;
-    bool runs, reaped, released, exit_sent, gone;
+    bool runs, reaped, released, ended, gone;
     int status;
     struct wire_exit refusal; /* text set: it never ran */
     uint64_t early_signals;   /* bit n - 1: signal n came before the program ran */
 
     struct outlet outlets[2];
-    size_t credit;
     struct loop_timer *linger_timer;
-
-    int in_fd;
-    struct loop_io *in_io;
-    struct buf in;
-    size_t in_sent;       /* bytes at its start that the process has */
-    size_t in_uncredited; /* taken, and the client not yet told */
-    bool in_eof;
+    struct feed feed;
 };
 
 static void advance(struct job *job);
@@ -68,27 +55,15 @@ static void close_outlet(struct outlet *o)
     o->fd = -1;
 }
 
-static void close_in(struct job *job)
-{
-    loop_io_del(job->in_io);
-    job->in_io = NULL;
-    if (job->in_fd >= 0)
-        close(job->in_fd);
-    job->in_fd = -1;
-    buf_clear(&job->in);
-    job->in_sent = 0;
-}
-
 /* How much may be read from an output stream now. */
 static size_t may_read(const struct outlet *o)
 {
     size_t n = WIRE_CHUNK;
 
-    if (o->job->link && o->job->credit < n)
-        n = o->job->credit;
-    if (o->job->link && o->cut && o->left < n)
-        n = o->left;
-    return n;
+    if (o->job->ended)
+        return n;
+    n = views_room(o->job->context.views, o->stream, n);
+    return o->cut && o->left < n ? o->left : n;
 }
 
 static void set_outlets(struct job *job)
@@ -98,30 +73,29 @@ static void set_outlets(struct job *job)
             loop_io_set(job->outlets[i].io, may_read(&job->outlets[i]) ? POLLIN : 0);
 }
 
-/* Reads once and sends or drops; false when there is nothing more to be had now. */
-static bool pump(struct outlet *o)
+/* Reads at most want bytes and hands them on, or drops them when all is told; false when there is no more now. */
+static bool pump(struct outlet *o, size_t want)
 {
     struct job *job = o->job;
     char bytes[WIRE_CHUNK];
-    size_t want = may_read(o);
     ssize_t n;
 
     if (o->fd < 0 || !want)
         return false;
-    n = read(o->fd, bytes, want);
+    n = read(o->fd, bytes, want < sizeof(bytes) ? want : sizeof(bytes));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0) { /* a terminal's master says EIO when the last slave is closed */
         close_outlet(o);
         return false;
     }
-    if (!job->link)
+    if (job->ended)
         return true;
-    job->credit -= (size_t)n;
     if (o->cut)
         o->left -= (size_t)n;
-    wire_put(&job->link->queue, o->frame, bytes, (size_t)n);
-    link_send(job->link);
+    if (job->context.log)
+        log_write(job->context.log, o->stream ? WIRE_STREAM_STDERR : WIRE_STREAM_STDOUT, bytes, (size_t)n);
+    views_write(job->context.views, o->stream, bytes, (size_t)n);
     return true;
 }
 
@@ -133,7 +107,7 @@ static void on_output(struct loop *loop, int fd, short revents, void *arg)
     (void)loop;
     (void)fd;
     (void)revents;
-    pump(o);
+    pump(o, may_read(o));
     set_outlets(job);
     advance(job);
 }
@@ -142,6 +116,8 @@ static void on_output(struct loop *loop, int fd, short revents, void *arg)
 
 static bool outputs_ended(const struct job *job)
 {
+    if (!job->context.log && !views_listen(job->context.views))
+        return true; /* nobody waits for it */
     for (int i = 0; i < 2; i++) {
         const struct outlet *o = &job->outlets[i];
 
@@ -153,7 +129,8 @@ static bool outputs_ended(const struct job *job)
 
 /*
  * A background child may hold the streams for as long as it likes; what the command itself wrote is in the pipes by
- * now. From here on only that much is sent, however slowly the reader takes it.
+ * now. From here on only that much is sent, however slowly the reader takes it. The end of the container's process is
+ * not for one slow reader to hold up: what it left is read now, and kept for whoever has no room (views_write).
  */
 static void on_linger(struct loop *loop, void *arg)
 {
@@ -169,48 +146,37 @@ static void on_linger(struct loop *loop, void *arg)
         ioctl(o->fd, FIONREAD, &left);
         o->cut = true;
         o->left = left > 0 ? (size_t)left : 0;
+        while (job_is_main(job) && pump(o, o->left))
+            ;
     }
     set_outlets(job);
     advance(job);
 }
 
-static void send_exit(struct job *job)
+static void tell_end(struct job *job)
 {
     struct wire_exit e = job->refusal;
 
-    job->exit_sent = true;
-    if (!job->link)
-        return;
     if (!e.text && WIFSIGNALED(job->status))
         e = (struct wire_exit){.kind = WIRE_EXIT_SIGNAL, .value = WTERMSIG(job->status)};
     else if (!e.text)
         e = (struct wire_exit){.kind = WIRE_EXIT_CODE, .value = WEXITSTATUS(job->status)};
-    wire_put_exit(&job->link->queue, &e);
-    link_send(job->link);
-}
-
-/* From here on nobody listens: the streams are read and dropped until their last holder has gone. */
-static void drop_output(struct job *job)
-{
-    job->link = NULL;
-    for (int i = 0; i < 2; i++)
-        job->outlets[i].cut = false;
+    job->ended = true; /* from here on the streams are read and dropped until their last holder has gone */
+    feed_close(&job->feed);
     set_outlets(job);
+    loop_timer_stop(job->linger_timer);
+    job->context.events->ended(job->context.arg, job, &e);
 }
 
 static void advance(struct job *job)
 {
     if (!job->reaped || !job->released || job->gone)
         return;
-    if (!job->exit_sent && (!job->link || outputs_ended(job))) {
-        send_exit(job);
-        close_in(job);
-        drop_output(job);
-        loop_timer_stop(job->linger_timer);
-    }
-    if (job->exit_sent && job->outlets[0].fd < 0 && job->outlets[1].fd < 0) {
+    if (!job->ended && outputs_ended(job))
+        tell_end(job);
+    if (job->ended && job->outlets[0].fd < 0 && job->outlets[1].fd < 0) {
         job->gone = true;
-        job->events->gone(job->arg, job);
+        job->context.events->gone(job->context.arg, job);
     }
 }
 
@@ -222,7 +188,7 @@ void job_on_reaped(struct job *job, int status)
         loop_io_set(job->report_io, POLLIN);
         return;
     }
-    job->events->reaped(job->arg, job);
+    job->context.events->reaped(job->context.arg, job);
 }
 
 void job_release(struct job *job)
@@ -231,7 +197,7 @@ void job_release(struct job *job)
         return;
     job->released = true;
     if (!job->linger_timer)
-        job->linger_timer = loop_timer_add(job->loop, job->linger, on_linger, job);
+        job->linger_timer = loop_timer_add(job->context.loop, job->context.options->linger, on_linger, job);
     advance(job);
 }
 
@@ -265,48 +231,38 @@ static void on_report(struct loop *loop, int fd, short revents, void *arg)
     close(job->report_fd);
     job->report_fd = -1;
     job->runs = runs;
-    if (runs && job->link) {
-        wire_put_started(&job->link->queue, job->pid);
-        link_send(job->link);
+    if (runs) {
+        views_started(job->context.views, job->pid);
+        job->context.events->started(job->context.arg, job);
     }
     if (runs && !job->reaped)
         send_early_signals(job);
     if (job->reaped)
-        job->events->reaped(job->arg, job);
+        job->context.events->reaped(job->context.arg, job);
 }
 
 static void init_outlet(struct job *job, int i, int fd)
 {
     struct outlet *o = &job->outlets[i];
 
-    *o = (struct outlet){.job = job, .fd = fd, .frame = i ? WIRE_STDERR : WIRE_STDOUT};
+    *o = (struct outlet){.job = job, .fd = fd, .stream = i};
     if (fd >= 0)
-        o->io = loop_io_add(job->loop, fd, POLLIN, on_output, o);
+        o->io = loop_io_add(job->context.loop, fd, POLLIN, on_output, o);
 }
 
-static void on_stdin_ready(struct loop *loop, int fd, short revents, void *arg);
-
-struct job *job_start(struct loop *loop, const struct wire_start *start, const struct agent_options *options,
-                      struct link *link, const struct job_events *events, void *arg, struct err *err)
+struct job *job_start(const struct job_context *context, const struct wire_start *start, struct err *err)
 {
     struct spawned made;
     struct job *job;
 
-    if (spawn(start, options->run_dir, &made, err) < 0)
+    if (spawn(start, context->options->run_dir, &made, err) < 0)
         return NULL;
     job = xcalloc(1, sizeof(*job));
-    *job = (struct job){
-        .loop = loop, .link = link, .events = events, .arg = arg, .flags = start->flags, .linger = options->linger};
-    job->pid = made.pid;
-    job->credit = WIRE_WINDOW;
-    job->report_fd = made.report;
-    job->report_io = loop_io_add(loop, made.report, POLLIN, on_report, job);
+    *job = (struct job){.context = *context, .flags = start->flags, .pid = made.pid, .report_fd = made.report};
+    job->report_io = loop_io_add(context->loop, made.report, POLLIN, on_report, job);
     init_outlet(job, 0, made.out);
     init_outlet(job, 1, made.err);
-    buf_init(&job->in, 2 * WIRE_WINDOW); /* what was sent is moved away at half a window */
-    job->in_fd = made.in;
-    if (made.in >= 0)
-        job->in_io = loop_io_add(loop, made.in, 0, on_stdin_ready, job);
+    feed_init(&job->feed, context->loop, made.in, start->flags & WIRE_START_TTY);
     return job;
 }
 
@@ -314,7 +270,7 @@ void job_free(struct job *job)
 {
     if (!job)
         return;
-    close_in(job);
+    feed_close(&job->feed);
     close_outlet(&job->outlets[0]);
     close_outlet(&job->outlets[1]);
     loop_io_del(job->report_io);
@@ -325,77 +281,25 @@ void job_free(struct job *job)
     free(job);
 }
 
-/* ---- stdin ---- */
+/* ---- frames ---- */
 
-/* Tells the client what the process took, now and then. */
-static void credit_stdin(struct job *job, size_t taken)
+static int take_stdin(struct job *job, struct view *view, const struct wire_frame *f, struct err *err)
 {
-    job->in_uncredited += taken;
-    if (!job->link || !job->in_uncredited || (job->in_uncredited < CREDIT_STEP && job->in.len > job->in_sent))
-        return;
-    wire_put_credit(&job->link->queue, WIRE_STREAM_STDIN, (uint32_t)job->in_uncredited);
-    job->in_uncredited = 0;
-    link_send(job->link);
-}
-
-/* Gives the process what it takes now. One that closed its stdin takes all of it, to nowhere, as under Docker. */
-static void feed_stdin(struct job *job)
-{
-    size_t taken = 0;
-
-    while (job->in_fd >= 0 && job->in.len > job->in_sent) {
-        ssize_t n = write(job->in_fd, job->in.data + job->in_sent, job->in.len - job->in_sent);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            break;
-        if (n < 0) {
-            taken += job->in.len - job->in_sent;
-            close_in(job);
-            break;
-        }
-        job->in_sent += (size_t)n;
-        taken += (size_t)n;
-    }
-    if (job->in_sent == job->in.len) {
-        buf_reset(&job->in);
-        job->in_sent = 0;
-    } else if (job->in_sent > WIRE_WINDOW / 2) {
-        buf_consume(&job->in, job->in_sent);
-        job->in_sent = 0;
-    }
-    if (job->in_io)
-        loop_io_set(job->in_io, job->in.len ? POLLOUT : 0);
-    if (job->in_eof && !job->in.len && !(job->flags & WIRE_START_TTY))
-        close_in(job);
-    credit_stdin(job, taken);
-}
-
-static void on_stdin_ready(struct loop *loop, int fd, short revents, void *arg)
-{
-    (void)loop;
-    (void)fd;
-    (void)revents;
-    feed_stdin(arg);
-}
-
-static int take_stdin(struct job *job, const struct wire_frame *f, struct err *err)
-{
-    if (!(job->flags & WIRE_START_STDIN) || job->in_eof)
+    /* who attaches to a process without stdin may write: to nowhere */
+    if ((view->owns && !(job->flags & WIRE_START_STDIN)) || !view->feeds || view->feed_ended)
         return err_set(err, 125, "STDIN for a process that has none");
-    if (job->in_fd < 0) {
-        credit_stdin(job, f->len);
-        return 0;
-    }
-    if (job->in.len - job->in_sent + f->len > WIRE_WINDOW)
-        return err_set(err, 125, "STDIN beyond the credit");
-    buf_add(&job->in, f->data, f->len);
-    feed_stdin(job);
-    return 0;
+    return feed_add(&job->feed, view, f->data, f->len, err);
 }
 
-/* ---- the other frames ---- */
+void job_signal(struct job *job, int signo, bool group)
+{
+    if (job->reaped)
+        return;
+    if (!job->runs)
+        job->early_signals |= UINT64_C(1) << (signo - 1);
+    else
+        kill(group ? -job->pid : job->pid, signo);
+}
 
 static int take_signal(struct job *job, const struct wire_frame *f, struct err *err)
 {
@@ -403,12 +307,7 @@ static int take_signal(struct job *job, const struct wire_frame *f, struct err *
 
     if (wire_get_signal(f, &signo, &scope, err) < 0)
         return -1;
-    if (job->reaped)
-        return 0;
-    if (!job->runs)
-        job->early_signals |= UINT64_C(1) << (signo - 1);
-    else
-        kill(scope == WIRE_SIGNAL_GROUP ? -job->pid : job->pid, signo);
+    job_signal(job, signo, scope == WIRE_SIGNAL_GROUP);
     return 0;
 }
 
@@ -423,63 +322,79 @@ static int take_resize(struct job *job, const struct wire_frame *f, struct err *
     return 0;
 }
 
-static int take_credit(struct job *job, const struct wire_frame *f, struct err *err)
+static bool stream_is_heard(const struct job *job, int stream)
 {
-    uint8_t stream;
-    uint32_t bytes;
-
-    if (wire_get_credit(f, &stream, &bytes, err) < 0)
-        return -1;
-    if (stream != WIRE_STREAM_OUTPUT || job->credit + bytes > WIRE_WINDOW)
-        return err_set(err, 125, "more CREDIT than was used");
-    job->credit += bytes;
-    set_outlets(job);
-    return 0;
+    for (const struct view *v = job->context.views->first; v; v = v->next)
+        if (v->listens && !v->closed[stream])
+            return true;
+    return false;
 }
 
-/* The user's reader is gone. With a terminal there is no such thing: closing the master would hang up the process. */
-static int take_close(struct job *job, const struct wire_frame *f, struct err *err)
+/*
+ * The user's reader is gone: the process sees it as with a pipe, unless others still read. With a terminal there is no
+ * such thing: closing the master would hang up the process.
+ */
+static int take_close(struct job *job, struct view *view, const struct wire_frame *f, struct err *err)
 {
     uint8_t stream;
+    int i;
 
     if (wire_get_close(f, &stream, err) < 0)
         return -1;
-    if (!(job->flags & WIRE_START_TTY))
-        close_outlet(&job->outlets[stream == WIRE_STREAM_STDERR]);
-    advance(job);
+    i = stream == WIRE_STREAM_STDERR;
+    if (view->closed[i])
+        return 0;
+    view->closed[i] = true;
+    buf_clear(&view->late[i]);
+    if (!(job->flags & WIRE_START_TTY) && view->owns && !stream_is_heard(job, i))
+        close_outlet(&job->outlets[i]);
+    job_views_changed(job);
     return 0;
 }
 
-int job_frame(struct job *job, const struct wire_frame *f, struct err *err)
+int job_frame(struct job *job, struct view *view, const struct wire_frame *f, struct err *err)
 {
     switch (f->type) {
     case WIRE_STDIN:
-        return take_stdin(job, f, err);
+        return take_stdin(job, view, f, err);
     case WIRE_STDIN_EOF:
-        job->in_eof = true;
-        feed_stdin(job);
+        view->feed_ended = true;
+        if (view->feeds && !(job->flags & WIRE_START_STDIN_STAYS))
+            feed_end(&job->feed);
         return 0;
     case WIRE_SIGNAL:
         return take_signal(job, f, err);
     case WIRE_RESIZE:
         return take_resize(job, f, err);
     case WIRE_CREDIT:
-        return take_credit(job, f, err);
+        if (view_take_credit(view, f, err) < 0)
+            return -1;
+        job_views_changed(job);
+        return 0;
     case WIRE_CLOSE:
-        return take_close(job, f, err);
+        return take_close(job, view, f, err);
     default:
         return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
     }
 }
 
-void job_leave(struct job *job)
+void job_end_stdin(struct job *job)
 {
-    drop_output(job);
-    if (!(job->flags & (WIRE_START_STDIN_STAYS | WIRE_START_TTY))) {
-        job->in_eof = true;
-        feed_stdin(job);
-    }
+    feed_end(&job->feed);
+}
+
+void job_views_changed(struct job *job)
+{
+    set_outlets(job);
     advance(job);
+}
+
+void job_leave(struct job *job, struct view *view)
+{
+    feed_forget(&job->feed, view);
+    if (view->feeds && !(job->flags & (WIRE_START_STDIN_STAYS | WIRE_START_TTY)))
+        feed_end(&job->feed);
+    job_views_changed(job);
 }
 
 pid_t job_pid(const struct job *job)
@@ -490,6 +405,11 @@ pid_t job_pid(const struct job *job)
 bool job_is_main(const struct job *job)
 {
     return job->flags & WIRE_START_MAIN;
+}
+
+bool job_runs(const struct job *job)
+{
+    return job->runs;
 }
 
 bool job_alive(const struct job *job)

@@ -83,9 +83,8 @@ static void list_all(DIR *dir, struct procs *l)
 }
 
 /* Marks what descends from init, generation by generation; a session of ours and what is below it are left out. */
-static void mark_ours(struct procs *l)
+static void mark_ours(struct procs *l, pid_t init)
 {
-    pid_t init = getpid();
     bool changed = true;
 
     while (changed) {
@@ -103,21 +102,43 @@ static void mark_ours(struct procs *l)
     }
 }
 
-int proc_signal_all(int signo)
+/* All processes below init, marked. */
+static int find_ours(struct procs *l, pid_t init)
 {
     cleanup_dir DIR *dir = opendir("/proc");
-    struct procs l = {0};
-    int n = 0;
 
     if (!dir)
         return -1;
-    list_all(dir, &l);
-    mark_ours(&l);
+    list_all(dir, l);
+    mark_ours(l, init);
+    return 0;
+}
+
+bool proc_each(pid_t init, void (*fn)(void *arg, pid_t pid, pid_t parent), void *arg)
+{
+    struct procs l = {0};
+
+    if (find_ours(&l, init) < 0)
+        return false;
+    for (size_t i = 0; i < l.len; i++)
+        if (l.items[i].ours && !l.items[i].zombie)
+            fn(arg, l.items[i].pid, l.items[i].parent);
+    free(l.items);
+    return true;
+}
+
+int proc_signal_all(int signo, pid_t spare)
+{
+    struct procs l = {0};
+    int n = 0;
+
+    if (find_ours(&l, getpid()) < 0)
+        return -1;
     for (size_t i = 0; i < l.len; i++) {
         if (!l.items[i].ours || l.items[i].zombie)
             continue;
         n++;
-        if (signo)
+        if (signo && l.items[i].pid != spare)
             kill(l.items[i].pid, signo);
     }
     free(l.items);

@@ -6,13 +6,17 @@
 #define ATP_AGENT_PROC_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 bool proc_available(void);
 
 /*
  * Sends signo (0: none) to every living process of the container and returns how many there were, zombies not counted;
- * -1 without /proc.
+ * -1 without /proc. Process `spare` (0: none) is counted but gets no signal. To be called by init.
  */
-int proc_signal_all(int signo);
+int proc_signal_all(int signo, pid_t spare);
+
+/* Calls fn for each living process below init; false without /proc. */
+bool proc_each(pid_t init, void (*fn)(void *arg, pid_t pid, pid_t parent), void *arg);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * One client's command. Stands between the client (stdin and stdout) and init (a socket): sync is done here, in this
- * process, which can be killed without harm; everything about processes is passed on to init and back.
+ * One client's command. Stands between the client (stdin and stdout) and init (a socket): sync, logs and files are
+ * done here, in this process, which can be killed without harm; everything about processes is passed on to init and
+ * back.
  */
 #include "backends/agent/agent.h"
 
+#include "backends/agent/answer.h"
 #include "backends/agent/facts.h"
 #include "backends/agent/link.h"
 #include "backends/agent/mounts.h"
@@ -18,8 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LAST_WORDS 2000                                             /* ms to get the last frame out */
-#define HELD_MAX   (WIRE_START_MAX + LIMIT_FRAME + 2 * WIRE_WINDOW) /* START and stdin that wait for the pushes */
+#define LAST_WORDS 2000 /* ms to get the last frame out */
+#define HELD_MAX                                                                                                       \
+    (WIRE_START_MAX + WIRE_RECORD_MAX + LIMIT_FRAME + 2 * WIRE_WINDOW) /* START and stdin that wait for the pushes */
 
 struct session {
     const struct agent_options *options;
@@ -27,15 +30,18 @@ struct session {
     struct link client, init;
     struct mounts *mounts;
     struct loop_timer *beat;
-    struct buf held; /* frames for init that wait until all mounts are pushed */
+    struct buf held;      /* frames for init that wait until all mounts are pushed */
+    struct answer answer; /* kind set: the ASK is not init's */
     struct wire_exit exit;
+    pid_t init_pid;
+    uint8_t main_state;
     int64_t born;
     int64_t beat_at;   /* when the lease was looked at last */
     bool greeted;      /* the client's HELLO came and suits us */
     bool init_greeted; /* init's HELLO came */
     bool start_seen;   /* the last START frame */
     bool released;     /* held was given to init */
-    bool ended;        /* EXIT came from init */
+    bool ended;        /* EXIT came from init, or the answer is complete */
     bool exit_sent;
     bool over;
 };
@@ -57,21 +63,74 @@ static void pass_on(struct link *to, const struct wire_frame *f)
 
 /* ---- from the client ---- */
 
-/* Gives init what waited, once the mounts are as the client wants them. */
+/* Frames that came before they could be answered. */
+static int answer_held(struct session *s, struct err *err)
+{
+    struct wire_parser p;
+    struct wire_frame f;
+    int got = 0;
+
+    wire_parser_init(&p);
+    for (size_t at = 0; at < s->held.len && got >= 0;) {
+        size_t n = s->held.len - at < LIMIT_FRAME ? s->held.len - at : LIMIT_FRAME;
+
+        wire_parser_feed(&p, s->held.data + at, n, NULL);
+        at += n;
+        while ((got = wire_parser_next(&p, &f, err)) > 0)
+            if (answer_frame(&s->answer, &f, err) < 0) {
+                got = -1;
+                break;
+            }
+    }
+    wire_parser_clear(&p);
+    return got;
+}
+
+/* What the session answers itself. To follow a log is to know when the main process has ended, so init is asked. */
+static int begin_answer(struct session *s, struct err *err)
+{
+    const struct wire_ask attach = {.kind = WIRE_ASK_ATTACH};
+
+    s->answer.init_pid = s->init_pid;
+    s->answer.main_state = s->main_state;
+    if (s->answer.kind->follows && (s->answer.ask.flags & WIRE_ASK_FOLLOW)) {
+        wire_put_ask(&s->init.queue, &attach);
+        link_send(&s->init);
+    }
+    answer_start(&s->answer);
+    return answer_held(s, err);
+}
+
+/* Gives init what waited, or answers, once the mounts are as the client wants them. */
 static void release(struct session *s)
 {
+    cleanup_err struct err err = ERR_INIT;
+
     if (s->released || !s->start_seen || !mounts_ready(s->mounts))
         return;
     s->released = true;
-    buf_add(&s->init.queue, s->held.data, s->held.len);
+    if (!s->answer.kind) {
+        buf_add(&s->init.queue, s->held.data, s->held.len);
+        link_send(&s->init);
+    } else if (begin_answer(s, &err) < 0) {
+        fail(s, WIRE_ERROR_PROTOCOL, err.msg);
+    }
     buf_clear(&s->held);
-    link_send(&s->init);
+}
+
+/* START or ASK is complete. */
+static void take_request(struct session *s)
+{
+    s->start_seen = true;
+    release(s);
 }
 
 static int for_init(struct session *s, const struct wire_frame *f, struct err *err)
 {
     if (f->type == WIRE_START && s->start_seen)
         return err_set(err, 125, "a second START");
+    if (s->answer.kind && s->released)
+        return answer_frame(&s->answer, f, err);
     if (s->released) {
         if (!s->ended)
             pass_on(&s->init, f);
@@ -79,10 +138,31 @@ static int for_init(struct session *s, const struct wire_frame *f, struct err *e
     }
     if (wire_put(&s->held, f->type, f->data, f->len) < 0)
         return err_set(err, 125, "too much came before the start");
-    if (wire_start_is_last(f)) {
-        s->start_seen = true;
-        release(s);
-    }
+    if (wire_start_is_last(f))
+        take_request(s);
+    return 0;
+}
+
+static void on_answered(void *arg);
+
+static int take_ask(struct session *s, const struct wire_frame *f, struct err *err)
+{
+    struct wire_ask ask;
+
+    if (s->start_seen || s->held.len)
+        return err_set(err, 125, "ASK behind a START or another");
+    if (wire_get_ask(f, &ask, err) < 0)
+        return -1;
+    s->answer = (struct answer){.kind = answer_find(ask.kind),
+                                .loop = s->loop,
+                                .options = s->options,
+                                .ask = ask,
+                                .client = &s->client,
+                                .ended = on_answered,
+                                .arg = s};
+    if (!s->answer.kind && wire_put(&s->held, f->type, f->data, f->len) < 0)
+        return err_set(err, 125, "ASK is too large");
+    take_request(s);
     return 0;
 }
 
@@ -119,8 +199,16 @@ static int on_client_frame(void *arg, const struct wire_frame *f, struct err *er
         return mounts_frame(s->mounts, f, err);
     case WIRE_DELTA:
     case WIRE_DELTA_END:
+    case WIRE_PULL:
     case WIRE_PULLED:
         return mounts_frame(s->mounts, f, err);
+    case WIRE_ASK:
+        return take_ask(s, f, err);
+    case WIRE_TREE:
+    case WIRE_TREE_END:
+        if (!s->answer.kind)
+            return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
+        return for_init(s, f, err);
     case WIRE_START:
     case WIRE_STDIN:
     case WIRE_STDIN_EOF:
@@ -159,6 +247,8 @@ static void on_client_drained(void *arg)
     struct session *s = arg;
 
     mounts_drained(s->mounts);
+    if (s->answer.kind && s->released)
+        answer_go_on(&s->answer);
 }
 
 static const struct link_events client_events = {on_client_frame, on_client_closed, on_client_drained};
@@ -191,6 +281,25 @@ static void on_pulled(void *arg)
     send_exit(arg);
 }
 
+/* Nothing ran, so nothing is pulled, when it was refused. */
+static void take_end(struct session *s)
+{
+    s->ended = true;
+    if (s->exit.kind == WIRE_EXIT_REFUSED)
+        send_exit(s);
+    else
+        mounts_pull(s->mounts);
+}
+
+static void on_answered(void *arg)
+{
+    struct session *s = arg;
+
+    s->exit = s->answer.exit;
+    s->answer.exit = (struct wire_exit){0};
+    take_end(s);
+}
+
 static const struct mounts_events mounts_events = {on_busy, on_push_failed, on_pulled};
 
 /* ---- from init ---- */
@@ -206,6 +315,11 @@ static int take_init_hello(struct session *s, const struct wire_frame *f, struct
     ours.main_state = theirs.main_state;
     ours.main_code = theirs.main_code;
     ours.init_pid = theirs.init_pid;
+    ours.main_started_ns = theirs.main_started_ns;
+    ours.main_ended_ns = theirs.main_ended_ns;
+    ours.restarts = theirs.restarts;
+    s->init_pid = theirs.init_pid;
+    s->main_state = theirs.main_state;
     wire_put_hello(&s->client.queue, &ours);
     link_send(&s->client);
     wire_hello_clear(&ours);
@@ -223,15 +337,19 @@ static int on_init_frame(void *arg, const struct wire_frame *f, struct err *err)
     case WIRE_HELLO:
         return take_init_hello(s, f, err);
     case WIRE_EXIT:
+        if (s->answer.kind) { /* that of the main process, which is followed */
+            s->answer.main_state = WIRE_MAIN_ENDED;
+            answer_go_on(&s->answer);
+            return 0;
+        }
         if (wire_get_exit(f, &s->exit, err) < 0)
             return -1;
-        s->ended = true;
-        if (s->exit.kind == WIRE_EXIT_REFUSED)
-            send_exit(s);
-        else
-            mounts_pull(s->mounts);
+        take_end(s);
         return 0;
     case WIRE_STARTED:
+        if (!s->answer.kind)
+            pass_on(&s->client, f);
+        return 0;
     case WIRE_STDOUT:
     case WIRE_STDERR:
     case WIRE_CREDIT:
@@ -301,6 +419,7 @@ static int run(struct session *s, int init_fd)
         ;
     link_flush(&s->client, LAST_WORDS);
     mounts_free(s->mounts);
+    answer_clear(&s->answer);
     link_clear(&s->client);
     link_clear(&s->init);
     loop_free(s->loop);

@@ -1,5 +1,6 @@
 #include "backends/agent/socket.h"
 
+#include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
@@ -54,6 +55,18 @@ static int make_run_dir(const char *run_dir, struct err *err)
     return 0;
 }
 
+/* What an init before us left: its files may come from a snapshot. The ancestors of mounts stay, they go with them. */
+static void forget(const char *run_dir)
+{
+    static const char *const names[] = {"agent.sock", "record", "log", "fifo"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        cleanup_free char *path = xasprintf("%s/%s", run_dir, names[i]);
+
+        unlink(path);
+    }
+}
+
 int socket_listen(const char *run_dir, struct err *err)
 {
     cleanup_close int fd = -1;
@@ -67,7 +80,7 @@ int socket_listen(const char *run_dir, struct err *err)
         close(other);
         return err_set(err, 125, "another init answers at %s", addr.sun_path);
     }
-    unlink(addr.sun_path);
+    forget(run_dir);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, BACKLOG) < 0)
         return err_set_errno(err, 125, errno, "listening at %s", addr.sun_path);

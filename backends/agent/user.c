@@ -187,3 +187,16 @@ int user_lookup(const char *spec, struct user *ret, struct err *err)
         buf_reset(&group);
     return user_resolve(spec, passwd.data, group.data, ret, err);
 }
+
+char *user_name(uid_t uid)
+{
+    cleanup_buf struct buf passwd = BUF_INIT(LIMIT_CONFIG_FILE);
+    struct user u = {0};
+    char *name;
+
+    if (fs_read_file("/etc/passwd", &passwd, NULL) < 0)
+        buf_reset(&passwd);
+    name = find_passwd(passwd.data, "", /* want_id= */ true, uid, &u);
+    user_clear(&u);
+    return name ? name : xasprintf("%u", (unsigned)uid);
+}

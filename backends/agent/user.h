@@ -27,4 +27,7 @@ int user_resolve(const char *spec, const char *passwd, const char *group, struct
 /* The same with the files of the root directory we are in. A file that cannot be read counts as empty. */
 int user_lookup(const char *spec, struct user *ret, struct err *err);
 
+/* A uid's name in our root's passwd, or its number; owned by caller. */
+char *user_name(uid_t uid);
+
 #endif

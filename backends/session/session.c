@@ -89,7 +89,9 @@ static void refusal_text(const struct session *s, struct err *err)
     bool main = s->start.flags & WIRE_START_MAIN;
     int code = s->exit.value;
 
-    if (s->exit.refusal >= WIRE_REFUSAL_USER)
+    if (s->exit.refusal == WIRE_REFUSAL_NOT_RUNNING)
+        err_set(err, code, "container %s", text);
+    else if (s->exit.refusal >= WIRE_REFUSAL_USER)
         err_set(err, code, "%s", text);
     else if (main)
         err_set(

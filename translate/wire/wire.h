@@ -402,7 +402,7 @@ enum wire_refusal {
     WIRE_REFUSAL_CWD,            /* likewise */
     WIRE_REFUSAL_USER,           /* text stands alone */
     WIRE_REFUSAL_OTHER,          /* text stands alone */
-    WIRE_REFUSAL_NOT_RUNNING, /* the main process does not run (any more); the client has Docker's words and its id */
+    WIRE_REFUSAL_NOT_RUNNING,    /* text belongs behind "container <id> " */
 };
 struct wire_exit {
     uint8_t kind;
