@@ -16,6 +16,7 @@ struct keys;
 struct blobs;
 struct conn;
 struct err;
+struct exec;
 struct fault;
 struct h2;
 struct idem;
@@ -57,6 +58,10 @@ struct engine {
     struct store *store;
     struct tls *tls;
     struct waiter *image_waiters; /* woken when any build moves on */
+
+    /* private to exec.c: ended execs whose output is kept, the oldest first */
+    struct exec *ended_first, *ended_last;
+    size_t ended_len;
 
     /* private to conn.c, h2.c and engine.c */
     struct conn *conns;

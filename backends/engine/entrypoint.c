@@ -129,8 +129,9 @@ struct rt_stream *entrypoint_stream(const struct call *c)
 uint64_t entrypoint_offset(const struct call *c)
 {
     const struct entrypoint_reader *r = c->state;
+    const struct rt_stream *st = entrypoint_stream(c);
 
-    return r->offset;
+    return st && rt_stream_base(st) > r->offset ? rt_stream_base(st) : r->offset;
 }
 
 bool entrypoint_over(const struct call *c)
@@ -144,7 +145,7 @@ void entrypoint_advance(struct call *c, size_t len)
 {
     struct entrypoint_reader *r = c->state;
 
-    r->offset += len;
+    r->offset = entrypoint_offset(c) + len;
 }
 
 void entrypoint_wait(struct call *c)

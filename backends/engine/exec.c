@@ -5,6 +5,7 @@
 #include "backends/engine/rpc.h"
 #include "backends/engine/sandbox.h"
 #include "backends/engine/svc.h"
+#include "backends/engine/timer.h"
 #include "backends/engine/waiter.h"
 #include "compat/base/alloc.h"
 #include "compat/base/err.h"
@@ -13,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXECS_KEPT 1000 /* ended ones whose output can still be read */
+#define EXECS_KEPT   1000          /* of one sandbox: how they ended can still be asked */
+#define OUTPUTS_KEPT 256           /* of all sandboxes: what they wrote can still be read; two open files each */
+#define OUTPUT_MS    (300u * 1000) /* for so long */
 
 /* A write that the process has not taken yet. The runtime keeps a pointer to it until it calls back or is freed. */
 struct stdin_write {
@@ -31,6 +34,63 @@ struct exec *exec_by_id(const struct sandbox *s, const char *id)
     return NULL;
 }
 
+/* ---- the output of ended execs ---- */
+
+static void unlist(struct exec *e)
+{
+    struct engine *engine = e->sandbox->engine;
+
+    if (engine->ended_first != e && !e->ended_before)
+        return;
+    *(e->ended_before ? &e->ended_before->ended_after : &engine->ended_first) = e->ended_after;
+    *(e->ended_after ? &e->ended_after->ended_before : &engine->ended_last) = e->ended_before;
+    e->ended_before = e->ended_after = NULL;
+    engine->ended_len--;
+}
+
+/* Nobody reads it, and nothing more will come: a child that holds the pipe would be killed by what it writes. */
+static bool is_over(const struct exec *e)
+{
+    return e->rt && e->reading == 0 && !e->writes && rt_stream_ended(rt_exec_stream(e->rt, 1)) &&
+           rt_stream_ended(rt_exec_stream(e->rt, 2));
+}
+
+static void drop_output(struct exec *e)
+{
+    timer_stop(&e->expiry);
+    unlist(e);
+    rt_exec_stdin_status(e->rt, &e->accepted, &e->closed);
+    rt_exec_free(e->rt);
+    e->rt = NULL;
+}
+
+static void on_expiry(void *arg)
+{
+    struct exec *e = arg;
+
+    if (is_over(e))
+        drop_output(e);
+    else
+        timer_start(&e->expiry, e->sandbox->engine->loop, OUTPUT_MS, on_expiry, e);
+}
+
+/* e has ended; the oldest give way to it. */
+static void keep_output(struct exec *e)
+{
+    struct engine *engine = e->sandbox->engine;
+
+    e->ended_before = engine->ended_last;
+    *(engine->ended_last ? &engine->ended_last->ended_after : &engine->ended_first) = e;
+    engine->ended_last = e;
+    engine->ended_len++;
+    timer_start(&e->expiry, engine->loop, OUTPUT_MS, on_expiry, e);
+    for (struct exec *old = engine->ended_first, *next; old != e && engine->ended_len > OUTPUTS_KEPT; old = next) {
+        next = old->ended_after;
+        if (is_over(old))
+            drop_output(old);
+    }
+}
+
 /* ---- the end ---- */
 
 static void exec_free(struct exec *e)
@@ -45,6 +105,8 @@ static void exec_free(struct exec *e)
     e->ended = true;
     if (e->upload)
         call_fail(e->upload, GRPC_NOT_FOUND, "exec %s is gone", e->id);
+    timer_stop(&e->expiry);
+    unlist(e);
     if (e->rt)
         rt_exec_free(e->rt);
     e->rt = NULL;
@@ -105,6 +167,7 @@ static void on_exit_status(struct rt_exec *rt, enum rt_end how, int code, void *
     e->sandbox->execs_active--;
     sandbox_activity(e->sandbox);
     waiter_wake_all(&e->waiters);
+    keep_output(e);
 }
 
 static void on_output(struct rt_exec *rt, int fd, void *arg)
@@ -155,8 +218,14 @@ static void on_written(void *arg)
 int exec_stdin(struct exec *e, uint64_t offset, const void *bytes, size_t len, bool eof,
                void (*done)(void *arg, bool ok), void *arg, struct stdin_write **ret, struct err *err)
 {
-    struct stdin_write *w = xcalloc(1, sizeof(*w));
+    struct stdin_write *w;
 
+    if (!e->rt) {
+        err_set(err, 125, "stdin: the process has ended");
+        err->code = GRPC_FAILED_PRECONDITION;
+        return -1;
+    }
+    w = xcalloc(1, sizeof(*w));
     *w = (struct stdin_write){.next = e->writes, .exec = e, .done = done, .arg = arg};
     if (rt_exec_stdin(e->rt, offset, bytes, len, eof, on_written, w, err) < 0) {
         free(w);
@@ -174,4 +243,12 @@ void exec_stdin_forget(struct stdin_write *w)
 {
     if (w)
         w->done = NULL;
+}
+
+void exec_stdin_status(const struct exec *e, uint64_t *ret_accepted, bool *ret_closed)
+{
+    *ret_accepted = e->accepted;
+    *ret_closed = e->closed;
+    if (e->rt)
+        rt_exec_stdin_status(e->rt, ret_accepted, ret_closed);
 }

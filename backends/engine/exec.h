@@ -1,7 +1,8 @@
 /*
- * Execs: processes started in a running sandbox by a client's id (protocol 6). An exec's output and exit status stay
- * readable while the sandbox lives; when it ends, whoever waits is told NOT_FOUND, and output that is being read is
- * read to its end.
+ * Execs: processes started in a running sandbox by a client's id (protocol 6). Of an exec that has ended, a small
+ * record with its exit status is kept while the sandbox lives (of the last thousand), and its output for five minutes
+ * more, of the last few hundred of all sandboxes: each holds open files. When the sandbox ends, whoever waits is told
+ * NOT_FOUND, and output that is being read is read to its end.
  */
 #ifndef ATP_ENGINE_EXEC_H
 #define ATP_ENGINE_EXEC_H
@@ -22,7 +23,7 @@ struct exec {
     struct sandbox *sandbox;
     struct exec *next; /* older ones */
     char *id;
-    struct rt_exec *rt;
+    struct rt_exec *rt; /* NULL: ended, and its output is no longer kept */
     bool ended;
     enum rt_end how;
     int code;
@@ -31,6 +32,10 @@ struct exec {
     struct stdin_write *writes;
     struct call *upload; /* the streaming stdin write under way, at most one */
     size_t reading;
+    struct timer *expiry;                    /* of the output, once it has ended */
+    struct exec *ended_before, *ended_after; /* in the engine's list of those whose output is kept */
+    uint64_t accepted;                       /* of stdin, when rt is gone */
+    bool closed;
 };
 
 /* Starts a process in a running sandbox. spec is borrowed; err->code is a gRPC status. */
@@ -45,6 +50,7 @@ struct exec *exec_by_id(const struct sandbox *s, const char *id);
 int exec_stdin(struct exec *e, uint64_t offset, const void *bytes, size_t len, bool eof,
                void (*done)(void *arg, bool ok), void *arg, struct stdin_write **ret, struct err *err);
 void exec_stdin_forget(struct stdin_write *w); /* done is not called any more; NULL is fine */
+void exec_stdin_status(const struct exec *e, uint64_t *ret_accepted, bool *ret_closed);
 
 /* For sandbox.c */
 void exec_sandbox_ended(struct sandbox *s); /* tells whoever waits */

@@ -322,6 +322,7 @@ struct rt *rt_new(uv_loop_t *loop, const struct rt_config *config, struct err *e
     rt->loop = loop;
     rt->lock = rt->mount_ns = rt->starter_program = rt->copy = -1;
     rt->cgroups.kill_at = -1;
+    rt->output_max = RT_OUTPUT_MAX;
     if (set_up(rt, config, err) == 0)
         return rt;
     rt_free(rt);

@@ -16,14 +16,15 @@
 #define RT_STDIN_LOW (1u << 20)  /* below this much queued input a writer is told to go on */
 #define RT_STDIN_MAX (64u << 20) /* input queued for one process: Modal's clients send 16 MiB at a time */
 #define RT_DRAIN_TURN                                                                                                  \
-    (1u << 20)                    /* output moved per turn of the loop, so that one talker does not starve the others  \
-                                   */
-#define RT_JOBS             8     /* containers made or removed at the same time */
-#define RT_AWAITED          64    /* children that threads wait for: RT_JOBS and the loop's thread, with room */
-#define RT_KILL_DEADLINE    10000 /* ms that killed processes get to disappear: a core dump or a slow disk */
-#define RT_LINE_MAX         4096u /* a runtime's error line */
-#define RT_STARTER_PATIENCE 5000  /* ms for a starter to say that it has started something */
-#define RT_STARTER_BREAKS   3     /* starters that break without having started anything, one after the other */
+    (1u << 20) /* output moved per turn of the loop, so that one talker does not starve the others                     \
+                */
+#define RT_OUTPUT_MAX       (512u << 20) /* kept of one stream; see runtime.h */
+#define RT_JOBS             8            /* containers made or removed at the same time */
+#define RT_AWAITED          64           /* children that threads wait for: RT_JOBS and the loop's thread, with room */
+#define RT_KILL_DEADLINE    10000        /* ms that killed processes get to disappear: a core dump or a slow disk */
+#define RT_LINE_MAX         4096u        /* a runtime's error line */
+#define RT_STARTER_PATIENCE 5000         /* ms for a starter to say that it has started something */
+#define RT_STARTER_BREAKS   3            /* starters that break without having started anything, one after the other */
 #define RT_CONTROLLERS      4
 
 enum rt_kind { RT_CRUN, RT_RUNC, RT_RUNSC };
@@ -90,6 +91,7 @@ struct rt_input;
 
 struct rt_stream *rt_stream_new(struct rt *rt, rt_poll_fn *on_output, void *arg);
 void rt_stream_free(struct rt_stream *st);
+void rt_stream_never_full(struct rt_stream *st); /* what is oldest goes, read or not */
 /* Makes the pipe; the write end for the process comes back. */
 int rt_stream_pipe(struct rt_stream *st, int *ret_write_end, struct err *err);
 void rt_stream_tty(struct rt_stream *st, int master); /* takes master: the stream is what a terminal shows */
@@ -265,6 +267,7 @@ struct rt {
     int lock;            /* one engine per state folder */
     int mount_ns;        /* where the runtime's calls are made, -1 = in ours */
     int starter_program; /* -1 = there are no starters */
+    uint64_t output_max; /* RT_OUTPUT_MAX; tests take less */
     struct rt_cgroups cgroups;
     struct rt_net *net;
     char *net_reason;

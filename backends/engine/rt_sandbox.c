@@ -443,6 +443,8 @@ struct rt_sandbox *rt_sandbox_create(struct rt *rt, const struct rt_sandbox_spec
     s->workdir = xstrdup(spec->workdir ? spec->workdir : "/");
     s->streams[0] = rt_stream_new(rt, on_output, s);
     s->streams[1] = rt_stream_new(rt, on_output, s);
+    rt_stream_never_full(s->streams[0]);
+    rt_stream_never_full(s->streams[1]);
     s->input = rt_input_new(rt);
     start = copy_spec(s, spec);
     if (make_folder(s, err) < 0 || make_stdio(s, start, err) < 0) {

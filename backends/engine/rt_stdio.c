@@ -20,12 +20,14 @@
 
 struct rt_stream {
     struct rt *rt;
-    int source; /* pipe or terminal, -1 = none (any more) */
-    int spool;  /* made with the first byte: most streams stay empty */
-    uint64_t len;
+    int source;               /* pipe or terminal, -1 = none (any more) */
+    int spool;                /* made with the first byte: most streams stay empty */
+    uint64_t base, read, len; /* the first byte that is kept; the end of what was read; the end */
     bool ended;
-    bool by_copy; /* the source cannot be spliced: a terminal, or a file system without it */
-    int failed;   /* errno of the write that lost bytes */
+    bool full;       /* it is not read from the source until somebody has read here */
+    bool never_full; /* the oldest bytes go instead */
+    bool by_copy;    /* the source cannot be spliced: a terminal, or a file system without it */
+    int failed;      /* errno of the write that lost bytes */
     struct rt_poll *poll;
     rt_poll_fn *on_output;
     void *arg;
@@ -75,11 +77,43 @@ static int open_spool(const char *dir)
     return fd;
 }
 
+void rt_stream_never_full(struct rt_stream *st)
+{
+    st->never_full = true;
+}
+
+/* Gives up the oldest bytes, a good part at once, but none that somebody has still to read. */
+static void forget_oldest(struct rt_stream *st)
+{
+    uint64_t to = st->base + (st->rt->output_max + 3) / 4;
+
+    if (!st->never_full && to > st->read)
+        to = st->read;
+    if (to <= st->base ||
+        fallocate(st->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)st->base, (off_t)(to - st->base)) < 0)
+        return;
+    st->base = to;
+}
+
+/* How many bytes may be kept now; 0 = it is full, and not asked any more until there is a reader. */
+static size_t room_for(struct rt_stream *st)
+{
+    uint64_t max = st->rt->output_max;
+
+    if (st->len - st->base >= max)
+        forget_oldest(st);
+    if (st->len - st->base < max)
+        return max - (st->len - st->base) < RT_DRAIN_TURN ? (size_t)(max - (st->len - st->base)) : RT_DRAIN_TURN;
+    st->full = true;
+    rt_poll_stop(&st->poll);
+    return 0;
+}
+
 /* Moves bytes through memory: for terminals, and to drop what cannot be kept. */
-static ssize_t move_by_copy(struct rt_stream *st)
+static ssize_t move_by_copy(struct rt_stream *st, size_t room)
 {
     char bytes[65536];
-    ssize_t got = read(st->source, bytes, sizeof(bytes));
+    ssize_t got = read(st->source, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
 
     if (got <= 0)
         return got;
@@ -98,10 +132,10 @@ static ssize_t move_by_copy(struct rt_stream *st)
     return got;
 }
 
-static ssize_t move_by_splice(struct rt_stream *st)
+static ssize_t move_by_splice(struct rt_stream *st, size_t room)
 {
     off_t at = (off_t)st->len;
-    ssize_t got = splice(st->source, NULL, st->spool, &at, RT_DRAIN_TURN, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t got = splice(st->source, NULL, st->spool, &at, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
     if (got > 0)
         st->len += (uint64_t)got;
@@ -111,7 +145,7 @@ static ssize_t move_by_splice(struct rt_stream *st)
         st->by_copy = true;
     else
         st->failed = errno;
-    return move_by_copy(st);
+    return move_by_copy(st, room);
 }
 
 /* Poll says readable for an end of file too, and that is no reason to make a file. */
@@ -129,6 +163,7 @@ static bool has_bytes(struct rt_stream *st)
 /* Moves some bytes; 0 = nothing now, or ended. */
 static size_t move_some(struct rt_stream *st)
 {
+    size_t room;
     ssize_t got;
 
     if (st->source < 0)
@@ -139,7 +174,10 @@ static size_t move_some(struct rt_stream *st)
         st->spool = open_spool(st->rt->dir);
         st->failed = st->spool < 0 ? errno : 0;
     }
-    got = st->by_copy || st->failed ? move_by_copy(st) : move_by_splice(st);
+    room = st->failed ? RT_DRAIN_TURN : room_for(st);
+    if (room == 0)
+        return 0;
+    got = st->by_copy || st->failed ? move_by_copy(st, room) : move_by_splice(st, room);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) /* EIO is a terminal's end of file */
         rt_stream_end(st);
     return got > 0 ? (size_t)got : 0;
@@ -193,15 +231,40 @@ void rt_stream_tty(struct rt_stream *st, int master)
     st->poll = rt_poll_start(st->rt, master, UV_READABLE, stream_ready, st);
 }
 
+/* Somebody reads again: the source is looked at from the loop. */
+static void go_on(struct rt_stream *st)
+{
+    if (!st->full || st->source < 0)
+        return;
+    st->full = false;
+    st->poll = rt_poll_start(st->rt, st->source, UV_READABLE, stream_ready, st);
+}
+
 ssize_t rt_stream_read(struct rt_stream *st, uint64_t offset, void *bytes, size_t cap)
 {
+    ssize_t got;
+
+    if (offset < st->base) {
+        errno = ENODATA;
+        return -1;
+    }
     if (offset >= st->len) {
         errno = st->failed;
         return st->failed ? -1 : 0;
     }
     if (cap > st->len - offset)
         cap = st->len - offset;
-    return pread(st->spool, bytes, cap, (off_t)offset);
+    got = pread(st->spool, bytes, cap, (off_t)offset);
+    if (got > 0 && offset + (uint64_t)got > st->read) {
+        st->read = offset + (uint64_t)got;
+        go_on(st);
+    }
+    return got;
+}
+
+uint64_t rt_stream_base(const struct rt_stream *st)
+{
+    return st->base;
 }
 
 uint64_t rt_stream_len(const struct rt_stream *st)

@@ -20,8 +20,10 @@
  * is left, 8.8.8.8 and 8.8.4.4, as Docker does. net.ipv4.ip_forward is switched on and stays on. The engine becomes a
  * child sub-reaper: it is the parent of every container process.
  *
- * Output is drained to files at once and for ever, so that a process is never blocked by an unread pipe and any offset
- * can be read again (protocol 6.6).
+ * Output is drained to files at once, so that a process is not blocked by an unread pipe and any offset can be read
+ * again (protocol 6.6). Of one stream 512 MiB are kept. Then what is oldest goes, if it has been read once; an exec
+ * whose output nobody reads waits, as for a full pipe, until somebody does. A sandbox's first process never waits: it
+ * may run for months, and what it says is gone when it is too much, read or not.
  */
 #ifndef ATP_ENGINE_RUNTIME_H
 #define ATP_ENGINE_RUNTIME_H
@@ -109,10 +111,12 @@ struct rt_stream *rt_sandbox_stream(struct rt_sandbox *s, int fd);
 /*
  * Copies at most cap bytes from offset. 0 = nothing there yet, or the end (see rt_stream_ended). -1 and errno: the
  * bytes could not be kept (ENOSPC: the disk was full); the process was not held up, what came after is dropped.
+ * ENODATA: they are no longer kept, see rt_stream_base().
  */
 ssize_t rt_stream_read(struct rt_stream *st, uint64_t offset, void *bytes, size_t cap);
 uint64_t rt_stream_len(const struct rt_stream *st);
-bool rt_stream_ended(const struct rt_stream *st); /* end of file was seen: len is final */
+uint64_t rt_stream_base(const struct rt_stream *st); /* the first offset that is still kept */
+bool rt_stream_ended(const struct rt_stream *st);    /* end of file was seen: len is final */
 
 /*
  * Writes to the first process's stdin with the rules of protocol 6.6: offset = bytes accepted before; a repeat is

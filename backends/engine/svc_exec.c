@@ -16,6 +16,7 @@
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,7 +138,10 @@ static void read_source(struct call *c)
     struct rt_stream *stream = rt_exec_stream(r->exec->rt, r->fd);
     ssize_t n = rt_stream_read(stream, r->offset, bytes, sizeof(bytes));
 
-    if (n < 0) {
+    if (n < 0 && errno == ENODATA) {
+        call_fail(c, GRPC_DATA_LOSS, "the output is no longer kept from offset %llu, only from %llu",
+                  (unsigned long long)r->offset, (unsigned long long)rt_stream_base(stream));
+    } else if (n < 0) {
         call_fail(c, GRPC_DATA_LOSS, "the output could not be kept: the disk is full");
     } else if (n > 0) {
         response.has_data = 1;
@@ -160,6 +164,10 @@ static void task_exec_stdio_read(struct call *c, const void *request)
 
     if (!e)
         return;
+    if (!e->rt) {
+        call_fail(c, GRPC_NOT_FOUND, "the output of exec %s is no longer kept", e->id);
+        return;
+    }
     reader = xcalloc(1, sizeof(*reader));
     reader->call = c;
     reader->exec = e;

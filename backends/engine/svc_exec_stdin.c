@@ -108,7 +108,7 @@ static void upload_start(struct call *c, const Modal__TaskCommandRouter__TaskExe
 
     if (!e)
         return;
-    rt_exec_stdin_status(e->rt, &accepted, &closed);
+    exec_stdin_status(e, &accepted, &closed);
     if (start->offset != accepted) {
         call_fail(c, GRPC_FAILED_PRECONDITION, "stdin is at offset %llu, not %llu", (unsigned long long)accepted,
                   (unsigned long long)start->offset);
@@ -171,7 +171,7 @@ static void task_exec_stdin_status(struct call *c, const void *request)
         return;
     if (e->upload)
         call_fail(e->upload, GRPC_CANCELLED, "the stream was given up by a status call");
-    rt_exec_stdin_status(e->rt, &response.num_bytes_written, &closed);
+    exec_stdin_status(e, &response.num_bytes_written, &closed);
     response.has_num_bytes_written = 1;
     response.has_closed = 1;
     response.closed = closed;

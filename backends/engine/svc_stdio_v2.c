@@ -21,7 +21,7 @@ static void sandbox_stdin_write_v2(struct call *c, const void *request)
         entrypoint_write(c, s, r->offset, r->data.data, r->data.len, r->eof, reply_written);
 }
 
-/* Everything is kept here, so a chunk always starts where it was asked for. */
+/* A chunk starts where it was asked for, or with the first byte that is still kept. */
 static void read_source(struct call *c)
 {
     static uint8_t bytes[CALL_SEND_MAX];

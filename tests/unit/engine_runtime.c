@@ -3,6 +3,8 @@
  * engine_box.h. */
 #include "tests/unit/engine_box.h"
 
+#include "backends/engine/rt_internal.h" /* the ceiling of what is kept */
+
 static void test_spec_refused(void **st)
 {
     static const char *const bad_ids[] = {"", "../x", "a/b", ".", "-x", "a b", NULL};
@@ -244,6 +246,76 @@ static void test_output_kept(void **st)
     assert_int_equal(rt_stream_len(out), 11);
     rt_exec_free(r.e);
     end_box(&b);
+}
+
+/* Reads on from *at to what there is, which must be lines with the numbers that come next. */
+static void read_numbers(struct rt_stream *st, uint64_t *at, unsigned *last)
+{
+    static char text[65536];
+    ssize_t got;
+
+    while ((got = rt_stream_read(st, *at, text, sizeof(text) - 1)) > 0) {
+        char *line = text, *newline;
+
+        text[got] = '\0';
+        for (; (newline = strchr(line, '\n')); line = newline + 1)
+            assert_int_equal(strtoul(line, NULL, 10), ++*last);
+        if (line == text)
+            return;
+        *at += (uint64_t)(line - text);
+    }
+    assert_int_equal(got, 0);
+}
+
+/* Nobody reads: the process waits, the engine too, and the file stops growing. Somebody does: nothing was lost. */
+static void test_output_ceiling(void **st)
+{
+    const uint64_t max = 1 << 20, before = rt->output_max;
+    struct rt_stream *out;
+    unsigned last = 0;
+    uint64_t at = 0;
+    clock_t busy;
+    struct box b;
+    struct run r;
+    char byte;
+
+    (void)st;
+    rt->output_max = max;
+    start_box(&b, "seq 1 1000000; exec sleep 1000");
+    exec_script(&b, &r, "seq 1 1000000"); /* 6888896 bytes */
+    out = rt_exec_stream(r.e, 1);
+    for (double until = now() + PATIENCE; rt_stream_len(out) < max && now() < until;)
+        turn_for(5);
+    busy = clock();
+    turn_for(300);
+    assert_true(clock() - busy < CLOCKS_PER_SEC / 20);
+    assert_int_equal(rt_stream_len(out), max);
+    assert_false(r.ended);
+    for (double until = now() + PATIENCE; !rt_stream_ended(out) && now() < until;) {
+        read_numbers(out, &at, &last);
+        turn_for(1);
+        assert_true(rt_stream_len(out) - rt_stream_base(out) <= max);
+    }
+    read_numbers(out, &at, &last);
+    wait_for(&r.ended);
+    assert_int_equal(r.code, 0);
+    assert_int_equal(last, 1000000);
+    assert_int_equal(rt_stream_len(out), 6888896);
+    assert_true(rt_stream_base(out) > 0);
+    assert_int_equal(rt_stream_read(out, 0, &byte, 1), -1);
+    assert_int_equal(errno, ENODATA);
+    rt_exec_free(r.e);
+    /* The first process has gone on without a reader; the end of its words is there. */
+    out = rt_sandbox_stream(b.s, 1);
+    for (double until = now() + PATIENCE; rt_stream_len(out) < 6888896 && now() < until;)
+        turn_for(5);
+    assert_true(rt_stream_len(out) - rt_stream_base(out) <= max);
+    at = 6888896 - 8;
+    last = 999999;
+    read_numbers(out, &at, &last);
+    assert_int_equal(last, 1000000);
+    end_box(&b);
+    rt->output_max = before;
 }
 
 static bool shows(struct rt_stream *st, const char *text)
@@ -513,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_start_failures),
         cmocka_unit_test(test_stdin_rules),
         cmocka_unit_test(test_output_kept),
+        cmocka_unit_test(test_output_ceiling),
         cmocka_unit_test(test_terminal),
         cmocka_unit_test(test_first_process_terminal),
         cmocka_unit_test(test_timeout_kills_children),

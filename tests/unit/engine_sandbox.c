@@ -446,6 +446,45 @@ static void test_exec(void **state)
     box_end(&b);
 }
 
+/* The engine's open files. */
+static size_t engine_files(void)
+{
+    cleanup_free char *path = xasprintf("/proc/%d/fd", (int)shared->pid);
+    cleanup_dir DIR *dir = opendir(path);
+    size_t n = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    return n;
+}
+
+/* What an old exec wrote is given up for the files that it holds; how it ended is still known. */
+static void test_many_ended_execs(void **state)
+{
+    enum { MANY = 400, KEPT = 256 };
+    cleanup_buf struct buf out = BUF_INIT(65536);
+    size_t before;
+    struct box b;
+
+    NEED_ENGINE();
+    b = box_asleep();
+    before = engine_files();
+    for (int i = 0; i < MANY; i++) {
+        cleanup_free char *id = xasprintf("many-%d", i), *script = xasprintf("echo %d; exit %d", i, i % 100);
+
+        assert_int_equal(exec_shell(&b, id, script), GRPC_OK);
+        assert_int_equal(exec_wait(&b, id), i % 100);
+    }
+    assert_true(engine_files() < before + KEPT + 20);
+    assert_int_equal(exec_wait(&b, "many-7"), 7);
+    assert_int_equal(exec_read(&b, "many-7", 0, 0, &out), GRPC_NOT_FOUND);
+    assert_int_equal(exec_write(&b, "many-7", 0, "late", false), GRPC_FAILED_PRECONDITION);
+    assert_int_equal(exec_read(&b, "many-399", 0, 0, &out), GRPC_OK);
+    assert_string_equal(out.data, "399\n");
+    box_end(&b);
+}
+
 static void test_exec_words_that_are_refused(void **state)
 {
     static const char *const none[] = {NULL}, *const program[] = {"/bin/no-such-program", NULL};
@@ -951,6 +990,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exec),
+        cmocka_unit_test(test_many_ended_execs),
         cmocka_unit_test(test_exec_words_that_are_refused),
         cmocka_unit_test(test_exec_timeout_and_deadline),
         cmocka_unit_test(test_slow_reader),
