@@ -321,11 +321,15 @@ static void end_execs(struct rt_sandbox *s)
 
 static void end(struct rt_sandbox *s, enum rt_end how, int code, const char *message)
 {
+    uint64_t heard = rt_stream_len(s->streams[0]) + rt_stream_len(s->streams[1]);
+
     s->state = RT_ENDED;
     for (int i = 0; i < 2; i++) {
         rt_stream_drain(s->streams[i]); /* whoever could write is dead: what is there is all */
         rt_stream_end(s->streams[i]);
     }
+    if (rt_stream_len(s->streams[0]) + rt_stream_len(s->streams[1]) > heard && !s->released && s->events.on_output)
+        s->events.on_output(s, s->arg);
     rt_input_end(s->input);
     end_execs(s);
     rt_starter_stop(s);
