@@ -1,5 +1,6 @@
 #include "backends/engine/img_view.h"
 
+#include "backends/engine/rootless.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
@@ -32,7 +33,7 @@ DEFINE_CLEANUP(struct img_view *, img_view_free)
 
 const char *img_opaque_name(void)
 {
-    return geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque";
+    return geteuid() == 0 && !rootless() ? "trusted.overlay.opaque" : "user.overlay.opaque";
 }
 
 bool img_is_whiteout(const struct stat *st)

@@ -4,6 +4,7 @@
 #include "backends/engine/lock.h"
 #include "backends/engine/log.h"
 #include "backends/engine/options.h"
+#include "backends/engine/rootless.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
@@ -56,9 +57,10 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
-    if (config.detach)
+    rc = rootless_enter(&err);
+    if (rc == 0 && config.detach)
         ready = detach_start(&err);
-    rc = ready == -2 ? 0 : config.detach && ready < 0 ? -1 : serve(&config, &ready, &err);
+    rc = rc < 0 ? -1 : ready == -2 ? 0 : config.detach && ready < 0 ? -1 : serve(&config, &ready, &err);
     if (rc < 0 && ready >= 0)
         detach_failed(ready, err.msg);
     else if (rc < 0)

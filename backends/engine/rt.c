@@ -1,6 +1,7 @@
 /* The room's door: choosing the runtime, setting up what sandboxes share, taking it down again. */
 #include "backends/engine/rt_internal.h"
 
+#include "backends/engine/rootless.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -30,8 +31,7 @@ static const char unified[] = "/sys/fs/cgroup/unified";
 
 /* ---- the runtime ---- */
 
-/* Looks a program up in the PATH, with the places that a daemon's PATH may lack; owned by caller. */
-static char *find_program(const char *name)
+char *rt_find_program(const char *name)
 {
     cleanup_strlist struct strlist folders = STRLIST_INIT;
     const char *path = getenv("PATH");
@@ -73,12 +73,12 @@ static int choose_runtime(struct rt *rt, const char *asked, struct err *err)
     if (!asked || !*asked)
         asked = getenv("ATP_ENGINE_RUNTIME");
     if (asked && *asked) {
-        rt->path = find_program(asked);
+        rt->path = rt_find_program(asked);
         if (!rt->path)
             return err_set(err, 125, "the container runtime %s is not installed", asked);
     }
     for (size_t i = 0; !rt->path && i < sizeof(usual) / sizeof(*usual); i++)
-        rt->path = find_program(usual[i]);
+        rt->path = rt_find_program(usual[i]);
     if (!rt->path)
         return err_set(err, 125, "no container runtime is installed: install crun (or runc)");
     rt->name = xstrdup(strrchr(rt->path, '/') + 1);
@@ -174,6 +174,11 @@ const char *rt_version(struct rt *rt)
 const char *rt_network_reason(const struct rt *rt)
 {
     return rt->net_reason;
+}
+
+bool rt_limits_pids(const struct rt *rt)
+{
+    return rt->cgroups.limits[2];
 }
 
 const char *rt_limits_reason(const struct rt *rt)
@@ -287,8 +292,13 @@ static void set_up_network(struct rt *rt, bool wanted)
     else if (rt->gvisor_alone)
         rt->net_reason =
             xstrdup("runsc runs with --network=none (see ATP_ENGINE_RUNSC_FLAGS): sandboxes have loopback only");
+    else if (rootless())
+        rt->net = rt_net_new_rootless(&rt->net_reason);
     else
         rt->net = rt_net_new(&servers, &rt->net_reason);
+    rt->net_refused = rootless() && wanted && !rt->gvisor_alone && !rt->net;
+    if (rootless() && rt->net)
+        rt_slirp_resolv(&rt->resolv);
 }
 
 /* The start-up in its order; what was made is taken down by rt_free(). */
@@ -297,7 +307,7 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
     char key[17];
 
     if (geteuid() != 0)
-        return err_set(err, 125, "atp-engine needs root today: it makes cgroups, mounts and network devices");
+        return err_set(err, 125, "the engine is not root and did not become it (see rootless.h)");
     if (choose_runtime(rt, config->runtime, err) < 0 || open_folder(rt, config->dir, err) < 0)
         return -1;
     base_words(rt);

@@ -5,6 +5,7 @@
  */
 #include "backends/engine/rt_internal.h"
 
+#include "backends/engine/rootless.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -136,7 +137,10 @@ static json_t *linux_part(const struct rt_bundle *b)
 {
     static const char *const plain[] = {"mount", "uts", "ipc", "pid", "cgroup"};
     json_t *namespaces = json_array(), *l;
+    char ping_groups[32];
 
+    /* All groups that there are: the kernel takes no others. */
+    snprintf(ping_groups, sizeof(ping_groups), "0 %u", rootless() ? rootless_last_gid() : 2147483647u);
     for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
         json_array_append_new(namespaces, json_pack("{s:s}", "type", plain[i]));
     json_array_append_new(namespaces, json_pack("{s:s, s:s}", "type", "network", "path", b->netns));
@@ -144,7 +148,7 @@ static json_t *linux_part(const struct rt_bundle *b)
                   words(masked_paths), "readonlyPaths", words(readonly_paths));
     if (b->kind != RT_RUNSC) /* gVisor has neither */
         json_object_set_new(l, "sysctl",
-                            json_pack("{s:s, s:s}", "net.ipv4.ping_group_range", "0 2147483647",
+                            json_pack("{s:s, s:s}", "net.ipv4.ping_group_range", ping_groups,
                                       "net.ipv4.ip_unprivileged_port_start", "0"));
     if (b->cgroup_path)
         json_object_set_new(l, "cgroupsPath", json_string(b->cgroup_path));

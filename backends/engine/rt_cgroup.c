@@ -8,6 +8,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/limits.h"
 #include "compat/sys/fs.h"
 
 #include <dirent.h>
@@ -85,7 +86,7 @@ static void delegate(const char *mount_point, const char *place)
 
 /* Notes every hierarchy (runc uses them all) and takes places in those with our controllers; the v2 one is handed back.
  */
-static char *find_mounts(struct rt_cgroups *all, const char *key)
+static char *find_mounts(struct rt_cgroups *all, const char *key, bool *ret_v1)
 {
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     const struct mntent *m;
@@ -100,12 +101,57 @@ static char *find_mounts(struct rt_cgroups *all, const char *key)
         if (second && !v2)
             v2 = xstrdup(m->mnt_dir);
         for (int c = 0; c < RT_CONTROLLERS && !second; c++)
-            if (hasmntopt(m, controllers[c]) && !all->dirs[c])
-                all->dirs[c] = make_place(m->mnt_dir, key);
+            if (hasmntopt(m, controllers[c])) {
+                *ret_v1 = true;
+                if (!all->dirs[c])
+                    all->dirs[c] = make_place(m->mnt_dir, key);
+            }
     }
     if (mounts)
         endmntent(mounts);
     return v2;
+}
+
+/*
+ * cgroup v2 where the machine's root directory is not ours to write in: the highest directory above our own that is,
+ * as systemd hands one to each user. From there down we may make places and move processes. Owned by caller.
+ */
+static char *find_delegated(const char *mount_point)
+{
+    cleanup_file FILE *f = fopen("/proc/self/cgroup", "re");
+    char line[LIMIT_PATH], *path = NULL;
+
+    while (f && !path && fgets(line, sizeof(line), f))
+        if (strncmp(line, "0::/", 4) == 0)
+            path = line + 4;
+    if (!path)
+        return NULL;
+    path[strcspn(path, "\n")] = '\0';
+    for (char *slash = path; slash; slash = strchr(slash + 1, '/')) {
+        char *next = strchr(slash + 1, '/');
+        cleanup_free char *dir = xasprintf("%s/%.*s", mount_point, next ? (int)(next - path) : (int)strlen(path), path);
+        cleanup_free char *procs = xasprintf("%s/cgroup.procs", dir);
+
+        if (access(dir, W_OK) == 0 && access(procs, W_OK) == 0)
+            return steal(&dir);
+    }
+    return NULL;
+}
+
+/* Takes a place in the one hierarchy of v2. */
+static void place_v2(struct rt_cgroups *all, const char *mount_point, const char *key)
+{
+    cleanup_free char *delegated = NULL;
+    const char *top = mount_point;
+
+    all->dirs[0] = make_place(top, key);
+    if (!all->dirs[0] && (delegated = find_delegated(mount_point))) {
+        top = delegated;
+        all->dirs[0] = make_place(top, key);
+        strlist_add(&all->mounts, top); /* where places are looked for and removed */
+    }
+    if (all->dirs[0])
+        delegate(top, all->dirs[0]);
 }
 
 /* Says which limits cannot be kept here, in one line. */
@@ -131,15 +177,13 @@ static void explain(struct rt_cgroups *all)
 void rt_cgroups_init(struct rt_cgroups *all, const char *key)
 {
     cleanup_free char *v2 = NULL;
+    bool v1 = false;
 
     *all = (struct rt_cgroups){.kill_at = -1, .key = xstrdup(key)};
-    v2 = find_mounts(all, key);
-    all->v2 = v2 && !all->dirs[MEMORY] && !all->dirs[CPU] && !all->dirs[PIDS] && !all->dirs[FREEZER];
-    if (all->v2) {
-        all->dirs[0] = make_place(v2, key);
-        if (all->dirs[0])
-            delegate(v2, all->dirs[0]);
-    }
+    v2 = find_mounts(all, key, &v1);
+    all->v2 = v2 && !v1;
+    if (all->v2)
+        place_v2(all, v2, key);
     for (int c = RT_CONTROLLERS - 1; c >= 0 && all->kill_at < 0; c--)
         if (all->dirs[c])
             all->kill_at = c;

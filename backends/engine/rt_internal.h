@@ -71,6 +71,7 @@ struct rt_spawn {
     const int *join;     /* cgroup.procs descriptors: the child puts itself in before it execs */
     size_t join_len;
     int mount_ns; /* namespace to enter, -1 = none */
+    int third;    /* descriptor 3, 0 = none */
 };
 
 /* Returns the child's pid once it has execed, or -1. */
@@ -160,10 +161,13 @@ struct rt_net_slot { /* one sandbox's network: a namespace and maybe a veth in i
     unsigned index;  /* address number in the subnet, 0 = loopback only */
     char address[16];
     struct strlist rules; /* of the allow list, to be taken out again */
+    int keeper;           /* while it is open slirp4netns serves the namespace; 0 = none */
 };
 
 /* Sets up the subnet and the rules; NULL and *ret_reason (owned by caller) when sandboxes can have loopback only. */
 struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason);
+/* The same by slirp4netns, without root; *ret_refusal then says why sandboxes with a network are refused. */
+struct rt_net *rt_net_new_rootless(char **ret_refusal);
 void rt_net_free(struct rt_net *net); /* removes rules and what is left of veths */
 /* Removes what engines that were killed left. */
 void rt_net_recover(void);
@@ -172,6 +176,13 @@ int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist
                   struct err *err);
 void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot);
 int rt_net_check_cidrs(const struct strlist *cidrs, struct err *err);
+
+/* ---- rt_slirp.c ---- */
+
+/* Gives slot->ns a device with the way out; slot->keeper and slot->address are set. */
+int rt_slirp_start(const char *program, struct rt_net_slot *slot, struct err *err);
+/* Replaces the name servers of a resolv.conf by slirp4netns's own. */
+void rt_slirp_resolv(struct buf *text);
 
 /* ---- rt_netlink.c: the few messages that rt_net.c needs; fd is an rtnetlink socket, which belongs to a namespace ----
  */
@@ -271,6 +282,7 @@ struct rt {
     struct rt_cgroups cgroups;
     struct rt_net *net;
     char *net_reason;
+    bool net_refused; /* sandboxes that ask for a network are refused for that reason */
     struct buf resolv;
     json_t *seccomp;
     struct rt_sandbox *sandboxes;
@@ -301,6 +313,8 @@ struct rt_sandbox {
 
 /* argv for one call of the runtime on this container: base, --log, then the caller's words. */
 void rt_argv(struct rt *rt, const char *log, struct strlist *ret);
+/* A program in the PATH, or where a daemon's PATH may not lead; owned by caller, NULL = not there. */
+char *rt_find_program(const char *name);
 /* Docker's exit code for a runtime's error line. */
 int rt_start_code(const char *message);
 

@@ -29,6 +29,7 @@
 #define LAST_SUBNET   0x0aff0000u
 
 struct rt_net {
+    char *slirp; /* the program, and nothing of the following: a sandbox's network is its own process */
     unsigned number;
     int lock;
     uint32_t base; /* the gateway is base + 1 */
@@ -203,6 +204,26 @@ struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason)
     return NULL;
 }
 
+struct rt_net *rt_net_new_rootless(char **ret_refusal)
+{
+    struct rt_net *net = xcalloc(1, sizeof(*net));
+    struct err err = ERR_INIT;
+
+    net->lock = -1;
+    pthread_mutex_init(&net->mutex, NULL);
+    net->slirp = rt_find_program("slirp4netns");
+    if (!net->slirp)
+        err_set(&err, 125, "install the package slirp4netns");
+    else if (access("/dev/net/tun", R_OK | W_OK) < 0)
+        err_set_errno(&err, 125, errno, "slirp4netns needs /dev/net/tun (as root: chmod 666 /dev/net/tun)");
+    else if (try_out(net, &err) == 0)
+        return net;
+    *ret_refusal = xasprintf("no network for containers without root: %s", err.msg);
+    err_clear(&err);
+    rt_net_free(net);
+    return NULL;
+}
+
 void rt_net_free(struct rt_net *net)
 {
     if (!net)
@@ -213,6 +234,7 @@ void rt_net_free(struct rt_net *net)
         unlock_number(net->number, net->lock);
     }
     pthread_mutex_destroy(&net->mutex);
+    free(net->slirp);
     free(net->taken);
     free(net);
 }
@@ -271,22 +293,40 @@ static void link_name(const struct rt_net *net, unsigned index, char name[16])
     snprintf(name, 16, "atp%uv%u", net->number, index);
 }
 
-/* A new namespace, made by sending this thread there and back; inside is a netlink socket in it. */
+struct new_namespace {
+    int ns, inside; /* inside is a netlink socket in it */
+    struct err err;
+};
+
+/* A thread that goes into a new namespace and ends there: without root nobody could come back from it. */
+static void *go_and_make(void *arg)
+{
+    struct new_namespace *n = arg;
+
+    if (unshare(CLONE_NEWNET) == 0)
+        n->ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (n->ns < 0)
+        err_set_errno(&n->err, 125, errno, "making a network namespace");
+    else
+        n->inside = rt_nl_open(&n->err);
+    return NULL;
+}
+
 static int make_namespace(int *ret_ns, int *ret_inside, struct err *err)
 {
-    cleanup_close int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    cleanup_close int ns = -1, inside = -1;
+    struct new_namespace n = {.ns = -1, .inside = -1};
+    pthread_t thread;
 
-    if (home < 0 || unshare(CLONE_NEWNET) < 0)
-        return err_set_errno(err, 125, errno, "making a network namespace");
-    ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    inside = rt_nl_open(err);
-    if (setns(home, CLONE_NEWNET) < 0)
-        abort(); /* the thread would go on in a sandbox's network */
-    if (ns < 0 || inside < 0)
-        return err && err->msg ? -1 : err_set_errno(err, 125, errno, "making a network namespace");
-    *ret_ns = steal_fd(&ns);
-    *ret_inside = steal_fd(&inside);
+    if (pthread_create(&thread, NULL, go_and_make, &n) != 0)
+        return err_set(err, 125, "making a network namespace: no thread");
+    pthread_join(thread, NULL);
+    if (n.inside < 0) {
+        if (n.ns >= 0)
+            close(n.ns);
+        return err_move(err, &n.err);
+    }
+    *ret_ns = n.ns;
+    *ret_inside = n.inside;
     return 0;
 }
 
@@ -343,6 +383,8 @@ int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist
         return -1;
     if (!net || mode == RT_NETWORK_BLOCKED)
         return 0;
+    if (net->slirp)
+        return rt_slirp_start(net->slirp, slot, err);
     slot->index = take_address(net);
     if (!slot->index)
         return err_set(err, 125, "all addresses of the sandboxes' network are in use");
@@ -361,6 +403,9 @@ void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot)
     if (slot->ns >= 0)
         close(slot->ns);
     slot->ns = -1;
+    if (slot->keeper)
+        close(slot->keeper);
+    slot->keeper = 0;
     if (!net || !slot->index)
         return;
     fd = rt_nl_open(NULL);

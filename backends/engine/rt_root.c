@@ -1,6 +1,7 @@
 /* A container's root: the overlay over its layers, and the files below /etc that every container gets made for it. */
 #include "backends/engine/rt_internal.h"
 
+#include "backends/engine/rootless.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -19,6 +20,8 @@
 
 /* What keeps the upper layer plain (no redirects, no half-copied files) and spares a sandbox the disk's sync. */
 static const char overlay_extra[] = ",index=off,metacopy=off,redirect_dir=off,volatile";
+/* Without root: notes in attributes that a user may set. The kernel then takes no other word about redirects. */
+static const char overlay_rootless[] = ",index=off,metacopy=off,redirect_dir=nofollow,volatile";
 
 /* ---- name servers ---- */
 
@@ -171,8 +174,10 @@ int rt_root_mount(const char *dir, const struct strlist *lowers, struct err *err
         return -1;
     lower_option(&options, &layers, by_link);
     buf_adds(&options, ",upperdir=upper,workdir=work");
+    if (rootless())
+        buf_adds(&options, ",userxattr");
     plain = options.len;
-    buf_adds(&options, overlay_extra);
+    buf_adds(&options, rootless() ? overlay_rootless : overlay_extra);
     if (mount("overlay", "root", "overlay", 0, options.data) == 0)
         return 0;
     buf_truncate(&options, plain); /* a kernel that does not know one of the extras */

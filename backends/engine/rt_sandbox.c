@@ -6,6 +6,7 @@
  */
 #include "backends/engine/rt_internal.h"
 
+#include "backends/engine/rootless.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -70,6 +71,10 @@ static int check_spec(struct rt *rt, const struct rt_sandbox_spec *spec, struct 
     for (struct rt_sandbox *s = rt->sandboxes; s; s = s->next)
         if (strcmp(s->id, spec->id) == 0)
             return err_set(err, 125, "a sandbox %s exists", spec->id);
+    if (rt->net_refused && spec->network != RT_NETWORK_BLOCKED)
+        return err_set(err, 125, "%s", rt->net_reason);
+    if (rootless() && spec->network == RT_NETWORK_ALLOWLIST)
+        return err_set(err, 125, "an engine without root cannot restrict a sandbox to some addresses");
     if (spec->network == RT_NETWORK_ALLOWLIST && spec->allowed_cidrs &&
         rt_net_check_cidrs(spec->allowed_cidrs, err) < 0)
         return -1;

@@ -68,6 +68,8 @@ static const char *become(const struct rt_spawn *spawn, const int fds[3])
     for (int i = 0; i < 3; i++)
         if (dup2(fds[i], i) < 0)
             return "setting up standard input and output";
+    if (spawn->third && (spawn->third == 3 ? fcntl(3, F_SETFD, 0) : dup2(spawn->third, 3)) < 0)
+        return "passing a descriptor on";
     if (spawn->cwd && chdir(spawn->cwd) < 0)
         return "entering the container's folder";
     setsid(); /* orphans of the runtime are known by not being of our session */

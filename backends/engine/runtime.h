@@ -12,6 +12,12 @@
  * CAP_NET_RAW to itself. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network
  * namespace for the host's); a start then fails with its message.
  *
+ * Without root (rootless.h) the engine does the same as root of a user namespace. Egress is then by slirp4netns, one
+ * process for each sandbox, so sandboxes are apart from one another and from the host's loopback, but reach whatever
+ * the user reaches, the host's other addresses included; without slirp4netns a sandbox that asks for a network is
+ * refused, and an allow list always is. Limits need a cgroup v2 directory that was given to the user (as systemd does
+ * for sessions); elsewhere a sandbox that asks for them is refused.
+ *
  * The root is mounted in a mount namespace of its own, so the host sees no mount; a network namespace lives as long as
  * its processes. What does stay when an engine is killed (processes, veths, cgroups, iptables chains, runtime state) is
  * found again from the state folder: rt_new() removes it before it returns.
@@ -56,6 +62,8 @@ const char *rt_name(const struct rt *rt); /* "crun", for docker info */
 const char *rt_version(struct rt *rt);    /* "1.8.1", asked once; "" when the runtime does not say */
 /* NULL: OPEN sandboxes have egress. Else one line saying why they have loopback only. */
 const char *rt_network_reason(const struct rt *rt);
+/* Whether a limit on the number of processes can be kept. */
+bool rt_limits_pids(const struct rt *rt);
 /* NULL: limits are enforced. Else one line saying why a sandbox with limits is refused. */
 const char *rt_limits_reason(const struct rt *rt);
 

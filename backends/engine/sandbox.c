@@ -291,7 +291,7 @@ static int start(struct sandbox *s, struct err *err)
         .mounts_len = p->mount_sources.len,
         .memory_bytes = p->memory_bytes,
         .milli_cpu = p->milli_cpu,
-        .pids = SANDBOX_PIDS,
+        .pids = rt_limits_pids(s->engine->rt) ? SANDBOX_PIDS : 0, /* our own precaution, not the user's wish */
         .network = p->network,
         .allowed_cidrs = &p->cidrs,
         .pty = p->pty,
