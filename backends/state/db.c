@@ -25,7 +25,8 @@ int db_fail(struct state *s, struct err *err)
                        "the state file %s cannot be written (%s): see to its permissions, or set "
                        "XDG_STATE_HOME to another folder",
                        s->path, sqlite3_errmsg(s->db));
-    return err_set(err, 125, "the state file %s: %s", s->path, sqlite3_errmsg(s->db));
+    return err_set(err, 125, "the state file %s: %s (%d)", s->path, sqlite3_errmsg(s->db),
+                   sqlite3_extended_errcode(s->db));
 }
 
 /* Binds by the letters of types. */

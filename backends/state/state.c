@@ -7,8 +7,11 @@
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 /*
@@ -164,26 +167,50 @@ static void note_file(struct state *s)
     }
 }
 
+/*
+ * The folder's lock where the file is not there yet, or empty: SQLite takes an empty file's log for a left-over and
+ * deletes it, which several first users would do to each other. -1: not needed, or not to be had; then SQLite's own
+ * locks have to do.
+ */
+static int lock_if_empty(const char *dir, const char *path)
+{
+    struct stat st;
+    int fd;
+
+    if (stat(path, &st) == 0 && st.st_size > 0)
+        return -1;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
+        ;
+    return fd;
+}
+
+/* Opens the file and brings it up. */
+static int open_file(struct state *s, const char *scope_file, struct err *err)
+{
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        return db_fail(s, err);
+    note_file(s);
+    return set_up(s, err) < 0 || check_schema(s, scope_file, err) < 0 ? -1 : 0;
+}
+
 struct state *state_open(const char *dir, const char *scope_file, struct err *err)
 {
+    cleanup_close int lock = -1;
     struct state *s;
 
     if (fs_mkdirs(dir, 0700, err) < 0)
         return NULL;
     s = xcalloc(1, sizeof(*s));
     s->path = xasprintf("%s/state.db", dir);
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK) {
-        db_fail(s, err);
+    lock = lock_if_empty(dir, s->path);
+    if (open_file(s, scope_file, err) < 0) {
         state_free(s);
         return NULL;
     }
-    chmod(s->path, 0600);
-    note_file(s);
-    if (set_up(s, err) < 0 || check_schema(s, scope_file, err) < 0) {
-        state_free(s);
-        return NULL;
-    }
+    if (lock >= 0)
+        chmod(s->path, 0600);
     return s;
 }
 
