@@ -116,7 +116,7 @@ static int check_health(struct app *app, struct item *item, struct err *err)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], item->value) == 0)
             return 0;
-    return err_set(err, 1, "Error response from daemon: unrecognized filter value for health: %s", item->value);
+    return err_set(err, 1, "Error response from daemon: Unrecognised filter value for health: %s", item->value);
 }
 
 static bool takes_health(const struct item *item, const struct subject *s)
@@ -241,7 +241,7 @@ static int read_ports(struct item *item, const char *ports, struct err *err)
         return err_set(err, 0, "empty string specified for ports");
     if (read_port(first, &item->first, err) < 0 || read_port(dash ? dash + 1 : first, &item->last, err) < 0)
         return -1;
-    return item->last < item->first ? err_set(err, 0, "invalid range specified for port: %s", ports) : 0;
+    return item->last < item->first ? err_set(err, 0, "invalid range specified for the port: %s", ports) : 0;
 }
 
 /* PORT[-PORT][/PROTOCOL] */
@@ -330,10 +330,7 @@ static int read_word(struct app *app, struct item *item, const char *word, struc
         item->value = xstrdup(value + strspn(value, " "));
         return item->key->check ? item->key->check(app, item, err) : 0;
     }
-    return err_set(err, 1,
-                   *name ? "Error response from daemon: invalid filter '%s'"
-                         : "Error response from daemon: invalid filter%s",
-                   name);
+    return err_set(err, 1, "Error response from daemon: invalid filter '%s'", name);
 }
 
 struct listing_filter *listing_filter_new(struct app *app, const struct strlist *words, struct err *err)

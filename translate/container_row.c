@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
+#include "compat/base/strlist.h"
 #include "compat/docker/quote.h"
 #include "compat/docker/units.h"
 #include "translate/names.h"
@@ -90,15 +91,19 @@ static char *shown_image(const struct container_row *row, bool no_trunc)
     return shown;
 }
 
-/* "a=b,c=d" */
+/* "a=b,c=d", sorted as a whole */
 static char *joined_labels(const json_t *inspect)
 {
     json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels"), *value;
+    cleanup_strlist struct strlist list = STRLIST_INIT;
     struct buf out = BUF_INIT(TEXT_MAX);
     const char *key;
 
     json_object_foreach(labels, key, value)
-        buf_addf(&out, "%s%s=%s", out.len ? "," : "", key, json_string_value(value));
+        strlist_addf(&list, "%s=%s", key, json_is_string(value) ? json_string_value(value) : "");
+    strlist_sort(&list);
+    for (size_t i = 0; i < list.len; i++)
+        buf_addf(&out, "%s%s", i ? "," : "", list.items[i]);
     return buf_detach(&out);
 }
 

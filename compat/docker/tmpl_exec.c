@@ -167,6 +167,14 @@ static struct result missing_key(struct state *s, const struct node *node, const
     return failf(s, node, "can't evaluate field %s in type %s", name, type_name(s, object));
 }
 
+/* A field of what is empty: docker says then that the object does not show it. */
+static struct result absent_object(struct state *s, const struct node *node, const char *name)
+{
+    cleanup_free char *quoted = quote_go_str(name);
+
+    return failf(s, node, "map has no entry for key %s", quoted);
+}
+
 /* One field of a value. */
 static struct result eval_field(struct state *s, const struct node *node, json_t *value, const char *name)
 {
@@ -235,6 +243,8 @@ static struct result eval_fields(struct state *s, json_t *dot, const struct node
         struct result field;
         bool has_args = i + 1 == node->names.len && command && (command->count > 1 || final);
 
+        if (i > first && json_is_null(r.value) && s->options->absent)
+            return absent_object(s, blamed, node->names.items[i - 1]);
         if (has_args) {
             json_t *args = collect(s, dot, command, final);
 

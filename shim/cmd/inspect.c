@@ -191,7 +191,7 @@ static int inspect_all(struct inspect *in, const struct strlist *words, struct e
 static int run(struct app *app, const struct opt_parsed *opts, enum kind kind, bool size, struct err *err)
 {
     struct inspect in = {.app = app, .kind = kind, .size = size, .found = json_array(), .text = BUF_INIT(OUT_MAX)};
-    cleanup_free char *format = format_unescape(opt_str(opts, "format"));
+    const char *format = opt_str(opts, "format"); /* as it is: no \t and \n as in lists */
     int ret = 0;
 
     in.compact = strcmp(format, "json") == 0;

@@ -89,6 +89,13 @@ static bool name_stands(const struct ps *ps, const struct state_container *row)
     return stands;
 }
 
+/* Docker counts sizes when the template may show them; its own "json" does not. */
+static bool wants_size(const struct ps *ps)
+{
+    return ps->size ||
+           (strcmp(ps->format, "json") != 0 && (strstr(ps->format, ".Size") || strstr(ps->format, "json .")));
+}
+
 static bool is_live(const struct state_container *row)
 {
     return strcmp(row->status, "running") == 0 || strcmp(row->status, "restarting") == 0;
@@ -118,7 +125,7 @@ static int add_row(struct ps *ps, const struct state_container *row, struct form
                                    row->finished_ns,
                                    created_at,
                                    inspect,
-                                   listing_image_size(ps->app, row->image_id),
+                                   wants_size(ps) ? listing_image_size(ps->app, row->image_id) : 0,
                                    name_stands(ps, row)};
     line = container_row_json(&shown, ps->no_trunc, container_now_ns());
     ps->inspect = inspect;

@@ -17,7 +17,7 @@
 static int ask_agent(struct container *c, struct inquiry *q, struct err *err)
 {
     if (container_open(c, err) < 0)
-        return -1;
+        return err && err->code == CONTAINER_NOT_RUNNING ? err_wrap(err, "Error response from daemon") : -1;
     q->task = c->task;
     q->quiet = true;
     inquiry_run(c->app, q, 1, TOP_PATIENCE_MS);
