@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define LAST_WORDS_MS 300          /* for PULLED and BYE to be taken by the server */
+#define LAST_TURNS    4            /* of the loop: a write is begun in one and sent in the next */
 #define EARLY_MAX     (256u << 10) /* more than that is worth a write of its own */
 #define TASK_MS       10000        /* for a sandbox that exists to have its task */
 
@@ -313,13 +314,21 @@ static bool all_done(struct inquiry *list, size_t len)
     return done;
 }
 
-/* The last words of those that have answered. */
-static bool all_said(const struct inquiry *list, size_t len)
+/* Whether the last words are to be seen through: after a start, and after changes that were pulled. A question has its
+ * answer, and should its BYE be lost the session over there ends by its lease. */
+static bool words_matter(const struct inquiry *q)
+{
+    return q->start || (q->binds && q->binds->len);
+}
+
+/* The last words of those that have answered: of all, or where they matter. */
+static bool all_said(const struct inquiry *list, size_t len, bool all)
 {
     for (size_t i = 0; i < len; i++) {
         const struct inquiry_work *w = list[i].work;
 
-        if (list[i].done && !list[i].gone && w->exec && !w->dead && modal_exec_pending(w->exec))
+        if (list[i].done && !list[i].gone && w->exec && !w->dead && modal_exec_pending(w->exec) &&
+            (all || words_matter(&list[i])))
             return false;
     }
     return true;
@@ -334,8 +343,10 @@ void inquiry_run(struct app *app, struct inquiry *list, size_t len, int64_t time
     while (!all_done(list, len) && (!timeout_ms || loop_now() < until))
         loop_step(app->loop, timeout_ms ? until - loop_now() : -1);
     until = loop_now() + LAST_WORDS_MS;
-    while (!all_said(list, len) && loop_now() < until)
+    while (!all_said(list, len, false) && loop_now() < until)
         loop_step(app->loop, until - loop_now());
+    for (int turns = 0; turns < LAST_TURNS && !all_said(list, len, true); turns++)
+        loop_step(app->loop, 0);
     for (size_t i = 0; i < len; i++) {
         work_free(list[i].work);
         list[i].work = NULL;
