@@ -18,6 +18,7 @@
 #include "translate/tree/tree.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static void give_up(struct copy *c)
 
     c->session = NULL;
     if (s)
-        session_lost(s, c->err.msg);
+        session_lost(s, c->err.msg ? c->err.msg : "nobody reads the archive");
 }
 
 /* ---- what a person sees ---- */
@@ -233,7 +234,7 @@ static void pump_archive(struct copy *c)
         size_t n = c->raw.len < TREE_CHUNK ? c->raw.len : TREE_CHUNK;
 
         write_archive(c);
-        if (!n || c->err.msg || tar_out_bytes(c->tar)->len >= ARCHIVE_HIGH)
+        if (!n || c->err.msg || c->out_closed || tar_out_bytes(c->tar)->len >= ARCHIVE_HIGH)
             break;
         if (tar_out_feed(c->tar, c->raw.data, n, &c->err) < 0)
             give_up(c);
@@ -241,7 +242,7 @@ static void pump_archive(struct copy *c)
         if (c->session)
             session_tree_taken(c->session, n);
     }
-    if (c->err.msg || !c->tree_ended || c->raw.len || c->tar_ended)
+    if (c->err.msg || c->out_closed || !c->tree_ended || c->raw.len || c->tar_ended)
         return;
     c->tar_ended = true;
     if (tar_out_finish(c->tar, &c->err) == 0)
@@ -258,8 +259,6 @@ static void on_out_closed(void *arg)
     struct copy *c = arg;
 
     c->out_closed = true;
-    if (!c->err.msg)
-        err_set(&c->err, 1, "write /dev/stdout: broken pipe");
     give_up(c);
 }
 
@@ -283,7 +282,7 @@ static void on_archive_bytes(void *arg, const void *bytes, size_t len)
 {
     struct copy *c = arg;
 
-    if (c->err.msg)
+    if (c->err.msg || c->out_closed)
         return;
     if (begin_archive(c) < 0 || buf_add(&c->raw, bytes, len) < 0) {
         if (!c->err.msg)
@@ -378,6 +377,10 @@ int copy_from_container(struct app *app, const struct copy_request *req, struct 
     if (container_ready(&o, req->container, err) == 0)
         status = fetch(&c, &o, path, err);
     container_clear(&o.c);
+    if (c.out_closed && status < 0) { /* as if the signal had ended us: nobody is told */
+        err_clear(err);
+        return 128 + SIGPIPE;
+    }
     return status;
 }
 

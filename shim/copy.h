@@ -19,6 +19,7 @@ struct copy_request {
     bool quiet;
 };
 
+/* The program's exit code, or -1 with err. */
 int copy_from_container(struct app *app, const struct copy_request *req, struct err *err);
 int copy_to_container(struct app *app, const struct copy_request *req, struct err *err);
 

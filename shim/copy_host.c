@@ -108,6 +108,8 @@ int host_place(void *arg, const struct tree_head *head, const struct tree_entry 
 
     if (!root)
         return err_set(err, 1, "the container sent an archive where a tree was asked for");
+    if (root->type == TREE_FIFO || root->type == TREE_DEVICE)
+        return err_set(err, 1, "docker cp of a fifo or a device to this machine is not carried out by atp-docker");
     if (follow_dest(arg, &path, &dest, err) < 0 || place_choose(head, root->type, &dest, &place, err) < 0)
         return -1;
     ret->dir = open(place.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -176,6 +178,7 @@ static char *resolve(const char *path, struct err *err)
 static char *resolve_source(const char *path, bool whole, struct err *err)
 {
     cleanup_free char *parent = NULL, *dir = NULL, *base = NULL;
+    struct stat st;
 
     if (whole)
         return resolve(path, err);
@@ -183,6 +186,10 @@ static char *resolve_source(const char *path, bool whole, struct err *err)
     dir = resolve(parent, err);
     if (!dir)
         return NULL;
+    if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        go_errno(err, ENOTDIR, "", "");
+        return NULL;
+    }
     base = place_base(path);
     return xasprintf("%s/%s", strcmp(dir, "/") ? dir : "", base);
 }

@@ -69,6 +69,7 @@ struct found {
     char *asked; /* owned: absolute and clean, ends as given */
     char *leads; /* owned: where a link leads; NULL if it is none */
     bool exists;
+    bool through_file; /* it is missing because a part of its path is no directory */
     struct stat st;
 };
 
@@ -90,6 +91,7 @@ static int find(const char *given, bool follow, struct found *ret, struct err *e
     if (!ret->path)
         return -1;
     ret->exists = cp_stat(ret->path, &ret->st) == 0;
+    ret->through_file = !ret->exists && errno == ENOTDIR;
     if (!ret->exists)
         return errno == ENOENT || errno == ENOTDIR ? 0 : err_set_errno(err, 1, errno, "lstat %s", ret->asked);
     if (S_ISLNK(ret->st.st_mode) && !(ret->leads = cp_resolve(ret->path, /* last= */ true, err)))
@@ -112,13 +114,16 @@ static void tell_found(struct answer *a, const struct found *f, const char *give
     send_stat(a, &s);
 }
 
-/* Docker's text for "file/" and the like; false if the path may be read. */
-static bool must_be_dir(const struct found *f, const char *given, struct err *err)
+/* Docker's text for "file/", "file/x" and the like: -1. */
+static int check_dirs(const struct found *f, const char *given, struct err *err)
 {
-    if (!place_asserts_dir(given) || S_ISDIR(f->st.st_mode))
-        return false;
-    err_set(err, 1, "Error response from daemon: lstat %s: not a directory", f->asked);
-    return true;
+    bool no_dir = f->exists && place_asserts_dir(given) && !S_ISDIR(f->st.st_mode);
+    cleanup_free char *shown = NULL;
+
+    if (!no_dir && !f->through_file)
+        return 0;
+    shown = place_keep_end(f->path, given);
+    return err_set(err, 1, "Error response from daemon: lstat %s: not a directory", shown);
 }
 
 static int stat_start(struct answer *a, struct err *err)
@@ -223,12 +228,14 @@ static int read_start(struct answer *a, struct err *err)
     buf_init(&r->out, 2 * TREE_READER_ROOM);
     r->dir = -1;
     a->state = r;
+    if (!*a->ask.text)
+        return err_set(err, 1, "Error response from daemon: bad parameter: pathcannot be empty"); /* as Docker has it */
     if (find(a->ask.text, a->ask.flags & WIRE_ASK_FOLLOW, &f, err) < 0)
+        return -1;
+    if (check_dirs(&f, a->ask.text, err) < 0)
         return -1;
     if (!f.exists)
         return say_missing(a, is_link(a->ask.text) ? f.path : a->ask.text);
-    if (must_be_dir(&f, a->ask.text, err))
-        return -1;
     if (open_source(r, &f, a->ask.flags & WIRE_ASK_DENSE, &source) < 0)
         return err_set_errno(err, 1, errno, "Error response from daemon: open %s", f.path);
     r->base = place_base(f.asked);

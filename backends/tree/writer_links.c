@@ -15,7 +15,11 @@ int writer_add_link(struct tree_writer *w, const struct tree_entry *e, const cha
 {
     struct late_link *link;
     bool hard = e->type == TREE_HARDLINK;
+    const char *name;
+    int dir = writer_parent(w, path, &name, err);
 
+    if (dir < 0 || writer_refuse_dir(w, dir, name, path, err) < 0)
+        return -1;
     if (!hard && place_check_link(w->dest.shown, path, e->link, err) < 0)
         return -1;
     if (writer_keep_names(w, strlen(path) + strlen(e->link) + sizeof(*link), err) < 0)
