@@ -26,7 +26,7 @@ struct process {
     char state;
     char comm[64];
     int tty;
-    unsigned long long cpu_ticks, start_ticks;
+    unsigned long long cpu_ticks, start_ticks, vsz;
     long rss_pages;
 };
 
@@ -111,8 +111,8 @@ static bool read_stat(pid_t pid, struct process *ret)
     close_at = strrchr(text, ')');
     if (!open_at || !close_at ||
         sscanf(close_at + 1,
-               " %c %*d %*d %*d %d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu %*u %ld", &ret->state,
-               &ret->tty, &utime, &stime, &ret->start_ticks, &ret->rss_pages) != 6)
+               " %c %*d %*d %*d %d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu %llu %ld",
+               &ret->state, &ret->tty, &utime, &stime, &ret->start_ticks, &ret->vsz, &ret->rss_pages) != 7)
         return false;
     ret->cpu_ticks = utime + stime;
     len = (size_t)(close_at - open_at - 1);
@@ -203,8 +203,9 @@ static void add_line(struct buf *b, const struct process *p, int64_t boot)
     buf_addf(b, ",\"start_ms\":%lld,\"tty\":\"", (long long)boot + (long long)p->start_ticks * 1000 / hz);
     if (p->tty)
         buf_addf(b, major((dev_t)p->tty) == 136 ? "pts/%u" : "tty%u", minor((dev_t)p->tty));
-    buf_addf(b, "\",\"cpu_ms\":%llu,\"rss\":%lld,\"state\":\"%c\",\"comm\":", p->cpu_ticks * 1000 / (unsigned)hz,
-             (long long)p->rss_pages * sysconf(_SC_PAGESIZE), p->state);
+    buf_addf(b, "\",\"cpu_ms\":%llu,\"rss\":%lld,\"vsz\":%llu,\"memory\":%lld,\"state\":\"%c\",\"comm\":",
+             p->cpu_ticks * 1000 / (unsigned)hz, (long long)p->rss_pages * sysconf(_SC_PAGESIZE), p->vsz,
+             (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), p->state);
     add_string(b, p->comm, strlen(p->comm));
     add_argv(b, p->pid);
 }
