@@ -9,6 +9,7 @@
 #include "compat/sys/tty.h"
 #include "shim/app.h"
 #include "shim/output.h"
+#include "translate/detach_keys.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -40,8 +41,11 @@ static bool is_proxied(int signo)
 
 #define START_MS    300000 /* for a sandbox to be scheduled and its image to be brought; its end is noticed at once */
 #define STOP_MS     10000  /* Docker's grace between TERM and KILL */
-#define LAST_TURNS  4      /* of the loop: a write is begun in one and sent in the next */
-#define SIGNALS_MAX 32     /* the ordinary ones */
+#define LAST_MS     2000   /* for PULLED to be taken by the server: without it the next push repeats what we have */
+#define CLOSED_MS   500    /* for a command to end when nobody reads it any more */
+#define LOG_MAX     (256u << 20) /* what a window of log can become: a time before each of the shortest lines */
+#define LAST_TURNS  4            /* of the loop: a write is begun in one and sent in the next */
+#define SIGNALS_MAX 32           /* the ordinary ones */
 #define EARLY_MAX   (256u << 10) /* more than that is worth a write of its own */
 
 struct attach {
@@ -55,6 +59,12 @@ struct attach {
     bool expired;
     struct output *out[3]; /* by stream, 1 and 2 */
     struct loop_io *in;
+    struct detach_keys keys;
+    bool terminal;     /* the process has one: keys count */
+    struct buf log[3]; /* by stream: what is to be printed of the log */
+    size_t log_sent[3];
+    size_t log_owed; /* bytes of the log that were not credited yet */
+    struct loop_timer *leaving;
     struct loop_signal *signals[SIGNALS_MAX];
     /*
      * The server takes one write at a time, and each costs a round trip: what is said before the first answer is
@@ -62,6 +72,7 @@ struct attach {
      */
     bool corked;
     struct buf early;
+    bool lost; /* the exec has ended: nothing more can be said */
     bool done;
 };
 
@@ -107,6 +118,38 @@ static size_t on_output(void *arg, int stream, const void *bytes, size_t len)
     return a->out[stream] ? output_write(a->out[stream], bytes, len) : len;
 }
 
+/* Prints what waits; the agent may send more of the log once all is out. */
+static void flush_log(struct attach *a)
+{
+    bool waits = false;
+
+    for (int i = 1; i < 3; i++) {
+        size_t left = a->log[i].len - a->log_sent[i];
+
+        if (left)
+            a->log_sent[i] += output_write(a->out[i], a->log[i].data + a->log_sent[i], left);
+        if (a->log_sent[i] == a->log[i].len) {
+            buf_reset(&a->log[i]);
+            a->log_sent[i] = 0;
+        }
+        waits = waits || a->log[i].len;
+    }
+    if (waits || !a->log_owed)
+        return;
+    if (!a->done)
+        session_log_taken(a->session, a->log_owed);
+    a->log_owed = 0;
+}
+
+static void on_log(void *arg, int64_t time_ns, int stream, const void *bytes, size_t len)
+{
+    struct attach *a = arg;
+
+    a->req->log(a->req->arg, time_ns, stream, bytes, len, &a->log[stream]);
+    a->log_owed += len;
+    flush_log(a);
+}
+
 static void on_stdin_ready(void *arg)
 {
     struct attach *a = arg;
@@ -137,6 +180,7 @@ static void on_done(void *arg, const struct session_result *result)
 
     a->result->end = result->end;
     a->result->code = result->code;
+    a->result->refusal = result->refusal;
     a->result->pull_failed = result->pull_failed;
     if (result->err.msg)
         err_set(&a->result->err, result->code, "%s", result->err.msg);
@@ -170,6 +214,7 @@ static void on_exec_end(struct modal_exec *exec, int code, void *arg)
 
     (void)exec;
     (void)code;
+    a->lost = true;
     session_lost(a->session, "the container has ended");
 }
 
@@ -178,6 +223,7 @@ static void on_exec_error(struct modal_exec *exec, const struct err *err, void *
     struct attach *a = arg;
 
     (void)exec;
+    a->lost = true;
     session_lost(a->session, err->msg);
 }
 
@@ -197,22 +243,58 @@ static void on_output_ready(void *arg)
 {
     struct attach *a = arg;
 
+    flush_log(a);
     if (!a->done)
         session_output_ready(a->session);
 }
 
+/* Ends us, and nothing else. */
+static void leave(struct attach *a, int code)
+{
+    if (a->done)
+        return;
+    session_detach(a->session);
+    a->result->code = code;
+}
+
+static void on_leaving(struct loop *loop, void *arg)
+{
+    (void)loop;
+    leave(arg, ATTACH_NO_READER);
+}
+
+/* The reader is gone. Docker's client dies of it at once; ours lets the command end, so that its changes come home. */
+static void reader_gone(struct attach *a, int stream)
+{
+    if (a->done)
+        return;
+    session_output_closed(a->session, stream);
+    if (a->req->leaves && !a->done && !a->leaving)
+        a->leaving = loop_timer_add(a->loop, a->req->ask ? 0 : CLOSED_MS, on_leaving, a);
+}
+
 static void on_stdout_closed(void *arg)
 {
-    struct attach *a = arg;
-
-    session_output_closed(a->session, 1);
+    reader_gone(arg, 1);
 }
 
 static void on_stderr_closed(void *arg)
 {
-    struct attach *a = arg;
+    reader_gone(arg, 2);
+}
 
-    session_output_closed(a->session, 2);
+/* What was typed, but for the keys that leave. */
+static void take_typed(struct attach *a, const char *bytes, size_t len)
+{
+    uint8_t out[65536 + DETACH_KEYS_MAX];
+    size_t n = 0;
+    bool left = detach_keys_filter(&a->keys, (const uint8_t *)bytes, len, out, &n);
+
+    session_stdin(a->session, out, n);
+    if (!left)
+        return;
+    a->result->by_keys = true;
+    leave(a, 0);
 }
 
 static void on_stdin(struct loop *loop, int fd, short revents, void *arg)
@@ -224,13 +306,17 @@ static void on_stdin(struct loop *loop, int fd, short revents, void *arg)
 
     (void)loop;
     (void)revents;
+    room = a->terminal && room > DETACH_KEYS_MAX ? room - DETACH_KEYS_MAX : room;
     if (!room) {
         loop_io_set(a->in, 0); /* until on_stdin_ready */
         return;
     }
     n = read(fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
     if (n > 0) {
-        session_stdin(a->session, bytes, (size_t)n);
+        if (a->terminal)
+            take_typed(a, bytes, (size_t)n);
+        else
+            session_stdin(a->session, bytes, (size_t)n);
         return;
     }
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -250,6 +336,13 @@ static void on_signal(struct loop *loop, int signo, void *arg)
         session_signal(a->session, signo, /* group= */ false);
     else if (tty_size(STDIN_FILENO, &rows, &cols) || tty_size(STDOUT_FILENO, &rows, &cols))
         session_resize(a->session, rows, cols);
+}
+
+static void on_leaving_signal(struct loop *loop, int signo, void *arg)
+{
+    (void)loop;
+    (void)signo;
+    leave(arg, 0);
 }
 
 /* Its time is over: asked to end, and made to if it does not. The sandbox lives on for the pull. */
@@ -279,14 +372,17 @@ static void judge_lifetime(const struct attach *a)
 static void watch_signals(struct attach *a)
 {
     for (int signo = 1; signo < SIGNALS_MAX; signo++)
-        if ((a->req->sig_proxy && is_proxied(signo)) || (a->req->start.tty && signo == SIGWINCH))
+        if ((a->req->sig_proxy && is_proxied(signo)) || (a->terminal && signo == SIGWINCH))
             a->signals[signo] = loop_signal_add(a->loop, signo, on_signal, a);
+        else if (a->req->leaves && !a->req->ask && (signo == SIGINT || signo == SIGTERM))
+            a->signals[signo] = loop_signal_add(a->loop, signo, on_leaving_signal, a);
 }
 
 static const struct session_callbacks session_callbacks = {
     .out = on_out,
     .out_pending = on_out_pending,
     .output = on_output,
+    .log = on_log,
     .stdin_ready = on_stdin_ready,
     .note = on_note,
     .agreed = on_agreed,
@@ -313,12 +409,25 @@ static struct modal_exec *start_exec(struct attach *a, struct modal_task *task, 
     return exec;
 }
 
-/* PULLED and FINISH go to the network if it takes them now; who ran the command ends the sandbox next, which says the
- * same. */
+/*
+ * PULLED and FINISH go to the network if it takes them now; who ran the container's own process ends the sandbox next,
+ * which says the same. After any other command nobody does, so what it pulled is seen through.
+ */
 static void send_last_words(struct attach *a)
 {
+    int64_t until = loop_now() + LAST_MS;
+
+    while (a->req->leaves && a->req->mounts_len && !a->lost && modal_exec_pending(a->exec) && loop_now() < until)
+        loop_step(a->loop, until - loop_now());
     for (int turns = 0; turns < LAST_TURNS && modal_exec_pending(a->exec); turns++)
         loop_step(a->loop, 0);
+}
+
+/* The log's last lines, however slow its reader is. */
+static void print_the_rest(struct attach *a)
+{
+    while ((a->log[1].len || a->log[2].len) && loop_step(a->loop, -1))
+        flush_log(a);
 }
 
 static void release(struct attach *a)
@@ -330,10 +439,30 @@ static void release(struct attach *a)
     output_free(a->out[2]);
     modal_watch_free(a->watch);
     loop_timer_del(a->lifetime);
+    loop_timer_del(a->leaving);
+    for (int i = 0; i < 3; i++)
+        buf_clear(&a->log[i]);
     session_free(a->session);
     modal_exec_free(a->exec);
     buf_clear(&a->early);
     tty_restore();
+}
+
+/* The session, and what is watched beside it. */
+static void begin(struct attach *a, struct app *app)
+{
+    const struct attach_request *req = a->req;
+
+    a->session = req->ask ? session_ask(a->loop, req->ask, req->mounts, req->mounts_len, &session_callbacks, a)
+                          : session_new(a->loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, a);
+    if (req->lifetime_ms)
+        a->lifetime = loop_timer_add(a->loop, req->lifetime_ms, on_lifetime, a);
+    if (!req->quick)
+        a->watch = modal_sandbox_watch(app->modal, req->sandbox_id, on_sandbox_end, a);
+    if (req->stdin_attached)
+        a->in = loop_io_add(a->loop, STDIN_FILENO, 0, on_stdin, a);
+    if (req->ask && a->terminal)
+        on_signal(a->loop, SIGWINCH, a); /* the terminal there gets our size */
 }
 
 void attach_run(struct app *app, struct modal_task *task, const struct attach_request *req, struct attach_result *ret)
@@ -341,26 +470,30 @@ void attach_run(struct app *app, struct modal_task *task, const struct attach_re
     struct attach a = {.req = req, .result = ret, .loop = app->loop, .corked = true, .early = BUF_INIT(EARLY_MAX)};
 
     *ret = (struct attach_result){.end = SESSION_LOST, .code = 125};
+    a.terminal = req->ask ? req->tty : req->start.tty;
+    for (int i = 0; i < 3; i++)
+        buf_init(&a.log[i], LOG_MAX);
+    if (detach_keys_parse(req->detach_keys, &a.keys, &ret->err) < 0) {
+        ret->end = SESSION_REFUSED;
+        ret->code = ret->err.exit_code = 125;
+        return;
+    }
     a.exec = start_exec(&a, task, &ret->err);
     if (!a.exec)
         return;
-    if (req->stdout_attached)
+    if (req->stdout_attached || req->log)
         a.out[1] = output_new(a.loop, STDOUT_FILENO, on_output_ready, on_stdout_closed, &a);
-    if (req->stderr_attached)
+    if (req->stderr_attached || req->log)
         a.out[2] = output_new(a.loop, STDERR_FILENO, on_output_ready, on_stderr_closed, &a);
     watch_signals(&a);
     if (!req->raw_terminal || tty_raw(STDIN_FILENO, &ret->err) == 0) {
-        a.session = session_new(a.loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, &a);
-        if (req->lifetime_ms)
-            a.lifetime = loop_timer_add(a.loop, req->lifetime_ms, on_lifetime, &a);
-        a.watch = modal_sandbox_watch(app->modal, req->sandbox_id, on_sandbox_end, &a);
-        if (req->stdin_attached)
-            a.in = loop_io_add(a.loop, STDIN_FILENO, 0, on_stdin, &a);
+        begin(&a, app);
         do
             if (session_prelude_done(a.session))
                 uncork(&a);
         while (!a.done && loop_step(a.loop, -1));
         judge_lifetime(&a);
+        print_the_rest(&a);
         send_last_words(&a);
     }
     release(&a);

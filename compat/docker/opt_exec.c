@@ -2,15 +2,15 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_exec[] = {
-    FLAG("detach", 'd', "Detached mode: run command in the background", LATER),
-    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", LATER),
-    OPT("env", 'e', OPT_LIST, "list", "Set environment variables", LATER, .check = opt_check_env),
-    OPT("env-file", 0, OPT_LIST, "list", "Read in a file of environment variables", LATER),
-    FLAG("interactive", 'i', "Keep STDIN open even if not attached", LATER),
-    FLAG("privileged", 0, "Give extended privileges to the command", LATER),
-    FLAG("tty", 't', "Allocate a pseudo-TTY", LATER),
-    OPT("user", 'u', OPT_STRING, "string", "Username or UID (format: \"<name|uid>[:<group|gid>]\")", LATER),
-    OPT("workdir", 'w', OPT_STRING, "string", "Working directory inside the container", LATER),
+    FLAG("detach", 'd', "Detached mode: run command in the background", OURS),
+    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", OURS),
+    OPT("env", 'e', OPT_LIST, "list", "Set environment variables", OURS, .check = opt_check_env),
+    OPT("env-file", 0, OPT_LIST, "list", "Read in a file of environment variables", OURS),
+    FLAG("interactive", 'i', "Keep STDIN open even if not attached", OURS),
+    FLAG("privileged", 0, "Give extended privileges to the command", REFUSED(FIXED_POWERS)),
+    FLAG("tty", 't', "Allocate a pseudo-TTY", OURS),
+    OPT("user", 'u', OPT_STRING, "string", "Username or UID (format: \"<name|uid>[:<group|gid>]\")", OURS),
+    OPT("workdir", 'w', OPT_STRING, "string", "Working directory inside the container", OURS),
     END_OF_OPTIONS,
 };
 
@@ -23,13 +23,13 @@ const struct cmd_def cmd_def_exec = {
     .min_args = 2,
     .max_args = -1,
     .section = SECTION_COMMON,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_attach[] = {
-    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", LATER),
-    FLAG("no-stdin", 0, "Do not attach STDIN", LATER),
-    FLAG("sig-proxy", 0, "Proxy all received signals to the process", LATER, .def = "true"),
+    OPT("detach-keys", 0, OPT_STRING, "string", "Override the key sequence for detaching a container", OURS),
+    FLAG("no-stdin", 0, "Do not attach STDIN", OURS),
+    FLAG("sig-proxy", 0, "Proxy all received signals to the process", OURS, .def = "true"),
     END_OF_OPTIONS,
 };
 
@@ -42,5 +42,5 @@ const struct cmd_def cmd_def_attach = {
     .min_args = 1,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };

@@ -53,15 +53,14 @@ const struct cmd_def cmd_def_diff = {
 };
 
 static const struct opt_def options_logs[] = {
-    FLAG("details", 0, "Show extra details provided to logs", LATER),
-    FLAG("follow", 'f', "Follow log output", LATER),
+    FLAG("details", 0, "Show extra details provided to logs", OURS),
+    FLAG("follow", 'f', "Follow log output", OURS),
     OPT("since", 0, OPT_STRING, "string",
-        "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", LATER),
-    OPT("tail", 'n', OPT_STRING, "string", "Number of lines to show from the end of the logs", LATER, .def = "all"),
-    FLAG("timestamps", 't', "Show timestamps", LATER),
+        "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", OURS),
+    OPT("tail", 'n', OPT_STRING, "string", "Number of lines to show from the end of the logs", OURS, .def = "all"),
+    FLAG("timestamps", 't', "Show timestamps", OURS),
     OPT("until", 0, OPT_STRING, "string",
-        "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
-        LATER),
+        "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", OURS),
     END_OF_OPTIONS,
 };
 
@@ -74,7 +73,7 @@ const struct cmd_def cmd_def_logs = {
     .min_args = 1,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_port = {
