@@ -39,6 +39,7 @@ void container_clear(struct container *c)
     modal_task_free(c->task);
     forget_record(c);
     state_container_clear(&c->row);
+    free(c->intent);
     container_unlock(c);
     if (c->owner_fd >= 0)
         close(c->owner_fd);

@@ -38,6 +38,7 @@ struct container {
     bool loaded;
     int lock_fd, owner_fd;   /* -1 */
     struct modal_task *task; /* by container_open() */
+    char *intent;            /* name of a sandbox that is about to be asked for (sandbox_intend) */
     bool woken;              /* the sandbox was made by container_wake() */
 };
 

@@ -9,11 +9,7 @@
 #include "shim/app.h"
 #include "shim/container.h"
 #include "shim/inquiry.h"
-#if __has_include("shim/logs.h")
 #include "shim/logs.h"
-#else
-#define logs_fetch(c, err) 0
-#endif
 #include "shim/sandbox.h"
 
 #include <signal.h>

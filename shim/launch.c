@@ -31,7 +31,7 @@ static int create_from_image(struct container *c, const struct state_image *imag
 
     if (catalog_on_server(c->app, image, NULL, &modal_image, err) < 0)
         return -1;
-    if (sandbox_create(c->app, &c->spec, modal_image, &c->row, &c->task, &why) == 0)
+    if (sandbox_create(c->app, &c->spec, modal_image, steal(&c->intent), &c->row, &c->task, &why) == 0)
         return 0;
     if (why.code != GRPC_NOT_FOUND) {
         err_move(err, &why);
@@ -41,7 +41,7 @@ static int create_from_image(struct container *c, const struct state_image *imag
     free(steal(&modal_image));
     if (catalog_on_server_anew(c->app, image, NULL, &modal_image, err) < 0)
         return -1;
-    if (sandbox_create(c->app, &c->spec, modal_image, &c->row, &c->task, err) < 0)
+    if (sandbox_create(c->app, &c->spec, modal_image, NULL, &c->row, &c->task, err) < 0)
         return err_wrap(err, "Error response from daemon");
     return 0;
 }
@@ -49,7 +49,7 @@ static int create_from_image(struct container *c, const struct state_image *imag
 /* From what it left when it last ended. */
 static int create_from_files(struct container *c, struct err *err)
 {
-    if (sandbox_create(c->app, &c->spec, c->row.files, &c->row, &c->task, err) == 0)
+    if (sandbox_create(c->app, &c->spec, c->row.files, steal(&c->intent), &c->row, &c->task, err) == 0)
         return 0;
     if (err && err->code == GRPC_NOT_FOUND)
         err_wrap(err, "the server no longer has the files of container %s", c->row.name);
@@ -297,6 +297,7 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
         .stderr_attached = streams->stderr_attached,
         .raw_terminal = c->process.tty && streams->stdin_attached && tty_is(STDIN_FILENO),
         .sig_proxy = streams->sig_proxy,
+        .detach_keys = streams->detach_keys,
         .lifetime_ms = sandbox_lifetime_ms(&c->spec),
     };
     struct attach_result result;

@@ -144,11 +144,13 @@ static void rename_row(struct making *m, unsigned attempt)
     c->row.record = record_encode(&c->spec, &c->process, m->image.id, c->row.created_ns);
 }
 
-int making_register(struct making *m, struct err *err)
+int making_register(struct making *m, bool to_run, struct err *err)
 {
     struct container *c = &m->c;
     struct err why = ERR_INIT;
 
+    if (to_run && sandbox_intend(c->app, &c->spec, &c->intent, err) < 0)
+        return -1;
     fill_row(m);
     for (unsigned attempt = 1; state_container_add(c->app->state, &c->row, &why) < 0; attempt++) {
         if (!c->spec.name_generated || attempt > NAMES_MAX) {
@@ -164,6 +166,8 @@ int making_register(struct making *m, struct err *err)
 
 void making_undo(struct making *m)
 {
+    if (m->c.intent)
+        state_intent_drop(m->c.app->state, m->c.intent, NULL);
     container_dir_remove(m->c.spec.id);
     if (!m->registered)
         return;

@@ -29,8 +29,11 @@ void making_clear(struct making *m);
 /* The spec, the image that it names, the process that results, the host side of its mounts. */
 int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *err);
 
-/* Enters it, with its lock taken; a generated name is made anew until it is free. */
-int making_register(struct making *m, struct err *err);
+/*
+ * Enters it, with its lock taken; a generated name is made anew until it is free. to_run: it is about to be started,
+ * which is written down first, so that a kill in between leaves nothing of it with --rm.
+ */
+int making_register(struct making *m, bool to_run, struct err *err);
 
 /* A container that never came to be leaves nothing: no name, no folder, no cidfile. */
 void making_undo(struct making *m);

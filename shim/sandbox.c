@@ -87,20 +87,22 @@ static void define(struct app *app, const struct container_spec *spec, struct mo
     set_network(spec, ret);
 }
 
-/* Writes down what is about to be asked for. */
-static int write_intent(struct app *app, const struct state_container *c, const struct container_spec *spec,
-                        const char *name, struct err *err)
+int sandbox_intend(struct app *app, const struct container_spec *spec, char **ret_name, struct err *err)
 {
+    cleanup_free char *name = sandbox_name(app, spec->id);
     const struct state_intent intent = {
-        .container_id = c->id,
+        .container_id = (char *)spec->id,
         .server = app->server_key,
         .app = (char *)modal_str(&spec->modal, MODAL_KEY_APP),
-        .sandbox_name = (char *)name,
+        .sandbox_name = name,
         .pid = getpid(),
         .created = time(NULL),
     };
 
-    return state_intent_add(app->state, &intent, err);
+    if (state_intent_add(app->state, &intent, err) < 0)
+        return -1;
+    *ret_name = steal(&name);
+    return 0;
 }
 
 /* Whether a call that failed may have been carried out, its answer lost. Its intent stays then: the next command looks
@@ -111,19 +113,23 @@ static bool may_have_arrived(const struct err *err)
            err->code == GRPC_INTERNAL || err->code == GRPC_UNKNOWN;
 }
 
-int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
+int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image, char *intent,
                    struct state_container *container, struct modal_task **ret_task, struct err *err)
 {
-    cleanup_free char *app_id = NULL, *name = sandbox_name(app, container->id);
-    struct modal_sandbox_spec definition = {.image_id = modal_image, .name = name};
+    cleanup_free char *app_id = NULL, *name = intent;
+    struct modal_sandbox_spec definition = {.image_id = modal_image};
     struct modal_sandbox made = MODAL_SANDBOX_INIT;
     int ret = -1;
 
-    if (modal_app_id(app->modal, modal_str(&spec->modal, MODAL_KEY_APP), &app_id, err) < 0)
+    if (modal_app_id(app->modal, modal_str(&spec->modal, MODAL_KEY_APP), &app_id, err) < 0) {
+        if (name)
+            state_intent_drop(app->state, name, NULL);
         return -1;
+    }
     definition.app_id = app_id;
     define(app, spec, &definition);
-    if (write_intent(app, container, spec, name, err) == 0) {
+    if (name || sandbox_intend(app, spec, &name, err) == 0) {
+        definition.name = name;
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
         if (ret < 0 && !may_have_arrived(err))
             state_intent_drop(app->state, name, NULL);

@@ -23,12 +23,18 @@ struct process_spec;
 int64_t sandbox_lifetime_ms(const struct container_spec *spec);
 
 /*
- * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way
- * to its task: with warm caches one round trip and a connection that is still being made when this returns. container's
- * server and sandbox_id are filled in, in the value and not in the state. err->code GRPC_NOT_FOUND: the server does not
- * know the image or the app any more.
+ * Writes down that a sandbox is about to be asked for, before the container's row or anything else is made: what a kill
+ * leaves then is found by it. *ret_name is the sandbox's name, owned by caller.
  */
-int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image,
+int sandbox_intend(struct app *app, const struct container_spec *spec, char **ret_name, struct err *err);
+
+/*
+ * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way
+ * to its task: with warm caches one round trip and a connection that is still being made when this returns. intent
+ * is sandbox_intend()'s and taken, or NULL. container's server and sandbox_id are filled in, in the value and not in
+ * the state. err->code GRPC_NOT_FOUND: the server does not know the image or the app any more.
+ */
+int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image, char *intent,
                    struct state_container *container, struct modal_task **ret_task, struct err *err);
 
 /*

@@ -47,7 +47,8 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
     int code = -1;
 
     making_init(&m, app);
-    if (making_prepare(&m, opts, err) < 0 || making_register(&m, err) < 0 || launch_sandbox(&m.c, &m.image, err) < 0)
+    if (making_prepare(&m, opts, err) < 0 || making_register(&m, /* to_run= */ true, err) < 0 ||
+        launch_sandbox(&m.c, &m.image, err) < 0)
         making_undo(&m);
     else
         code = m.c.spec.detach ? run_detached(&m, err) : run_attached(&m, err);

@@ -4,10 +4,10 @@
 #include "compat/docker/opt.h"
 #include "compat/sys/tty.h"
 #include "shim/app.h"
-#include "shim/attach.h"
 #include "shim/command.h"
 #include "shim/container_start.h"
 #include "shim/each.h"
+#include "shim/join.h"
 #include "shim/launch.h"
 
 #include <stdio.h>
@@ -59,7 +59,7 @@ static int start_attached(struct app *app, const struct opt_parsed *opts, struct
     code = container_start_attached(&c, &streams, &ran, err);
     if (code < 0 || ran)
         return code;
-    return err_set(err, 1, "attach_join");
+    return join(&c, &streams, err);
 }
 
 static int start_run(struct app *app, const struct opt_parsed *opts, struct err *err)
