@@ -146,7 +146,13 @@ char *fs_config_dir(void)
     return xdg_dir("XDG_CONFIG_HOME", ".config");
 }
 
+/* After su or sudo the variable may still name the folder of the user from before: nothing of ours can be there. */
 char *fs_runtime_dir(void)
 {
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+    struct stat st;
+
+    if (dir && stat(dir, &st) == 0 && st.st_uid != geteuid())
+        return xasprintf("%s/.local/state/atp-docker", home());
     return xdg_dir("XDG_RUNTIME_DIR", ".local/state");
 }

@@ -27,7 +27,7 @@ bool fs_exists(const char *path);
 char *fs_program_dir(void);
 
 /* $XDG_STATE_HOME, $XDG_CONFIG_HOME or $XDG_RUNTIME_DIR with the defaults below HOME, then "/atp-docker"; owned by
- * caller. */
+ * caller. A runtime folder that belongs to another user counts as not named. */
 char *fs_state_dir(void);
 char *fs_config_dir(void);
 char *fs_runtime_dir(void);
