@@ -5,7 +5,7 @@
 #   docker ...                  the program under test
 #   push_image NAME CONFIG TREE_COMMANDS   an image of busybox plus what the commands do in $tree
 
-ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$ROOT/tests/lib/images.sh"
 . "$ROOT/tests/lib/engine.sh"
 
@@ -30,7 +30,7 @@ suite_stop() {
     # Links, cgroups and firewall chains are compared once for all suites (leftovers.sh); these carry the suite's own name.
     ! grep -q "$SUITE" /proc/mounts || { echo "mounts are left:"; grep "$SUITE" /proc/mounts; return 1; }
     ! pgrep -f "$SUITE" >/dev/null || { echo "processes are left:"; pgrep -af "$SUITE"; return 1; }
-    rm -rf "$SUITE"
+    image_as_root rm -rf "$SUITE" # containers' files have owners of their own
 }
 
 docker() {
@@ -39,11 +39,7 @@ docker() {
 
 # push_image NAME CONFIG COMMANDS: busybox changed by COMMANDS (run with $tree set), with CONFIG.
 push_image() {
-    local name=$1 config=$2 commands=$3 tree
-    tree=$(mktemp -d)
-    image_busybox_tree "$tree"
-    eval "$commands"
-    image_archive "$tree" "$config" "$name" "$SUITE/$$.tar"
-    registry_push "$SUITE/$$.tar" "$name"
-    rm -rf "$tree" "$SUITE/$$.tar"
+    image_changed "$SUITE/$$.tar" "$1" "$2" "$3"
+    registry_push "$SUITE/$$.tar" "$1"
+    rm -f "$SUITE/$$.tar"
 }

@@ -2,9 +2,21 @@
 #
 #   image_archive DIR CONFIG_JSON TAG OUT.tar   a docker-archive of one layer: the tree DIR
 #   image_busybox OUT.tar TAG [CONFIG_JSON]     the same from busybox-static
+#   image_changed OUT.tar TAG CONFIG_JSON COMMANDS   the same, changed by COMMANDS, which find it in $tree
 #   registry_start DIR                          a real docker-registry on a free port; sets REGISTRY and REGISTRY_PID
 #   registry_push ARCHIVE.tar NAME[:TAG]        pushes into it with skopeo
 #   registry_stop
+
+# image_as_root FUNCTION ARG...: images hold files of several owners. Whoever is not root makes them as root of a user
+# namespace, which has this file's functions and nothing else of the shell.
+image_as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        unshare --user --map-auto --map-root-user \
+            bash -c "$(declare -f image_archive image_busybox_tree image_busybox_make image_changed_make); \"\$@\"" images "$@"
+    fi
+}
 
 # The configuration's "config" object is given; the rest is filled in.
 image_archive() {
@@ -34,9 +46,27 @@ image_busybox_tree() {
 }
 
 image_busybox() {
+    image_as_root image_busybox_make "$@"
+}
+
+image_busybox_make() {
     local out=$1 tag=$2 config=${3:-'{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["sh"]}'} tree
     tree=$(mktemp -d)
     image_busybox_tree "$tree"
+    image_archive "$tree" "$config" "$tag" "$out"
+    rm -rf "$tree"
+}
+
+# image_changed OUT.tar TAG CONFIG COMMANDS: the same, changed by COMMANDS, which are run with $tree set.
+image_changed() {
+    image_as_root image_changed_make "$@"
+}
+
+image_changed_make() {
+    local out=$1 tag=$2 config=$3 commands=$4 tree
+    tree=$(mktemp -d)
+    image_busybox_tree "$tree"
+    eval "$commands"
     image_archive "$tree" "$config" "$tag" "$out"
     rm -rf "$tree"
 }
