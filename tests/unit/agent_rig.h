@@ -176,6 +176,7 @@ struct run {
     /* words */
     struct strlist argv, env;
     struct session_start start;
+    const struct wire_ask *ask; /* instead of start */
 };
 
 static inline void run_on_writable(struct loop *loop, int fd, short revents, void *arg)
@@ -219,6 +220,15 @@ static inline size_t run_output(void *arg, int stream, const void *bytes, size_t
     if (!r->keep_nothing)
         assert_int_equal(buf_add(&r->got[stream], bytes, len), 0);
     return len;
+}
+
+static inline void run_log(void *arg, int64_t time_ns, int stream, const void *bytes, size_t len)
+{
+    struct run *r = arg;
+
+    (void)time_ns;
+    assert_int_equal(buf_add(&r->got[stream], bytes, len), 0);
+    session_log_taken(r->session, len);
 }
 
 static inline void run_stdin_ready(void *arg)
@@ -272,6 +282,7 @@ static const struct session_callbacks run_callbacks = {
     .out = run_out,
     .out_pending = run_out_pending,
     .output = run_output,
+    .log = run_log,
     .stdin_ready = run_stdin_ready,
     .started = run_started,
     .note = run_note,
@@ -333,7 +344,8 @@ static inline void run_begin(struct run *r, const struct session_mount *mounts, 
     r->loop = loop_new();
     r->to_io = loop_io_add(r->loop, r->to, 0, run_on_writable, r);
     r->from_io = loop_io_add(r->loop, r->from, POLLIN, run_on_readable, r);
-    r->session = session_new(r->loop, &r->start, mounts, n_mounts, &run_callbacks, r);
+    r->session = r->ask ? session_ask(r->loop, r->ask, mounts, n_mounts, &run_callbacks, r)
+                        : session_new(r->loop, &r->start, mounts, n_mounts, &run_callbacks, r);
 }
 
 /* Turns the loop for at most ms, or until the condition (may be NULL) holds, or the end. */
