@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -35,7 +36,8 @@ static int make_source(const struct mount *m, bool known, struct err *err)
 {
     if (known) {
         err_set(err, 125,
-                "the mount source %s is gone, which was exchanged with this container before; nothing was deleted in "
+                "Error response from daemon: the mount source %s is gone, which was exchanged with this container "
+                "before; nothing was deleted in "
                 "the container",
                 m->source);
         if (err)
@@ -143,7 +145,8 @@ static int open_bind(const struct container_spec *spec, size_t i, struct binds *
     return 0;
 }
 
-int binds_open(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err)
+static int open_all(const struct container_spec *spec, const char *container_id, bool rest, struct binds *ret,
+                    struct err *err)
 {
     size_t len = spec->mounts.len;
 
@@ -160,13 +163,29 @@ int binds_open(const struct container_spec *spec, const char *container_id, stru
         binds_clear(ret);
         return -1;
     }
-    while (ret->len < len) {
-        size_t i = ret->len++; /* counted first, so that what was opened for it is released */
+    for (size_t i = 0; i < len; i++) {
+        cleanup_err struct err why = ERR_INIT;
 
-        if (open_bind(spec, i, ret, err) < 0) {
+        ret->len++; /* counted first, so that what was opened for it is released */
+        if (open_bind(spec, i, ret, &why) == 0)
+            continue;
+        if (!rest || why.code != BINDS_SOURCE_GONE) {
             binds_clear(ret);
-            return -1;
+            return err_move(err, &why);
         }
+        fprintf(stderr, "docker: %s is gone: what the container changed there stays with the container\n",
+                spec->mounts.items[i].source);
+        ret->mounts[i].absent = true;
     }
     return 0;
+}
+
+int binds_open(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err)
+{
+    return open_all(spec, container_id, /* rest= */ false, ret, err);
+}
+
+int binds_open_rest(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err)
+{
+    return open_all(spec, container_id, /* rest= */ true, ret, err);
 }

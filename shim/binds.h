@@ -41,6 +41,11 @@ struct binds {
  * Docker's text for a source that is not there, or one that cannot be synchronised.
  */
 int binds_open(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err);
+/*
+ * The same for what must not fail over it (the end of a container, its removal, cp): a source that is gone is left out,
+ * and one line on stderr says that what the container changed there stays with the container.
+ */
+int binds_open_rest(const struct container_spec *spec, const char *container_id, struct binds *ret, struct err *err);
 void binds_clear(struct binds *b);
 
 #endif

@@ -129,7 +129,7 @@ static int ask_state(struct container *c, struct inquiry *q, struct binds *binds
         err_move(&q->err, &why);
         return 0;
     }
-    if (container_load(c, err) < 0 || binds_open(&c->spec, c->row.id, binds, err) < 0)
+    if (container_load(c, err) < 0 || binds_open_rest(&c->spec, c->row.id, binds, err) < 0)
         return -1;
     q->task = c->task;
     q->binds = binds;

@@ -91,7 +91,7 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
     inquiry_init(&q, c->row.sandbox_id, ask->kind);
     if (container_open(c, err) < 0)
         return -1;
-    if (with_mounts && (container_load(c, err) < 0 || binds_open(&c->spec, c->row.id, &binds, err) < 0))
+    if (with_mounts && (container_load(c, err) < 0 || binds_open_rest(&c->spec, c->row.id, &binds, err) < 0))
         return -1;
     q.ask = *ask;
     q.ask.text = xstrdup(ask->text ? ask->text : "");

@@ -59,6 +59,8 @@ void mounts_init(struct session *s, const struct session_mount *mounts, size_t n
         if (mounts[i].exclude)
             strlist_copy(&m->exclude, mounts[i].exclude);
         m->lock_fd = -1;
+        m->phase = m->words.absent ? MOUNT_AGREED : MOUNT_IDLE;
+        m->pull = m->words.absent ? PULL_DONE : PULL_NONE;
         manifest_init(&m->known);
         manifest_init(&m->now);
         manifest_init(&m->next);

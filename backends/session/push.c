@@ -67,6 +67,16 @@ static void run_scan(void *arg)
         settle(m);
 }
 
+/* One tree is read at a time. */
+static void begin_next(struct session *s)
+{
+    for (size_t i = 0; i < s->n_mounts; i++)
+        if (s->mounts[i].phase == MOUNT_IDLE) {
+            begin_scan(&s->mounts[i]);
+            return;
+        }
+}
+
 static void on_scanned(void *arg)
 {
     struct smount *m = arg;
@@ -80,8 +90,7 @@ static void on_scanned(void *arg)
         return;
     }
     m->phase = MOUNT_READY;
-    if (m->index + 1u < s->n_mounts && s->mounts[m->index + 1].phase == MOUNT_IDLE)
-        begin_scan(&s->mounts[m->index + 1]);
+    begin_next(s);
     push_pump(s);
 }
 
@@ -94,10 +103,8 @@ static void begin_scan(struct smount *m)
 
 void push_begin(struct session *s)
 {
-    if (s->n_mounts)
-        begin_scan(&s->mounts[0]);
-    else
-        push_pump(s);
+    begin_next(s);
+    push_pump(s);
 }
 
 /* ---- sending ---- */

@@ -79,6 +79,7 @@ struct session_mount {
     const char *label;             /* the host path as the user knows it, for messages */
     const char *target;            /* absolute path in the container, clean (no "..", no "//") */
     bool read_only;                /* pushed, never pulled */
+    bool absent;                   /* not exchanged this time, only left out of the mounts around it */
     const struct strlist *exclude; /* may be NULL; mounts nested in this one are excluded by the session itself */
     enum sync_conflict conflict;
     int keep_dirfd; /* where conflict copies and deleted files are kept; -1: nowhere */

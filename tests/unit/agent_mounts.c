@@ -209,6 +209,34 @@ static void test_nested(void **state)
     place_clear(&p);
 }
 
+/* A mount that is not exchanged this time stays out of the one around it. */
+static void test_absent(void **state)
+{
+    cleanup_free char *inner_target = NULL;
+    struct session_mount m[2];
+    struct place p;
+    struct run r;
+
+    (void)state;
+    place_init(&p);
+    inner_target = xasprintf("%s/sub", p.target);
+    sh("echo out > %s/out; mkdir -p %s; echo theirs > %s/theirs", p.host, inner_target, inner_target);
+    m[0] = mount_of(&p);
+    m[0].host.dirfd = -1;
+    m[0].target = inner_target;
+    m[0].absent = true;
+    m[1] = mount_of(&p);
+    run_init(&r, &p.rig, "cat out sub/theirs; echo x > sub/x; echo y > y");
+    r.start.cwd = p.target;
+    run_all(&r, m, 2);
+    if (r.error)
+        fail_msg("%s", r.error);
+    assert_string_equal(r.got[1].data, "out\ntheirs\n");
+    sh("test $(cat %s/y) = y; ! test -e %s/sub", p.host, p.host);
+    run_clear(&r);
+    place_clear(&p);
+}
+
 /* The agent's own folder is never a target, whatever leads there; nothing is run then. */
 static void test_refused_targets(void **state)
 {
@@ -501,19 +529,13 @@ static void test_push_failed_on_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_replaces),
-        cmocka_unit_test(test_read_only),
-        cmocka_unit_test(test_single_file),
-        cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_refused_targets),
-        cmocka_unit_test(test_conflict),
-        cmocka_unit_test(test_pull_failed),
-        cmocka_unit_test(test_second_command),
-        cmocka_unit_test(test_stale),
-        cmocka_unit_test(test_killed_push),
-        cmocka_unit_test(test_with_streams),
-        cmocka_unit_test(test_push_failed_on_host),
+        cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_replaces),
+        cmocka_unit_test(test_read_only),       cmocka_unit_test(test_single_file),
+        cmocka_unit_test(test_nested),          cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_refused_targets), cmocka_unit_test(test_conflict),
+        cmocka_unit_test(test_pull_failed),     cmocka_unit_test(test_second_command),
+        cmocka_unit_test(test_stale),           cmocka_unit_test(test_killed_push),
+        cmocka_unit_test(test_with_streams),    cmocka_unit_test(test_push_failed_on_host),
     };
 
     /* mounts made here end with this process */
