@@ -41,6 +41,7 @@ static void decode_mount_family(const struct wire_frame *f, struct err *err)
 static void decode_process_family(const struct wire_frame *f, struct err *err)
 {
     struct wire_ask ask;
+    struct wire_stat stat;
     struct wire_exit e;
     const uint8_t *bytes;
     int64_t at;
@@ -55,6 +56,8 @@ static void decode_process_family(const struct wire_frame *f, struct err *err)
         wire_ask_clear(&ask);
     if (wire_get_log(f, &at, &a, &bytes, &len, err) == 0 && bytes + len != f->data + f->len)
         abort();
+    if (wire_get_stat(f, &stat, err) == 0)
+        wire_stat_clear(&stat);
     if (wire_get_exit(f, &e, err) == 0)
         wire_exit_clear(&e);
     if (wire_get_error(f, &a, &text, err) == 0)

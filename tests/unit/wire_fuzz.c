@@ -51,6 +51,7 @@ static void add_seeds(struct buf *b)
     wire_put_start(b, &s);
     wire_put_ask(b, &a);
     wire_put_log(b, 1, WIRE_STREAM_STDOUT, "line", 4);
+    wire_put_stat(b, &(struct wire_stat){.exists = true, .path = (char *)"/p", .link = (char *)"/l"});
     wire_put_started(b, 6);
     wire_put_close(b, WIRE_STREAM_STDOUT);
     wire_put_credit(b, WIRE_STREAM_STDIN, 7);
