@@ -2,8 +2,18 @@
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/make.h"
+#include "translate/spec.h"
 
 #include <stdio.h>
+#include <string.h>
+
+/* What the daemon would say is printed as it is, what the client would find in the line with the way to its help. */
+static bool is_daemons(const struct err *err)
+{
+    static const char start[] = "Error response from daemon";
+
+    return err->msg && !strncmp(err->msg, start, sizeof(start) - 1);
+}
 
 static int create_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
@@ -17,8 +27,10 @@ static int create_run(struct app *app, const struct opt_parsed *opts, struct err
     else
         making_undo(&m);
     making_clear(&m);
-    if (ret < 0 && err->exit_code == 125)
+    if (ret < 0 && is_daemons(err)) {
         err->exit_code = 1;
+        err->code = SPEC_ERR_COMPLETE;
+    }
     return ret;
 }
 
