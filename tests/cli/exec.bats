@@ -141,8 +141,8 @@ setup() {
 }
 
 @test "detach keys leave the process, and say so" {
-    script -qec "$ATP_BIN/atp-docker exec -it --detach-keys ctrl-x,a box sleep 33" out \
-        < <(sleep 1; printf '\030a'; sleep 1) >/dev/null && code=0 || code=$?
+    (sleep 1; printf '\030a'; sleep 1) |
+        script -qefc "$ATP_BIN/atp-docker exec -it --detach-keys ctrl-x,a box sleep 33" out >/dev/null && code=0 || code=$?
     [ $code -eq 1 ]
     grep -q 'read escape sequence' out
     runs 'sleep 33'
