@@ -125,6 +125,7 @@ static void show_end(const struct copy *c, bool done, uint64_t size, const char 
 struct open_container {
     struct container c;
     bool woken;
+    bool changed; /* something may have been laid out in it */
 };
 
 /* What it was asked to be is needed too: its mounts and its user. */
@@ -174,21 +175,26 @@ static int judge(struct copy *c, int status, struct err *why, struct err *err)
     return -1;
 }
 
-/* Asks, with the tree going or coming; saves what was changed in a container that sleeps. */
+/* Asks, with the tree going or coming. */
 static int exchange(struct copy *c, struct open_container *o, const struct wire_ask *ask,
                     const struct inquiry_tree *tree, struct err *err)
 {
     struct err why = ERR_INIT;
-    int code = 0, status;
-    bool saved = ask->kind == WIRE_ASK_WRITE;
+    int code = 0;
 
-    status = container_copy(&o->c, ask, tree, c, /* with_mounts= */ true, &code, &why);
-    status = judge(c, status, &why, err);
-    if (!o->woken)
-        return status;
-    if (container_sleep(&o->c, saved, &why) == 0)
-        return status;
-    return status < 0 ? (err_clear(&why), -1) : err_move(err, &why);
+    o->changed = ask->kind == WIRE_ASK_WRITE;
+    return judge(c, container_copy(&o->c, ask, tree, c, /* with_mounts= */ true, &code, &why), &why, err);
+}
+
+/* Lets it sleep again if it did before, with what was changed. Returns the copy's status, or what went wrong here. */
+static int container_rest(struct open_container *o, int status, struct err *err)
+{
+    cleanup_err struct err why = ERR_INIT;
+
+    if (o->woken && container_sleep(&o->c, o->changed, &why) < 0 && status == 0)
+        status = err_move(err, &why);
+    container_clear(&o->c);
+    return status;
 }
 
 static void on_begun(void *arg, struct session *s)
@@ -376,7 +382,7 @@ int copy_from_container(struct app *app, const struct copy_request *req, struct 
     container_init(&o.c, app);
     if (container_ready(&o, req->container, err) == 0)
         status = fetch(&c, &o, path, err);
-    container_clear(&o.c);
+    status = container_rest(&o, status, err);
     if (c.out_closed && status < 0) { /* as if the signal had ended us: nobody is told */
         err_clear(err);
         return 128 + SIGPIPE;
@@ -529,6 +535,5 @@ int copy_to_container(struct app *app, const struct copy_request *req, struct er
         no_container(req, archive, err);
     else if (!archive || (c.tar_in = tar_in_start(STDIN_FILENO, req->dest, err)))
         status = send(&c, &o, err);
-    container_clear(&o.c);
-    return status;
+    return container_rest(&o, status, err);
 }
