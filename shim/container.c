@@ -185,16 +185,18 @@ int container_reread(struct container *c, struct err *err)
 
 int container_lock(struct container *c, struct err *err)
 {
+    struct err why = ERR_INIT;
+
     if (c->lock_fd >= 0)
         return container_reread(c, err);
     if (take_lock(c->row.id, "lock", LOCK_EX, &c->lock_fd, err) < 0)
         return -1;
-    if (container_reread(c, err) == 0)
+    if (container_reread(c, &why) == 0)
         return 0;
-    if (err && err->code == CONTAINER_NO_SUCH)
+    if (why.code == CONTAINER_NO_SUCH)
         container_dir_remove(c->row.id); /* what the lock made */
     container_unlock(c);
-    return -1;
+    return err_move(err, &why);
 }
 
 int container_lock_now(struct container *c, bool *ret_had, struct err *err)

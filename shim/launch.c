@@ -146,14 +146,14 @@ static void start_failed(struct container *c, int code, const struct err *why)
     struct state_container *row = &c->row;
 
     modal_task_free(steal(&c->task));
-    if (row->auto_remove)
+    if (row->auto_remove) {
         state_container_remove(c->app->state, row->id, NULL);
+        container_dir_remove(row->id);
+    }
     sandbox_end(c->app, row);
     free(steal(&row->sandbox_id));
-    if (row->auto_remove) {
-        container_dir_remove(row->id);
+    if (row->auto_remove)
         return;
-    }
     container_set_status(row, row->finished_ns ? "exited" : "created");
     row->started_ns = 0;
     row->exit_code = code;
@@ -224,8 +224,8 @@ static void tidy(struct container *c, int code, bool pull_failed)
     container_set_exited(row, code, 0);
     if (row->auto_remove && !pull_failed) {
         state_container_remove(c->app->state, row->id, NULL);
+        container_dir_remove(row->id); /* before the intent goes, by which a kill in between would be found */
         sandbox_end(c->app, row);
-        container_dir_remove(row->id);
         container_unlock(c);
         return;
     }

@@ -102,7 +102,7 @@ int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *
         return -1;
     ret = process_from_spec(spec, &config, &m->c.process, err);
     oci_config_clear(&config);
-    if (ret < 0 || binds_open(spec, spec->id, &m->binds, err) < 0)
+    if (ret < 0)
         return -1;
     for (size_t i = 0; i < spec->mounts.len; i++)
         if (spec->mounts.items[i].whole_home)
@@ -149,7 +149,8 @@ int making_register(struct making *m, bool to_run, struct err *err)
     struct container *c = &m->c;
     struct err why = ERR_INIT;
 
-    if (to_run && sandbox_intend(c->app, &c->spec, &c->intent, err) < 0)
+    if ((to_run && sandbox_intend(c->app, &c->spec, &c->intent, err) < 0) ||
+        binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
         return -1;
     fill_row(m);
     for (unsigned attempt = 1; state_container_add(c->app->state, &c->row, &why) < 0; attempt++) {

@@ -26,12 +26,13 @@ struct making {
 void making_init(struct making *m, struct app *app);
 void making_clear(struct making *m);
 
-/* The spec, the image that it names, the process that results, the host side of its mounts. */
+/* The spec, the image that it names, the process that results. */
 int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *err);
 
 /*
- * Enters it, with its lock taken; a generated name is made anew until it is free. to_run: it is about to be started,
- * which is written down first, so that a kill in between leaves nothing of it with --rm.
+ * Opens the host side of its mounts and enters it, with its lock taken; a generated name is made anew until it is free.
+ * to_run: it is about to be started, which is written down first, so that a kill in between leaves nothing of it with
+ * --rm.
  */
 int making_register(struct making *m, bool to_run, struct err *err);
 

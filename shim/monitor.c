@@ -140,7 +140,7 @@ static bool wait_for_end(struct container *c)
 /* The end is seen to. 1 = it runs after all, -1 = to be tried again. */
 static int settle(struct container *c, struct err *err)
 {
-    int got = container_lock(c, err);
+    int got = reread(c, err) < 0 ? -1 : container_lock(c, err);
 
     if (got == 0)
         got = container_settle(c, err);
@@ -156,23 +156,19 @@ static bool has_sandbox(struct container *c, struct err *err)
     return reread(c, err) == 0 && c->row.sandbox_id && !container_is(c, "removing");
 }
 
-int monitor_run(struct app *app, const char *id, struct err *err)
+static void watch_and_settle(struct container *c, struct err *err)
 {
-    cleanup_with(container_clear) struct container c;
     int64_t pause = RETRY_FIRST_MS;
     int failures = 0;
 
-    container_init(&c, app);
-    if (container_find(&c, id, err) < 0 || container_own(&c) < 0)
-        return 0; /* removed, or watched by somebody else */
-    while (failures < SETTLE_TRIES && has_sandbox(&c, err)) {
+    while (failures < SETTLE_TRIES && has_sandbox(c, err)) {
         cleanup_err struct err why = ERR_INIT;
         int got = -1;
 
-        if (container_load(&c, &why) < 0 || container_reach(&c, &why) < 0)
+        if (container_load(c, &why) < 0 || container_reach(c, &why) < 0)
             break;
-        if (!container_may_run(&c) || wait_for_end(&c)) {
-            got = settle(&c, &why);
+        if (!container_may_run(c) || wait_for_end(c)) {
+            got = settle(c, &why);
             failures += got < 0;
         }
         if (got == 0)
@@ -182,5 +178,18 @@ int monitor_run(struct app *app, const char *id, struct err *err)
         sleep_ms(pause);
         pause = pause < RETRY_MAX_MS / 2 ? 2 * pause : RETRY_MAX_MS;
     }
+}
+
+int monitor_run(struct app *app, const char *id, struct err *err)
+{
+    cleanup_with(container_clear) struct container c;
+
+    container_init(&c, app);
+    if (container_find(&c, id, err) < 0 || container_own(&c) < 0)
+        return 0; /* removed, or watched by somebody else */
+    watch_and_settle(&c, err);
+    err_clear(err);
+    if (container_reread(&c, err) < 0 && err->code == CONTAINER_NO_SUCH)
+        container_dir_remove(c.row.id); /* what `owner` made, if it was removed just then */
     return 0;
 }

@@ -13,10 +13,13 @@
 #include "shim/container.h"
 #include "translate/spec.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define LIFETIME_MAX_SECS 86400 /* Modal's (protocol 9.1) */
@@ -28,6 +31,7 @@
 #define TASK_MS         120000 /* for a sandbox to be scheduled */
 #define AUTOPSY_MS      3000   /* for the server to notice the end of a sandbox whose streams have ended */
 #define LOOK_AFTER_SECS 60
+#define RECOVER_MS      10000 /* for the ends of what others left to be confirmed */
 
 /*
  * "atp-<scope>-<short id>-<when>": a container that is started again gets another sandbox while the end of the last one
@@ -165,14 +169,14 @@ struct sandbox_ending {
 void sandbox_gone(struct app *app, const char *container_id, const char *sandbox_id, int code)
 {
     struct state_container c = {0};
+    int got = state_container_find(app->state, container_id, &c, NULL);
 
-    state_intent_drop(app->state, sandbox_id, NULL);
-    if (state_container_find(app->state, container_id, &c, NULL) <= 0)
-        return;
-    if (!strcmp(c.id, container_id) && c.sandbox_id && !strcmp(c.sandbox_id, sandbox_id)) {
+    if (got == 0 || (got > 0 && strcmp(c.id, container_id) != 0)) {
+        container_dir_remove(container_id); /* who removed the row may have been killed before it came to this */
+    } else if (got > 0 && c.sandbox_id && !strcmp(c.sandbox_id, sandbox_id)) {
         if (c.auto_remove) {
-            state_container_remove(app->state, c.id, NULL);
             container_dir_remove(c.id);
+            state_container_remove(app->state, c.id, NULL);
         } else {
             container_set_exited(&c, code, 0);
             free(steal(&c.sandbox_id));
@@ -180,6 +184,7 @@ void sandbox_gone(struct app *app, const char *container_id, const char *sandbox
         }
     }
     state_container_clear(&c);
+    state_intent_drop(app->state, sandbox_id, NULL); /* last: by it a kill in between is found */
 }
 
 #define TERMINATED 137 /* what Docker and Modal call an end from outside */
@@ -269,13 +274,17 @@ void sandbox_forget_endings(struct app *app)
     }
 }
 
-/* A container whose client was killed before it had a sandbox: it stays as `create` would have left it, unless --rm. */
+/* A container whose client was killed before it had a sandbox: it stays as `create` would have left it, but one that
+ * `run --rm` was making (its intent is older than its row) goes. */
 static void never_came(struct app *app, const struct state_intent *in)
 {
     struct state_container c = {0};
+    int got = state_container_find(app->state, in->container_id, &c, NULL);
 
-    if (state_container_find(app->state, in->container_id, &c, NULL) > 0 && c.auto_remove && !c.sandbox_id &&
-        !strcmp(c.id, in->container_id)) {
+    if (got == 0)
+        container_dir_remove(in->container_id);
+    if (got > 0 && !strcmp(c.id, in->container_id) && c.auto_remove && !c.sandbox_id &&
+        in->created <= c.created_ns / 1000000000) {
         state_container_remove(app->state, c.id, NULL);
         container_dir_remove(c.id);
     }
@@ -319,6 +328,7 @@ static bool look_after(struct app *app, const struct state_intent *in)
         strcmp(c.row.sandbox_id, in->sandbox_id)) {
         state_intent_ending(app->state, in->sandbox_id, NULL);
         terminate(app, in->container_id, in->sandbox_id);
+        never_came(app, in);
         return true;
     }
     if (container_watched(&c))
@@ -384,9 +394,44 @@ static void reconcile(struct app *app, bool all)
 void sandbox_reconcile(struct app *app)
 {
     reconcile(app, /* all= */ false);
+    if (app->endings) /* a command that says nothing else to the server would leave before they did */
+        modal_client_flush(app->modal, FLUSH_MS, NULL);
+}
+
+/* Folders of containers that never came to be. One that is young may belong to a command that is just making it. */
+static void sweep_folders(struct app *app)
+{
+    cleanup_free char *path = container_path("", NULL);
+    cleanup_dir DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        struct state_container c = {0};
+        struct stat st;
+
+        if (strlen(entry->d_name) == CONTAINER_ID_LEN &&
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            st.st_mtime < time(NULL) - LOOK_AFTER_SECS &&
+            state_container_find(app->state, entry->d_name, &c, NULL) == 0)
+            container_dir_remove(entry->d_name);
+        state_container_clear(&c);
+    }
+}
+
+static bool all_answered(const struct app *app)
+{
+    for (const struct sandbox_ending *e = app->endings; e; e = e->next)
+        if (!e->answered)
+            return false;
+    return true;
 }
 
 void sandbox_recover(struct app *app)
 {
+    int64_t until = loop_now() + RECOVER_MS;
+
+    sweep_folders(app);
     reconcile(app, /* all= */ true);
+    while (!all_answered(app) && loop_now() < until && loop_step(app->loop, until - loop_now()))
+        ;
 }
