@@ -79,6 +79,10 @@ echo "== snapshots, as $user"
 as_user unshare --user --map-auto --map-root-user --mount "$work/tools/unit_modal_snapshot" || failed=1
 
 # Nobody of this user is left, but for the dead whom this machine's first process does not collect.
-left=$(ps -u "$uid" -o pid=,stat=,args= | awk '$2 !~ /^Z/')
+for _ in $(seq 50); do
+    left=$(ps -u "$uid" -o pid=,stat=,args= | awk '$2 !~ /^Z/')
+    [ -n "$left" ] || break
+    sleep 0.1
+done
 [ -z "$left" ] || { echo "not ok: left:"; echo "$left"; failed=1; kill -KILL $(awk '{ print $1 }' <<<"$left"); }
 exit "$failed"
