@@ -98,11 +98,20 @@ wait $pids
 docker rm -f shared >/dev/null || echo "the shared container cannot be removed" >>"$work/said/wrong"
 left=$(docker ps -aq 2>&1)
 [ -z "$left" ] || echo "containers are left: $left" >>"$work/said/wrong"
-sleep 1
-alive=$(for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -F "$work" | grep -E 'monitor' ; done | grep -c . || true)
-[ "$alive" = 0 ] || echo "$alive monitors are left" >>"$work/said/wrong"
-sandboxes=$(find "$XDG_STATE_HOME/atp-docker/engine/runtime/containers" -mindepth 1 -maxdepth 1 | wc -l)
-[ "$sandboxes" = 0 ] || echo "$sandboxes sandboxes are left at the engine" >>"$work/said/wrong"
+# Monitors and terminates get a moment.
+monitors() {
+    local p
+    for p in /proc/[0-9]*; do
+        { tr '\0' '\n' <"$p/environ" | grep -qxF "XDG_STATE_HOME=$XDG_STATE_HOME" && tr '\0' ' ' <"$p/cmdline" | grep -c monitor; } 2>/dev/null
+    done | grep -c . || true
+}
+sandboxes() { find "$XDG_STATE_HOME/atp-docker/engine/runtime/containers" -mindepth 1 -maxdepth 1 | wc -l; }
+for _ in $(seq 50); do
+    [ "$(monitors) $(sandboxes)" != "0 0" ] || break
+    sleep 0.2
+done
+[ "$(monitors)" = 0 ] || echo "$(monitors) monitors are left" >>"$work/said/wrong"
+[ "$(sandboxes)" = 0 ] || echo "$(sandboxes) sandboxes are left at the engine" >>"$work/said/wrong"
 cat "$work"/said/done.* | sort | uniq -c | sort -rn
 echo "$(cat "$work"/said/done.* | wc -l) answers for $clients clients in $seconds s"
 if [ -s "$work/said/wrong" ]; then
