@@ -137,12 +137,24 @@ static bool wait_for_end(struct container *c)
     return sandbox_ended(c->app, c->row.sandbox_id, &code, NULL) > 0;
 }
 
+/* A removal whose client was killed in the middle is finished; one that is under way is left alone. */
+static int finish_removal(struct container *c)
+{
+    cleanup_err struct err err = ERR_INIT;
+
+    container_unlock(c);
+    container_remove(c, /* force= */ true, &err);
+    return 0;
+}
+
 /* The end is seen to. 1 = it runs after all, -1 = to be tried again. */
 static int settle(struct container *c, struct err *err)
 {
     int got = reread(c, err) < 0 ? -1 : container_lock(c, err);
 
-    if (got == 0)
+    if (got == 0 && container_is(c, "removing"))
+        got = finish_removal(c);
+    else if (got == 0)
         got = container_settle(c, err);
     else if (err->code == CONTAINER_NO_SUCH)
         got = 0;
@@ -153,7 +165,9 @@ static int settle(struct container *c, struct err *err)
 /* Whether there is still something to watch. */
 static bool has_sandbox(struct container *c, struct err *err)
 {
-    return reread(c, err) == 0 && c->row.sandbox_id && !container_is(c, "removing");
+    if (reread(c, err) < 0)
+        return false;
+    return c->row.sandbox_id || container_is(c, "removing");
 }
 
 static void watch_and_settle(struct container *c, struct err *err)

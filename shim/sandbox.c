@@ -333,7 +333,10 @@ static bool look_after(struct app *app, const struct state_intent *in)
     }
     if (container_watched(&c))
         return true;
-    container_refresh(&c, &err);
+    if (container_is(&c, "removing"))
+        container_remove(&c, /* force= */ true, &err);
+    else
+        container_refresh(&c, &err);
     return err.code != GRPC_UNAVAILABLE && err.code != GRPC_DEADLINE_EXCEEDED;
 }
 
