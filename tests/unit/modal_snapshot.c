@@ -252,7 +252,7 @@ static void expires(void **state)
     await_stored("l", 1);
 }
 
-/* The engine dies in the middle: the next one has whole images only, and nothing that belongs to none. */
+/* The engine dies or is ended in the middle: the next one has whole images only, and nothing that belongs to none. */
 static void killed_in_the_middle(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static void killed_in_the_middle(void **state)
         killer = fork();
         if (killer == 0) {
             usleep((useconds_t)(10000 + i * i * 20000));
-            kill(world.pid, SIGKILL);
+            kill(world.pid, i % 2 ? SIGTERM : SIGKILL);
             _exit(0);
         }
         if (modal_task_snapshot(task, 3600, &image, NULL) == 0)
