@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SIGKILL at random instants, while commands change a mount from both sides: the client, the monitor, the agent's session, the
 # container's first process, the engine. After each: every file on the host is whole (old or new), what only the host has is as
-# it was, and the next command agrees on both sides again. In the end no sandbox is alive. Usage: kills.sh SOURCE_DIR BIN_DIR [ROUNDS [SEED]]
+# it was, and the next command agrees on both sides again. In the end no sandbox is alive. Usage: kills.sh SOURCE_DIR BIN_DIR [KILLS [SEED]]
 set -u
 source=$1 bin=$2 rounds=${3:-60} seed=${4:-$RANDOM}
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
@@ -60,8 +60,8 @@ container_up() {
 pids_of() {
     local p
     for p in /proc/[0-9]*; do
-        tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -qE "$1" || continue
-        tr '\0' '\n' <"$p/environ" 2>/dev/null | grep -qxF "XDG_STATE_HOME=$XDG_STATE_HOME" || [ -n "${2:-}" ] || continue
+        { tr '\0' ' ' <"$p/cmdline" | grep -qE "$1"; } 2>/dev/null || continue
+        [ -n "${2:-}" ] || { tr '\0' '\n' <"$p/environ" | grep -qxF "XDG_STATE_HOME=$XDG_STATE_HOME"; } 2>/dev/null || continue
         echo "${p#/proc/}"
     done
 }
@@ -80,9 +80,11 @@ check_host() {
     done
 }
 failed=0 round=0 victim=start
-declare -A count
+declare -A count hit
 container_up || exit 1
-for round in $(seq "$rounds"); do
+killed=0
+while [ $killed -lt "$rounds" ]; do
+    round=$((round + 1))
     case $((RANDOM % 20)) in
     0) victim=engine ;;
     1 | 2) victim=init ;;
@@ -94,14 +96,17 @@ for round in $(seq "$rounds"); do
     body "h$round" >"$work/tree/.h" && mv "$work/tree/.h" "$work/tree/h.$((round % 3))"
     docker exec box sh /change.sh "r$round" >"$work/out" 2>"$work/err" &
     client=$!
-    sleep "0.$(printf %03d $((RANDOM % 250)))"
+    sleep "0.$(printf %03d $((RANDOM % 60)))"
     case $victim in
-    client) kill -9 "$client" 2>/dev/null ;;
-    monitor) for p in $(pids_of 'monitor'); do kill -9 "$p"; done ;;
-    session) for p in $(agents session); do kill -9 "$p"; done ;;
-    init) for p in $(agents init); do kill -9 "$p"; done ;;
-    engine) p=$(engine_pid); [ -z "$p" ] || kill -9 "$p" ;;
+    client) victims=$client ;;
+    monitor) victims=$(pids_of 'monitor') ;;
+    session) victims=$(agents session) ;;
+    init) victims=$(agents init) ;;
+    engine) victims=$(engine_pid) ;;
     esac
+    for p in $victims; do
+        kill -9 "$p" 2>/dev/null && hit[$victim]=$((${hit[$victim]:-0} + 1)) && killed=$((killed + 1))
+    done
     wait "$client" 2>/dev/null
     check_host
     case $victim in
@@ -109,6 +114,7 @@ for round in $(seq "$rounds"); do
         for _ in 1 2 3 4 5 6 7 8 9 10; do docker exec box true 2>/dev/null || break; sleep 0.3; done
         container_up || break
         ;;
+    monitor) container_up || break ;; # nobody watches any more: that is missed by nobody, but the next one is to be killed too
     esac
     # The next command works and both sides agree.
     docker exec box sh -c 'cd /work; for f in c.* h.* keep/*; do [ ! -f "$f" ] || sha256sum "$f"; done' >"$work/theirs" 2>"$work/err" ||
@@ -129,6 +135,6 @@ sleep 6 # the orphan grace, and some
 [ -z "$(agents init)" ] || fail "sandboxes are alive: $(agents init)"
 [ -z "$(pids_of monitor)" ] || fail "monitors are alive: $(pids_of monitor)"
 [ -z "$(docker ps -aq)" ] || fail "containers are left: $(docker ps -a)"
-for v in "${!count[@]}"; do echo "$v killed ${count[$v]} times"; done
-echo "$round rounds"
+for v in "${!count[@]}"; do echo "$v: ${count[$v]} rounds, ${hit[$v]:-0} processes killed"; done
+echo "$killed processes killed in $round rounds"
 exit "$failed"
