@@ -18,12 +18,18 @@
 #define MESSAGE_MAX (256u << 10) /* an error's text */
 
 /* Finds the container and does it. */
-static int do_one(struct app *app, const char *word, each_fn *fn, void *arg, struct err *err)
+static int do_one(struct app *app, const char *word, const struct each *each, struct err *err)
 {
     cleanup_with(container_clear) struct container c;
 
     container_init(&c, app);
-    return container_find(&c, word, err) < 0 ? -1 : fn(&c, word, arg, err);
+    if (container_find(&c, word, err) == 0)
+        return each->fn(&c, word, each->arg, err);
+    if (each->verb && err->code == CONTAINER_NO_SUCH) {
+        err_set(err, 1, "Error response from daemon: %s: %s: No such container: %s", each->verb, word, word);
+        err->code = CONTAINER_NO_SUCH;
+    }
+    return -1;
 }
 
 /* One line for one word. */
@@ -38,8 +44,7 @@ static void say(const char *word, const char *error)
     fprintf(stderr, "%s\n", error);
 }
 
-int each_in_turn(struct app *app, const struct opt_parsed *opts, each_fn *fn, void *arg, bool forgive,
-                 struct strlist *ret_failed)
+int each_in_turn(struct app *app, const struct opt_parsed *opts, const struct each *each, struct strlist *ret_failed)
 {
     const struct strlist *words = opt_args(opts);
     int code = 0;
@@ -47,14 +52,14 @@ int each_in_turn(struct app *app, const struct opt_parsed *opts, each_fn *fn, vo
     for (size_t i = 0; i < words->len; i++) {
         cleanup_err struct err err = ERR_INIT;
 
-        if (do_one(app, words->items[i], fn, arg, &err) == 0) {
+        if (do_one(app, words->items[i], each, &err) == 0) {
             say(words->items[i], NULL);
             continue;
         }
         say(words->items[i], err.msg);
         if (ret_failed)
             strlist_add(ret_failed, words->items[i]);
-        code = forgive && err.code == CONTAINER_NO_SUCH ? code : 1;
+        code = each->forgive && err.code == CONTAINER_NO_SUCH ? code : 1;
     }
     return code;
 }
@@ -69,10 +74,10 @@ struct worker {
 enum { WORKER_DONE = 0, WORKER_FAILED = 1, WORKER_MISSING = 2 };
 
 /* In the process of its own. What app holds was made before the fork: no connection and no file is shared. */
-static int work(struct app *app, const char *word, each_fn *fn, void *arg, int fd)
+static int work(struct app *app, const char *word, const struct each *each, int fd)
 {
     struct err err = ERR_INIT;
-    int ret = do_one(app, word, fn, arg, &err);
+    int ret = do_one(app, word, each, &err);
 
     if (ret < 0) {
         for (size_t sent = 0, len = strlen(err.msg); sent < len;) {
@@ -87,7 +92,7 @@ static int work(struct app *app, const char *word, each_fn *fn, void *arg, int f
     return ret == 0 ? WORKER_DONE : err.code == CONTAINER_NO_SUCH ? WORKER_MISSING : WORKER_FAILED;
 }
 
-static void begin(struct app *app, const char *word, each_fn *fn, void *arg, struct worker *ret)
+static void begin(struct app *app, const char *word, const struct each *each, struct worker *ret)
 {
     int fds[2];
 
@@ -98,7 +103,7 @@ static void begin(struct app *app, const char *word, each_fn *fn, void *arg, str
     ret->pid = fork();
     if (ret->pid == 0) {
         close(fds[0]);
-        _exit(work(app, word, fn, arg, fds[1]));
+        _exit(work(app, word, each, fds[1]));
     }
     close(fds[1]);
     ret->fd = fds[0];
@@ -132,21 +137,21 @@ static int end(struct worker *w, const char *word)
     return WIFEXITED(status) ? WEXITSTATUS(status) : WORKER_FAILED;
 }
 
-int each_container(struct app *app, const struct opt_parsed *opts, each_fn *fn, void *arg, bool forgive)
+int each_container(struct app *app, const struct opt_parsed *opts, const struct each *each)
 {
     const struct strlist *words = opt_args(opts);
     struct worker workers[AT_ONCE];
     int code = 0;
 
     if (words->len == 1 || app->state)
-        return each_in_turn(app, opts, fn, arg, forgive, NULL);
+        return each_in_turn(app, opts, each, NULL);
     for (size_t begun = 0, ended = 0; ended < words->len; ended++) {
         int got;
 
         for (; begun < words->len && begun < ended + AT_ONCE; begun++)
-            begin(app, words->items[begun], fn, arg, &workers[begun % AT_ONCE]);
+            begin(app, words->items[begun], each, &workers[begun % AT_ONCE]);
         got = end(&workers[ended % AT_ONCE], words->items[ended]);
-        if (got != WORKER_DONE && !(forgive && got == WORKER_MISSING))
+        if (got != WORKER_DONE && !(each->forgive && got == WORKER_MISSING))
             code = 1;
     }
     return code;

@@ -21,6 +21,7 @@
 #define STOP_GRACE_MS  10000 /* when its time is over; what it left is pulled within the sandbox's margin */
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS   60000
+#define LOCAL_TRIES    3  /* an engine on this machine that does not answer is dead; the next command starts another */
 #define SETTLE_TRIES   12 /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
 #define FD_FIRST       3
 #define FD_MAX         4096 /* where close_range() is not there */
@@ -170,25 +171,33 @@ static bool has_sandbox(struct container *c, struct err *err)
     return c->row.sandbox_id || container_is(c, "removing");
 }
 
+/* Whether another try makes sense: a network comes back, an engine on this machine that is dead does not. */
+static bool may_come_back(const struct container *c, int failures, int silences)
+{
+    return failures < SETTLE_TRIES && (c->app->route->backend != BACKEND_LOCAL || silences < LOCAL_TRIES);
+}
+
 static void watch_and_settle(struct container *c, struct err *err)
 {
     int64_t pause = RETRY_FIRST_MS;
-    int failures = 0;
+    int failures = 0, silences = 0;
 
-    while (failures < SETTLE_TRIES && has_sandbox(c, err)) {
+    while (has_sandbox(c, err)) {
         cleanup_err struct err why = ERR_INIT;
         int got = -1;
 
         if (container_load(c, &why) < 0 || container_reach(c, &why) < 0)
             break;
-        if (!container_may_run(c) || wait_for_end(c)) {
-            got = settle(c, &why);
-            failures += got < 0;
-        }
-        if (got == 0)
+        if (container_may_run(c) && !wait_for_end(c))
+            silences++;
+        else if ((got = settle(c, &why)) < 0)
+            failures++;
+        if (got == 0 || !may_come_back(c, failures, silences))
             break;
-        if (got > 0)
+        if (got > 0) {
             pause = RETRY_FIRST_MS;
+            silences = 0;
+        }
         sleep_ms(pause);
         pause = pause < RETRY_MAX_MS / 2 ? 2 * pause : RETRY_MAX_MS;
     }

@@ -39,7 +39,7 @@ static int kill_run(struct app *app, const struct opt_parsed *opts, struct err *
 
     if (*word && signals_parse(word, &signo, err) < 0)
         return err_wrap(err, "Error response from daemon");
-    return each_container(app, opts, kill_one, &signo, /* forgive= */ false);
+    return each_container(app, opts, &(struct each){.fn = kill_one, .arg = &signo, .verb = "cannot kill container"});
 }
 
 extern const struct cmd_def cmd_def_kill;

@@ -54,7 +54,7 @@ static int restart_run(struct app *app, const struct opt_parsed *opts, struct er
 
     if (stopping_parse(opts, &how, err) < 0)
         return -1;
-    return each_container(app, opts, restart_one, &how, /* forgive= */ false);
+    return each_container(app, opts, &(struct each){.fn = restart_one, .arg = &how});
 }
 
 extern const struct cmd_def cmd_def_restart;

@@ -14,7 +14,7 @@ static int rm_run(struct app *app, const struct opt_parsed *opts, struct err *er
     bool force = opt_bool(opts, "force");
 
     (void)err;
-    return each_container(app, opts, remove_one, &force, /* forgive= */ force);
+    return each_container(app, opts, &(struct each){.fn = remove_one, .arg = &force, .forgive = force});
 }
 
 extern const struct cmd_def cmd_def_rm;

@@ -23,7 +23,7 @@ static int start_one(struct container *c, const char *word, void *arg, struct er
 static int start_all(struct app *app, const struct opt_parsed *opts)
 {
     cleanup_strlist struct strlist failed = STRLIST_INIT;
-    int code = each_in_turn(app, opts, start_one, NULL, /* forgive= */ false, &failed);
+    int code = each_in_turn(app, opts, &(struct each){.fn = start_one}, &failed);
 
     if (!failed.len)
         return code;

@@ -40,7 +40,7 @@ static int stop_run(struct app *app, const struct opt_parsed *opts, struct err *
 
     if (stopping_parse(opts, &how, err) < 0)
         return -1;
-    return each_container(app, opts, stop_one, &how, /* forgive= */ false);
+    return each_container(app, opts, &(struct each){.fn = stop_one, .arg = &how});
 }
 
 extern const struct cmd_def cmd_def_stop;
