@@ -81,6 +81,9 @@ int container_own(struct container *c);            /* takes `owner`; -1 if someb
 int container_refresh(struct container *c, struct err *err);
 /* The same for all rows, several questions at once; for ps. */
 int container_refresh_all(struct app *app, struct err *err);
+/* Its process has ended, its agent says: returns when the row says so too, which whoever watches sees to. Who waited
+ * for the end and asks then is not told that it runs. */
+void container_see_end(struct container *c);
 /*
  * Containers of this scope that the server knows and the state does not: their records are asked of their agents. Such
  * a record is the container's word (translate/record.h), so container_load() leaves its mounts out.

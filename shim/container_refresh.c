@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/loop.h"
 #include "shim/app.h"
 #include "shim/container.h"
 #include "shim/inquiry.h"
@@ -12,7 +13,9 @@
 #include <string.h>
 #include <time.h>
 
-#define LOOK_MS 10000 /* an agent that lives answers within it */
+#define LOOK_MS     10000 /* an agent that lives answers within it */
+#define SEEN_MS     5000  /* for whoever watches to write down an end that is known */
+#define SEEN_NAP_NS 10000000
 
 /* Whether the row may be out of date: it says that something is there and nobody watches it, or what it does changes
  * without its watcher (restarts). */
@@ -84,6 +87,20 @@ int container_refresh(struct container *c, struct err *err)
     q.quiet = true;
     inquiry_run(c->app, &q, 1, LOOK_MS);
     return settle_doubt(c, &q, err);
+}
+
+void container_see_end(struct container *c)
+{
+    const int64_t started = c->row.started_ns, until = loop_now() + SEEN_MS;
+
+    while (container_reread(c, NULL) == 0 && container_may_run(c) && c->row.started_ns == started &&
+           loop_now() < until) {
+        if (!container_watched(c)) {
+            container_refresh(c, NULL);
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = SEEN_NAP_NS}, NULL);
+    }
 }
 
 int container_refresh_all(struct app *app, struct err *err)

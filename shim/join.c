@@ -73,5 +73,6 @@ int join(struct container *c, const struct launch_streams *streams, struct err *
     if (result.err.msg)
         fprintf(stderr, "docker: %s\n", result.err.msg);
     err_clear(&result.err);
+    container_see_end(c);
     return result.code;
 }

@@ -22,8 +22,10 @@ static int wait_one(struct app *app, const char *word, int *ret_code, struct err
         *ret_code = container_is(&c, "created") ? 0 : c.row.exit_code;
         return 0;
     }
-    if (container_ask(&c, &ask, /* with_mounts= */ true, ret_code, &why) == 0)
+    if (container_ask(&c, &ask, /* with_mounts= */ true, ret_code, &why) == 0) {
+        container_see_end(&c);
         return 0;
+    }
     if (why.code != CONTAINER_NOT_RUNNING)
         return err_move(err, &why);
     err_clear(&why);
