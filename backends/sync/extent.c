@@ -7,7 +7,10 @@
 #include "translate/sync/stream.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
+
+#define ZEROS_MIN 4096 /* what a hole saves at least */
 
 void extent_init(struct extent_reader *r, int fd, const struct stat *st)
 {
@@ -37,6 +40,12 @@ static uint64_t next_extent(struct extent_reader *r)
     return 0;
 }
 
+/* A piece of nothing but zeros is as good as a hole. gVisor knows of no holes: every file is all data there. */
+static bool is_zeros(const char *bytes, size_t len)
+{
+    return len >= ZEROS_MIN && bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
 ssize_t extent_read(struct extent_reader *r, void *bytes, size_t cap, uint64_t *ret_hole)
 {
     ssize_t n;
@@ -55,9 +64,13 @@ ssize_t extent_read(struct extent_reader *r, void *bytes, size_t cap, uint64_t *
     do
         n = pread(r->fd, bytes, cap, (off_t)r->at);
     while (n < 0 && errno == EINTR);
-    if (n > 0)
-        r->at += (uint64_t)n;
-    return n;
+    if (n <= 0)
+        return n;
+    r->at += (uint64_t)n;
+    if (!is_zeros(bytes, (size_t)n))
+        return n;
+    *ret_hole = (uint64_t)n;
+    return 0;
 }
 
 bool extent_unchanged(const struct stat *a, const struct stat *b)

@@ -1,5 +1,5 @@
 /*
- * Reading a file in pieces, holes as holes. Nothing here grows with the file's size.
+ * Reading a file in pieces, holes (and pieces of zeros) as holes. Nothing here grows with the file's size.
  */
 #ifndef ATP_SYNC_EXTENT_H
 #define ATP_SYNC_EXTENT_H

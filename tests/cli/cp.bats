@@ -37,7 +37,9 @@ narrow() {
 }
 
 @test "a sparse file costs what it holds" {
-    truncate -s 5G sparse
+    size=5G
+    [ "${ATP_ENGINE_RUNTIME:-}" != runsc ] || size=1G # it knows of no holes: zeros are read to be found
+    truncate -s "$size" sparse
     echo end >>sparse
     timeout 20 "$ATP_BIN/atp-docker" cp sparse cc:/sparse
     timeout 20 "$ATP_BIN/atp-docker" cp cc:/sparse back
