@@ -317,8 +317,10 @@ static int set_up(struct rt *rt, const struct rt_config *config, struct err *err
         return err_set_errno(err, 125, errno, "becoming a sub-reaper");
     folder_key(rt->dir, key);
     rt_cgroups_init(&rt->cgroups, key);
-    if (check_root(err) < 0 || rt_recover(rt, err) < 0 || make_mount_ns(rt, err) < 0 || rt_loop_init(rt, err) < 0)
+    if (check_root(err) < 0 || rt_trash_init(rt, err) < 0 || rt_recover(rt, err) < 0 || make_mount_ns(rt, err) < 0 ||
+        rt_loop_init(rt, err) < 0)
         return -1;
+    rt_trash_sweep(rt);
     rt->seccomp = rt_seccomp_profile();
     rt_starters_init(rt);
     set_up_network(rt, config->network);
@@ -394,6 +396,7 @@ void rt_free(struct rt *rt)
     free(rt->seccomp_made);
     free(rt->net_reason);
     free(rt->state_root);
+    free(rt->trash);
     free(rt->version);
     free(rt->name);
     free(rt->path);

@@ -2,7 +2,7 @@
  * What the files of the runtime share: the containers' bookkeeping (rt_sandbox.c, rt_exec.c), and under them small
  * parts that know nothing of one another: the loop's tools (rt_loop.c), processes (rt_spawn.c), streams (rt_stdio.c),
  * the bundle (rt_bundle.c, rt_seccomp.c, rt_root.c), cgroups (rt_cgroup.c), network (rt_net.c, rt_netlink.c,
- * rt_firewall.c), recovery (rt_recover.c) and files (rt_files.c). Nobody outside includes this.
+ * rt_firewall.c), recovery (rt_recover.c) and files (rt_files.c, rt_trash.c). Nobody outside includes this.
  */
 #ifndef ATP_ENGINE_RT_INTERNAL_H
 #define ATP_ENGINE_RT_INTERNAL_H
@@ -256,6 +256,13 @@ bool rt_process_stat(pid_t pid, pid_t *ret_parent, pid_t *ret_session, bool *ret
 /* A program's bytes in memory, executable, that nobody can change; -1 and errno. */
 int rt_sealed_program(const char *name, const void *bytes, size_t len);
 
+/* ---- rt_trash.c ---- */
+
+int rt_trash_init(struct rt *rt, struct err *err);
+/* Moves a folder away for good; in any thread. */
+int rt_trash_put(const struct rt *rt, const char *dir, struct err *err);
+void rt_trash_sweep(struct rt *rt); /* begins to remove what was moved away; from the loop */
+
 /* ---- rt_recover.c ---- */
 
 int rt_recover(struct rt *rt, struct err *err);
@@ -268,7 +275,9 @@ struct rt {
     uv_loop_t *loop;
     enum rt_kind kind;
     char *name, *path, *version;
-    char *dir;           /* absolute */
+    char *dir;   /* absolute */
+    char *trash; /* folder of what is to be removed */
+    bool sweeping, sweep_again;
     char *state_root;    /* the runtime's own */
     int copy;            /* of crun, in memory; -1 = none */
     char *program;       /* what is executed: path, or the copy's name */
@@ -300,6 +309,8 @@ struct rt_sandbox {
     bool killed;   /* by us */
     bool released; /* rt_sandbox_free() was called */
     bool cleaned;  /* nothing of it is left but the files */
+    bool keep;     /* the files stay for now; set before the cleaning thread looks */
+    unsigned holds;
     struct rt_cgroup cgroup;
     struct rt_net_slot net;
     pid_t init;

@@ -115,12 +115,12 @@ int rt_recover(struct rt *rt, struct err *err)
 
         kill_noted(dir);
     }
-    if (unmount_below(containers, err) < 0)
+    if (unmount_below(containers, err) < 0 || unmount_below(rt->trash, err) < 0)
         return -1;
     for (size_t i = 0; i < left.len; i++) {
         cleanup_free char *dir = xasprintf("%s/%s", containers, left.items[i]);
 
-        if (rt_remove_tree(dir, err) < 0)
+        if (rt_trash_put(rt, dir, err) < 0)
             return -1;
     }
     rt_net_recover();

@@ -1,8 +1,7 @@
 /*
  * A sandbox's life: STARTING (a thread makes it) -> RUNNING -> ENDED -> cleaned (a thread takes its traces off the
- * machine)
- * -> removed with its files. The container's first process is inherited from the runtime (sub-reaper), so its exit
- * status is exact and no runtime process stays.
+ * machine, the files too unless they are held) -> forgotten when its handle was released as well. The container's first
+ * process is inherited from the runtime (sub-reaper), so its exit status is exact and no runtime process stays.
  */
 #include "backends/engine/rt_internal.h"
 
@@ -280,23 +279,18 @@ static void forget(struct rt_sandbox *s)
     free(s);
 }
 
-static void remove_work(void *arg)
+/* The machine is clean of it, or else there is more to come. */
+static void leave(struct rt_sandbox *s)
 {
-    struct rt_sandbox *s = arg;
-
-    rt_remove_tree(s->dir, NULL); /* what cannot be removed now is tried again by the next engine */
-}
-
-static void remove_done(void *arg)
-{
-    forget(arg);
-}
-
-/* Both are needed: the machine is clean of it, and nobody holds the handle. */
-static void remove_if_done(struct rt_sandbox *s)
-{
-    if (s->cleaned && s->released)
-        rt_job_run(s->rt, remove_work, remove_done, s);
+    if (!s->cleaned)
+        return;
+    if (s->keep && (s->holds == 0 || s->released)) {
+        s->keep = false;
+        rt_trash_put(s->rt, s->dir, NULL);
+        rt_trash_sweep(s->rt);
+    }
+    if (s->released)
+        forget(s);
 }
 
 static void clean_work(void *arg)
@@ -307,6 +301,8 @@ static void clean_work(void *arg)
     rt_cgroup_clear(&s->cgroup);
     rt_net_detach(s->rt->net, &s->net);
     rt_remove_state(s->rt, s->id);
+    if (!s->keep)
+        rt_trash_put(s->rt, s->dir, NULL); /* what cannot be removed now is tried again by the next engine */
 }
 
 static void clean_done(void *arg)
@@ -314,7 +310,9 @@ static void clean_done(void *arg)
     struct rt_sandbox *s = arg;
 
     s->cleaned = true;
-    remove_if_done(s);
+    if (!s->keep)
+        rt_trash_sweep(s->rt);
+    leave(s);
 }
 
 /* Ends the execs one after the other: each callback may free its exec, or others. */
@@ -342,6 +340,7 @@ static void end(struct rt_sandbox *s, enum rt_end how, int code, const char *mes
         how = RT_END_KILLED;
     if (!s->released && s->events.on_end)
         s->events.on_end(s, how, code, message, s->arg);
+    s->keep = s->holds != 0;
     rt_job_run(s->rt, clean_work, clean_done, s);
 }
 
@@ -485,7 +484,18 @@ void rt_sandbox_free(struct rt_sandbox *s)
     while (s->execs)
         rt_exec_free(s->execs);
     rt_sandbox_kill(s);
-    remove_if_done(s);
+    leave(s);
+}
+
+void rt_sandbox_hold(struct rt_sandbox *s)
+{
+    s->holds++;
+}
+
+void rt_sandbox_unhold(struct rt_sandbox *s)
+{
+    s->holds--;
+    leave(s);
 }
 
 const char *rt_sandbox_upper(const struct rt_sandbox *s)

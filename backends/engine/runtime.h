@@ -47,7 +47,7 @@ struct rt_sandbox;
 struct rt_exec;
 
 struct rt_config {
-    const char *dir;     /* private state folder (0700), exists; rt uses dir/run, dir/containers */
+    const char *dir;     /* private state folder (0700), exists; rt uses dir/run, dir/containers, dir/trash */
     const char *runtime; /* "crun", "runc", "runsc" or a path; NULL = $ATP_ENGINE_RUNTIME, else crun, else runc */
     bool network;        /* give sandboxes egress where possible; the subnet is free or in $ATP_ENGINE_SUBNET */
 };
@@ -106,10 +106,16 @@ struct rt_sandbox_events {
 struct rt_sandbox *rt_sandbox_create(struct rt *rt, const struct rt_sandbox_spec *spec,
                                      const struct rt_sandbox_events *events, void *arg, struct err *err);
 void rt_sandbox_kill(struct rt_sandbox *s); /* SIGKILL to all of it; on_end follows with KILLED */
-/* Releases the handle after on_end and removes the container's files. */
+/*
+ * Releases the handle after on_end. The container's files go by themselves once it has ended; what its processes wrote
+ * to their outputs stays readable until the handle is released.
+ */
 void rt_sandbox_free(struct rt_sandbox *s);
 /* Directory of the container's upper layer (its changes), for snapshots; borrowed. */
 const char *rt_sandbox_upper(const struct rt_sandbox *s);
+/* Keeps the files of one that has not ended until as many releases, or until the handle is released. */
+void rt_sandbox_hold(struct rt_sandbox *s);
+void rt_sandbox_unhold(struct rt_sandbox *s);
 
 /* ---- output and input: fd 1 or 2; offsets count bytes from the first ---- */
 

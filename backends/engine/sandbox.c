@@ -18,11 +18,12 @@
 #include <string.h>
 
 #define SANDBOX_ALIVE_MAX   1000            /* containers at a time */
-#define SANDBOX_RECORD_MS   (86400u * 1000) /* how long a result can be asked for */
-#define SANDBOX_OUTPUT_MS   (300u * 1000)   /* how long the output of an ended one can be read */
-#define SANDBOX_OUTPUT_KEPT 16              /* ended ones whose files are kept; each may be large */
-#define SANDBOX_RECORDS     5000            /* ended ones that can be asked for */
-#define SANDBOX_PIDS        32768           /* a fork bomb ends here */
+#define SANDBOX_RECORD_MS   (86400u * 1000) /* how long a result can be asked for; some hundred bytes each */
+#define SANDBOX_SETTLE_MS   1000          /* how long those who read get to come to the end, and again if they do not */
+#define SANDBOX_OUTPUT_MS   (300u * 1000) /* how long the output of an ended one can be read */
+#define SANDBOX_OUTPUT_KEPT 16            /* ended ones whose output is kept; each may be large */
+#define SANDBOX_RECORDS     2000          /* ended ones that can be asked for */
+#define SANDBOX_PIDS        32768         /* a fork bomb ends here */
 #define HOSTNAME            "modal"
 
 enum {
@@ -88,8 +89,8 @@ static void release_image(struct sandbox *s)
     s->holds_image = false;
 }
 
-/* Removes the container's files; readers find the end. */
-static void drop_files(struct sandbox *s)
+/* Gives the handle of the container back; readers of its output find the end. */
+static void drop_container(struct sandbox *s)
 {
     release_image(s);
     if (!s->rt)
@@ -104,7 +105,7 @@ static void drop_files(struct sandbox *s)
 void sandboxes_end_all(struct sandboxes *all)
 {
     for (struct sandbox *s = all->newest; s; s = s->next)
-        drop_files(s);
+        drop_container(s);
 }
 
 /* Takes the record out and frees it; nobody waits for an ended sandbox. */
@@ -121,33 +122,69 @@ static void forget(void *arg)
             *p = s->next;
             break;
         }
-    drop_files(s);
+    drop_container(s);
     sandbox_free(s);
 }
 
-static void on_reap(void *arg)
+static void drop_output(void *arg)
 {
     struct sandbox *s = arg;
 
     if (s->rt && s->reading) {
-        timer_start(&s->reap, s->engine->loop, SANDBOX_OUTPUT_MS, on_reap, s);
+        timer_start(&s->reap, s->engine->loop, SANDBOX_OUTPUT_MS, drop_output, s);
         return;
     }
-    drop_files(s);
+    drop_container(s);
     timer_start(&s->reap, s->engine->loop, SANDBOX_RECORD_MS, forget, s);
 }
 
-/* Keeps the files of the last few ended sandboxes, and the records of the last few thousand. */
+/* Whether its first process ever said anything. */
+static bool has_output(const struct sandbox *s)
+{
+    return s->rt && rt_stream_len(rt_sandbox_stream(s->rt, 1)) + rt_stream_len(rt_sandbox_stream(s->rt, 2)) > 0;
+}
+
+/*
+ * A moment after the end. Nobody can ask for its execs any more, and who read their output has come to its end; what
+ * its first process said can still be read.
+ */
+static void settle(void *arg)
+{
+    struct sandbox *s = arg;
+
+    if (s->reading) {
+        timer_start(&s->reap, s->engine->loop, SANDBOX_SETTLE_MS, settle, s);
+        return;
+    }
+    exec_free_all(s);
+    if (has_output(s))
+        timer_start(&s->reap, s->engine->loop, SANDBOX_OUTPUT_MS, drop_output, s);
+    else
+        drop_output(s);
+}
+
+/* What only a start needs. */
+static void forget_words(struct plan *p)
+{
+    strlist_clear(&p->args);
+    strlist_clear(&p->env);
+    strlist_clear(&p->lowers);
+    strlist_clear(&p->cidrs);
+    strlist_clear(&p->mount_sources);
+    strlist_clear(&p->mount_targets);
+}
+
+/* Keeps the output of the last few ended sandboxes, and the records of the last few thousand. */
 static void limit_kept(struct sandboxes *all)
 {
     struct sandbox *oldest = NULL;
-    size_t with_files = 0, ended = 0;
+    size_t with_output = 0, ended = 0;
 
     for (struct sandbox *s = all->newest; s; s = s->next) {
         if (s->state != SANDBOX_ENDED)
             continue;
-        if (s->rt && ++with_files > SANDBOX_OUTPUT_KEPT && !s->reading)
-            drop_files(s);
+        if (has_output(s) && ++with_output > SANDBOX_OUTPUT_KEPT && !s->reading)
+            drop_container(s);
         ended++;
         oldest = s;
     }
@@ -166,11 +203,12 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
     s->status = status;
     s->exit_code = exit_code;
     s->exception = xstrdup(exception);
-    timer_start(&s->reap, s->engine->loop, SANDBOX_OUTPUT_MS, on_reap, s);
+    timer_start(&s->reap, s->engine->loop, SANDBOX_SETTLE_MS, settle, s);
     log_line("sandbox %s ended: status %d, exit code %d%s%s", s->id, status, exit_code, exception ? ": " : "",
              svc_text(exception));
     exec_sandbox_ended(s);
     release_image(s);
+    forget_words(&s->plan);
     waiter_wake_all(&s->changes);
     waiter_wake_all(&s->readers[0]);
     waiter_wake_all(&s->readers[1]);
@@ -373,7 +411,7 @@ struct sandbox *sandbox_create(struct sandboxes *all, bool is_v2, const char *ap
         timer_start(&s->later, e->loop, slow_start, start_later, s);
     } else if (start(s, err) < 0) {
         err->code = GRPC_FAILED_PRECONDITION;
-        drop_files(s);
+        drop_container(s);
         sandbox_free(s);
         return NULL;
     }

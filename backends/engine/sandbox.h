@@ -3,7 +3,8 @@
  * out (runtime.h). Lives are limited here: time-out, idle time, faults.
  *
  * A sandbox is STARTING, then RUNNING, then ENDED (or straight from STARTING to ENDED). `changes` is woken at both
- * steps. After the end its output stays readable for some minutes, its result for a day; then the record goes.
+ * steps. After the end the container's files go at once, its execs a second later; the output of the first process
+ * stays readable for some minutes, the result for a day, of the last few thousand.
  */
 #ifndef ATP_ENGINE_SANDBOX_H
 #define ATP_ENGINE_SANDBOX_H
@@ -46,7 +47,7 @@ struct sandbox {
     size_t execs_active;
 
     /* private to sandbox.c */
-    struct rt_sandbox *rt; /* NULL before the container is made and after its files are gone */
+    struct rt_sandbox *rt; /* NULL before the container is made and when its output is gone */
     struct timer *lifetime, *idle, *later, *reap;
     bool holds_image;
     int ending_as; /* why it is being killed: a GENERIC_STATUS_*, 0 = it is not */
@@ -71,7 +72,7 @@ struct sandbox *sandboxes_newest(const struct sandboxes *all);
 /* How many have not ended; app_id NULL = of any app. */
 size_t sandboxes_alive(const struct sandboxes *all, const char *app_id);
 
-/* The drained output (fd 1 or 2), NULL before the container is made and when the files are gone. */
+/* The drained output (fd 1 or 2), NULL before the container is made and when it is gone. */
 struct rt_stream *sandbox_stream(const struct sandbox *s, int fd);
 /* Something was done in it: its idle time starts anew. */
 void sandbox_activity(struct sandbox *s);

@@ -32,6 +32,8 @@ static void release(void *arg)
     struct sandbox *s = arg;
 
     s->reading--;
+    if (s->rt)
+        rt_sandbox_unhold(s->rt);
 }
 
 /* Begins the snapshot with that key, unless it was begun before; *ret_id is owned by caller. */
@@ -52,6 +54,7 @@ static int begin(struct sandbox *s, const char *key, int64_t ttl_secs, char **re
     if (images_snapshot(s->engine->images, &snapshot, ret_id, err) < 0)
         return svc_err(err, GRPC_FAILED_PRECONDITION, "the snapshot could not be begun: %s", err->msg);
     s->reading++;
+    rt_sandbox_hold(s->rt);
     sandbox_activity(s);
     return 0;
 }
