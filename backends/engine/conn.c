@@ -378,6 +378,18 @@ void conn_close_all(struct engine *e)
         conn_close(c);
 }
 
+void conn_end_all(struct engine *e)
+{
+    for (struct conn *c = e->conns; c; c = c->next) {
+        if (c->closing || c->finishing)
+            continue;
+        if (c->handler && c->handler->goodbye)
+            c->handler->goodbye(c->arg);
+        else
+            conn_close(c);
+    }
+}
+
 void conn_tick_all(struct engine *e)
 {
     uint64_t now = uv_now(e->loop);

@@ -27,6 +27,8 @@ struct conn_handler {
     /* Called every few seconds with the time since anything moved in either direction. */
     void (*tick)(void *arg, uint64_t silent_ms);
     void (*gone)(void *arg);
+    /* The engine ends: says so and lets the connection go; NULL = it is just closed. */
+    void (*goodbye)(void *arg);
 };
 
 /* Takes the connection that waits at the listening handle. */
@@ -45,7 +47,8 @@ bool conn_is_tls(const struct conn *c);
 char *conn_local_address(const struct conn *c);
 struct engine *conn_engine(const struct conn *c);
 
-/* For the engine: closes every connection; calls every handler's tick. */
+/* For the engine: takes leave on every connection; closes every one at once; calls every handler's tick. */
+void conn_end_all(struct engine *e);
 void conn_close_all(struct engine *e);
 void conn_tick_all(struct engine *e);
 

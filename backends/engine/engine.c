@@ -8,6 +8,7 @@
 #include "backends/engine/images.h"
 #include "backends/engine/keys.h"
 #include "backends/engine/listen.h"
+#include "backends/engine/lock.h"
 #include "backends/engine/log.h"
 #include "backends/engine/runtime.h"
 #include "backends/engine/sandbox.h"
@@ -28,8 +29,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define TICK_MS   5000         /* how often connections are asked whether they live */
-#define BLOB_PART (1ull << 30) /* larger uploads come in parts, as with Modal's clients (protocol 3.6) */
+#define TICK_MS    5000         /* how often connections are asked whether they live */
+#define GOODBYE_MS 500          /* for peers to take the last words */
+#define BLOB_PART  (1ull << 30) /* larger uploads come in parts, as with Modal's clients (protocol 3.6) */
 
 /* Handles of the engine itself; closed at the end. */
 struct machinery {
@@ -58,6 +60,10 @@ static void on_tick(uv_timer_t *handle)
     struct machinery *m = handle->data;
 
     conn_tick_all(m->engine);
+    if (m->engine->lock >= 0 && !lock_stands(m->engine->config->state_dir, m->engine->lock)) {
+        log_line("the state folder was removed: ending");
+        engine_stop(m->engine);
+    }
 }
 
 static void on_stop_signal(uv_signal_t *handle, int signo)
@@ -180,6 +186,7 @@ struct engine *engine_new(uv_loop_t *loop, const struct engine_config *config, s
     e->loop = loop;
     e->config = config;
     e->machinery = m;
+    e->lock = -1;
     m->engine = e;
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
@@ -238,6 +245,23 @@ static void close_machinery(struct engine *e)
     uv_close((uv_handle_t *)&m->hangup, NULL);
 }
 
+static void cut_off(void *arg)
+{
+    conn_close_all(arg);
+}
+
+/* Takes leave of every peer, and of a slow one without its consent. */
+static void end_connections(struct engine *e)
+{
+    struct timer *deadline = NULL;
+
+    conn_end_all(e);
+    timer_start(&deadline, e->loop, GOODBYE_MS, cut_off, e);
+    while (e->conns_len)
+        uv_run(e->loop, UV_RUN_ONCE);
+    timer_stop(&deadline);
+}
+
 /* The reverse of engine_new(), also of half of it. New clients first: nobody must find an engine that is going away. */
 void engine_free(struct engine *e)
 {
@@ -249,9 +273,7 @@ void engine_free(struct engine *e)
     e->stopping = true;
     timer_stop(&e->idle);
     listeners_close(m->listeners);
-    conn_close_all(e);
-    while (e->conns_len)
-        uv_run(e->loop, UV_RUN_ONCE);
+    end_connections(e);
     if (e->images)
         images_stop(e->images);
     if (e->sandboxes)

@@ -70,6 +70,8 @@ struct engine {
     struct timer *idle;
     struct machinery *machinery;
     bool stopping;
+
+    int lock; /* of the state folder; the engine ends when that is no longer there. -1 = nobody looks */
 };
 
 /* Opens the state, the runtime and the listeners; the engine is reachable when it returns. */

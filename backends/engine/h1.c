@@ -450,7 +450,7 @@ static void on_gone(void *arg)
 
 void h1_attach(struct conn *c, const struct conn_handler **ret_handler, void **ret_arg)
 {
-    static const struct conn_handler handler = {on_bytes, on_drained, on_tick, on_gone};
+    static const struct conn_handler handler = {on_bytes, on_drained, on_tick, on_gone, /* goodbye= */ NULL};
     struct h1 *h = xcalloc(1, sizeof(*h));
 
     h->conn = c;

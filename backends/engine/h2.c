@@ -445,9 +445,18 @@ static void on_gone(void *arg)
     free(h);
 }
 
+/* The peer learns which of its calls were never looked at: those it may repeat elsewhere. */
+static void on_goodbye(void *arg)
+{
+    struct h2 *h = arg;
+
+    nghttp2_session_terminate_session(h->session, NGHTTP2_NO_ERROR);
+    touch(h);
+}
+
 void h2_attach(struct conn *c, const struct conn_handler **ret_handler, void **ret_arg)
 {
-    static const struct conn_handler handler = {on_bytes, on_drained, on_tick, on_gone};
+    static const struct conn_handler handler = {on_bytes, on_drained, on_tick, on_gone, on_goodbye};
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW},

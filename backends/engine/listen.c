@@ -28,7 +28,9 @@ struct listeners {
     uv_tcp_t tcp;
     bool has_pipe, has_tcp;
     char *socket_path, *socket_env, *env_file; /* made by us: taken away at the end */
-    int closing;                               /* handles on their way */
+    dev_t socket_dev;                          /* which file the socket is */
+    ino_t socket_ino;
+    int closing; /* handles on their way */
 };
 
 static void on_connection(uv_stream_t *server, int status)
@@ -97,10 +99,15 @@ static int bind_unix(const char *path, struct err *err)
 static int open_unix(struct listeners *l, const char *path, struct err *err)
 {
     int fd = bind_unix(path, err), rc;
+    struct stat st;
 
     if (fd < 0)
         return -1;
     l->socket_path = xstrdup(path);
+    if (stat(path, &st) == 0) {
+        l->socket_dev = st.st_dev;
+        l->socket_ino = st.st_ino;
+    }
     uv_pipe_init(l->engine->loop, &l->pipe, /* ipc= */ 0);
     l->has_pipe = true;
     l->pipe.data = l;
@@ -252,15 +259,26 @@ static void on_closed(uv_handle_t *handle)
         release(l);
 }
 
+/* Whether the socket at our path is still the one that we made: another engine may have come when it was removed. */
+static bool socket_is_ours(const struct listeners *l)
+{
+    struct stat st;
+
+    return l->socket_path && stat(l->socket_path, &st) == 0 && st.st_dev == l->socket_dev && st.st_ino == l->socket_ino;
+}
+
 void listeners_close(struct listeners *l)
 {
+    bool ours;
+
     if (!l)
         return;
     if (l->env_file)
         unlink(l->env_file);
-    if (l->socket_env)
+    ours = socket_is_ours(l);
+    if (ours && l->socket_env)
         unlink(l->socket_env);
-    if (l->socket_path)
+    if (ours)
         unlink(l->socket_path);
     l->closing = l->has_pipe + l->has_tcp;
     if (l->has_pipe)

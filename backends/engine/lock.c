@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,4 +58,16 @@ int lock_state(const char *dir, const char *socket_path, struct err *err)
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
         return err_set_errno(err, 125, errno, "write %s", path);
     return steal_fd(&fd);
+}
+
+bool lock_stands(const char *dir, int fd)
+{
+    cleanup_free char *path = xasprintf("%s/lock", dir);
+    struct stat ours, there;
+
+    if (fstat(fd, &ours) < 0)
+        return true;
+    if (stat(path, &there) < 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }

@@ -2,6 +2,8 @@
 #ifndef ATP_ENGINE_LOCK_H
 #define ATP_ENGINE_LOCK_H
 
+#include <stdbool.h>
+
 struct err;
 
 /*
@@ -10,5 +12,7 @@ struct err;
  * A holder that is just ending is waited for.
  */
 int lock_state(const char *dir, const char *socket_path, struct err *err);
+/* Whether the folder's lock is still the one of this descriptor, and not gone with the folder. */
+bool lock_stands(const char *dir, int fd);
 
 #endif

@@ -31,8 +31,10 @@ static int serve(const struct engine_config *config, int *ready, struct err *err
     engine = engine_new(&loop, config, err);
     if (engine && *ready >= 0)
         detach_ready(steal_fd(ready));
-    if (engine)
+    if (engine) {
+        engine->lock = lock;
         engine_run(engine);
+    }
     engine_free(engine);
     uv_loop_close(&loop);
     return engine ? 0 : -1;
