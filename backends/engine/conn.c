@@ -37,6 +37,7 @@ struct conn {
     uint64_t bytes_in, bytes_out, drop_in, drop_out; /* drop: cut at this count, 0 = never */
     uint64_t moved;                                  /* loop time when a byte last moved */
     bool is_unix, first_seen, closing, finishing, paused, was_high;
+    bool unheard; /* the peer takes nothing any more: what is said to it is dropped */
 };
 
 struct write {
@@ -79,20 +80,32 @@ void conn_finish(struct conn *c)
         conn_close(c);
 }
 
-/* len bytes have left; tells the handler when the queue has become short. */
+/* len bytes have left, or will never; tells the handler when the queue has become short. */
 static void written(struct conn *c, size_t len)
 {
     c->queued -= len;
-    c->moved = uv_now(c->engine->loop);
+    if (!c->unheard)
+        c->moved = uv_now(c->engine->loop);
     if (c->closing)
         return;
     if (c->finishing && c->queued == 0) {
         conn_close(c);
-    } else if (c->was_high && conn_queued(c) < CONN_LOW) {
+    } else if (!c->unheard && c->was_high && conn_queued(c) < CONN_LOW) {
         c->was_high = false;
         if (c->handler)
             c->handler->drained(c->arg);
     }
+}
+
+/*
+ * Bytes could not be sent. Who asks for something and goes away without the answer may still have asked: what it sent
+ * is read to its end, which closes the connection.
+ */
+static void stop_speaking(struct conn *c)
+{
+    c->unheard = true;
+    if (!c->closing)
+        conn_pause(c, false);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -100,7 +113,7 @@ static void on_written(uv_write_t *req, int status)
     struct write *w = (struct write *)req;
 
     if (status < 0)
-        conn_close(w->conn);
+        stop_speaking(w->conn);
     written(w->conn, w->len);
     free(w);
 }
@@ -109,11 +122,13 @@ static void on_written(uv_write_t *req, int status)
 static void write_now(struct conn *c, const uint8_t *bytes, size_t len)
 {
     uv_buf_t part = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)len);
-    int n = uv_stream_get_write_queue_size(&c->uv.stream) ? UV_EAGAIN : uv_try_write(&c->uv.stream, &part, 1);
+    int n = c->unheard                                      ? UV_EPIPE
+            : uv_stream_get_write_queue_size(&c->uv.stream) ? UV_EAGAIN
+                                                            : uv_try_write(&c->uv.stream, &part, 1);
     struct write *w;
 
     if (n < 0 && n != UV_EAGAIN) {
-        conn_close(c);
+        stop_speaking(c);
         written(c, len);
         return;
     }

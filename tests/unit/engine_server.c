@@ -743,6 +743,71 @@ static void test_killed_and_started_again(void **state)
     assert_alive();
 }
 
+/* A peer that asks, takes no answer and leaves has asked. */
+static void test_who_does_not_listen_is_heard(void **state)
+{
+    enum { PREFACE = 24, SETTINGS = 9 };
+    Modal__Client__AppGetOrCreateRequest request = MODAL__CLIENT__APP_GET_OR_CREATE_REQUEST__INIT;
+    cleanup_buf struct buf call = BUF_INIT(65536);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    uint8_t message[64] = {0};
+    size_t len;
+    int fd;
+
+    NEED_ENGINE();
+    request.app_name = TEXT("heard");
+    request.has_object_creation_type = 1;
+    request.object_creation_type = MODAL__CLIENT__OBJECT_CREATION_TYPE__OBJECT_CREATION_TYPE_CREATE_IF_MISSING;
+    len = modal__client__app_get_or_create_request__pack(&request, message + 5);
+    message[4] = (uint8_t)len;
+    good_call(&call, "POST", "application/grpc", message, len + 5);
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", shared->dir);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(shutdown(fd, SHUT_RD), 0); /* what is written to us fails from now on */
+    send_some(fd, call.data, PREFACE + SETTINGS);
+    engine_pause(200); /* it has tried to answer */
+    send_some(fd, (const char *)call.data + PREFACE + SETTINGS, call.len - PREFACE - SETTINGS);
+    close(fd);
+    engine_pause(100);
+    request.has_object_creation_type = 0;
+    assert_int_equal(engine_call(shared, "AppGetOrCreate", &request, NULL, NULL), GRPC_OK);
+}
+
+/* Whether there is a frame of this type among what was received. */
+static bool has_frame(const struct buf *got, uint8_t type)
+{
+    const uint8_t *bytes = (const uint8_t *)got->data;
+
+    for (size_t at = 0; at + 9 <= got->len;) {
+        if (bytes[at + 3] == type)
+            return true;
+        at += 9 + ((size_t)bytes[at] << 16 | (size_t)bytes[at + 1] << 8 | bytes[at + 2]);
+    }
+    return false;
+}
+
+/* An engine that ends says so to its peers, and waits for none that does not read. */
+static void test_goodbye(void **state)
+{
+    static const char *const words[] = {"--fault", "", NULL};
+    cleanup_buf struct buf call = BUF_INIT(65536), got = BUF_INIT(65536);
+    cleanup_close int silent = -1, fd = -1;
+
+    NEED_ENGINE();
+    good_call(&call, "POST", "application/grpc", app_request, 8);
+    silent = connect_tcp(shared->port);
+    fd = connect_tcp(shared->port);
+    send_some(silent, call.data, call.len);
+    send_some(fd, call.data, call.len);
+    engine_pause(100);
+    assert_int_equal(engine_kill(shared, SIGTERM), 0);
+    read_until(fd, &got, NULL);
+    assert_true(has_frame(&got, NGHTTP2_GOAWAY));
+    assert_true(engine_launch(shared, words));
+    assert_alive();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -766,6 +831,8 @@ int main(void)
         cmocka_unit_test(test_one_engine_per_folder),
         cmocka_unit_test(test_detached),
         cmocka_unit_test(test_killed_and_started_again),
+        cmocka_unit_test(test_who_does_not_listen_is_heard),
+        cmocka_unit_test(test_goodbye),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
