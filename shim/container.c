@@ -187,9 +187,7 @@ int container_lock(struct container *c, struct err *err)
 {
     struct err why = ERR_INIT;
 
-    if (c->lock_fd >= 0)
-        return container_reread(c, err);
-    if (take_lock(c->row.id, "lock", LOCK_EX, &c->lock_fd, err) < 0)
+    if (c->lock_fd < 0 && take_lock(c->row.id, "lock", LOCK_EX, &c->lock_fd, err) < 0)
         return -1;
     if (container_reread(c, &why) == 0)
         return 0;

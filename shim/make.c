@@ -149,8 +149,7 @@ int making_register(struct making *m, bool to_run, struct err *err)
     struct container *c = &m->c;
     struct err why = ERR_INIT;
 
-    if ((to_run && sandbox_intend(c->app, &c->spec, &c->intent, err) < 0) ||
-        binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
+    if (to_run && sandbox_intend(c->app, &c->spec, &c->intent, err) < 0)
         return -1;
     fill_row(m);
     for (unsigned attempt = 1; state_container_add(c->app->state, &c->row, &why) < 0; attempt++) {
@@ -162,17 +161,21 @@ int making_register(struct making *m, bool to_run, struct err *err)
         rename_row(m, attempt);
     }
     m->registered = true;
-    return container_lock(c, err) < 0 ? -1 : write_cidfile(m, err);
+    if (container_lock(c, err) < 0 || binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
+        return -1;
+    return write_cidfile(m, err);
 }
 
 void making_undo(struct making *m)
 {
-    if (m->c.intent)
-        state_intent_drop(m->c.app->state, m->c.intent, NULL);
-    container_dir_remove(m->c.spec.id);
-    if (!m->registered)
-        return;
-    state_container_remove(m->c.app->state, m->c.row.id, NULL);
+    struct app *app = m->c.app;
+
+    if (m->registered) {
+        container_dir_remove(m->c.row.id);
+        state_container_remove(app->state, m->c.row.id, NULL);
+    }
     if (m->cidfile_made)
         unlink(m->c.spec.cidfile);
+    if (m->c.intent)
+        state_intent_drop(app->state, m->c.intent, NULL);
 }

@@ -30,8 +30,9 @@ void making_clear(struct making *m);
 int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *err);
 
 /*
- * Opens the host side of its mounts and enters it, with its lock taken; a generated name is made anew until it is free.
- * to_run: it is about to be started, which is written down first, so that a kill in between leaves nothing of it with
+ * Enters it, with its lock taken and the host side of its mounts opened; a generated name is made anew until it is
+ * free. to_run: it is about to be started, which is written down first, so that a kill in between leaves nothing of it
+ * with
  * --rm.
  */
 int making_register(struct making *m, bool to_run, struct err *err);

@@ -15,11 +15,9 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define LIFETIME_MAX_SECS 86400 /* Modal's (protocol 9.1) */
@@ -401,7 +399,7 @@ void sandbox_reconcile(struct app *app)
         modal_client_flush(app->modal, FLUSH_MS, NULL);
 }
 
-/* Folders of containers that never came to be. One that is young may belong to a command that is just making it. */
+/* Folders without a row: each is made after its row, so what has none was left by a kill. */
 static void sweep_folders(struct app *app)
 {
     cleanup_free char *path = container_path("", NULL);
@@ -410,12 +408,8 @@ static void sweep_folders(struct app *app)
 
     while (dir && (entry = readdir(dir))) {
         struct state_container c = {0};
-        struct stat st;
 
-        if (strlen(entry->d_name) == CONTAINER_ID_LEN &&
-            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            st.st_mtime < time(NULL) - LOOK_AFTER_SECS &&
-            state_container_find(app->state, entry->d_name, &c, NULL) == 0)
+        if (strlen(entry->d_name) == CONTAINER_ID_LEN && state_container_find(app->state, entry->d_name, &c, NULL) == 0)
             container_dir_remove(entry->d_name);
         state_container_clear(&c);
     }
