@@ -22,7 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENGINE_IDLE_SECS 300 /* long enough to bridge the pauses of a person at work */
+#define ENGINE_IDLE_SECS 300  /* long enough to bridge the pauses of a person at work */
+#define ENGINE_FRESH_MS  5000 /* a connection taken within this may have been the last of an engine that ends */
 
 void app_init(struct app *app, int argc, char **argv)
 {
@@ -227,10 +228,41 @@ static void trace_call(void *arg, const char *line)
     fprintf(stderr, "atp-docker: %s\n", line);
 }
 
+/* Finds or starts the embedded engine. */
+static int find_engine(struct app *app, struct local_engine *ret, struct err *err)
+{
+    cleanup_free char *runtime_dir = fs_runtime_dir(), *state_dir = fs_state_dir();
+    cleanup_free char *engine_dir = xasprintf("%s/engine", state_dir);
+    struct local_config config = {.program = getenv("ATP_DOCKER_ENGINE"),
+                                  .runtime_dir = runtime_dir,
+                                  .state_dir = engine_dir,
+                                  .mirrors = &app->config->mirrors,
+                                  .idle_exit_secs = ENGINE_IDLE_SECS};
+
+    return local_engine_get(&config, ret, err);
+}
+
+/*
+ * An engine that was just killed, or that ends because it is idle, may still have taken the connection that was to show
+ * whether it runs. Only a moment after that is it worth another look: one that ends later was ended by somebody. The
+ * next engine has the address and the credentials of the last; if it does not start, the call's own error says so.
+ */
+static void revive_engine(void *arg)
+{
+    struct app *app = arg;
+    struct local_engine engine = {0};
+
+    if (loop_now() - app->engine_found_at > ENGINE_FRESH_MS)
+        return;
+    find_engine(app, &engine, NULL);
+    local_engine_clear(&engine);
+}
+
 /* Makes the client for a server and its credentials. */
 static int connect_to(struct app *app, const char *url, const char *id, const char *secret, struct err *err)
 {
     const char *trace = getenv("ATP_DOCKER_TRACE");
+    bool local = app->route->backend == BACKEND_LOCAL;
     struct modal_client_options options = {
         .server_url = url,
         .token_id = id,
@@ -239,6 +271,8 @@ static int connect_to(struct app *app, const char *url, const char *id, const ch
         .builder_version = app->credentials ? app->credentials->image_builder_version : NULL,
         .cache = &app->cache,
         .trace = trace && !strcmp(trace, "calls") ? trace_call : NULL,
+        .revive = local ? revive_engine : NULL,
+        .revive_arg = app,
     };
 
     app->cache = (struct modal_cache){.get = cache_get, .put = cache_put, .drop = cache_drop, .arg = app};
@@ -250,18 +284,12 @@ static int connect_to(struct app *app, const char *url, const char *id, const ch
 /* Finds or starts the embedded engine and connects to it. */
 static int connect_local(struct app *app, struct err *err)
 {
-    cleanup_free char *runtime_dir = fs_runtime_dir(), *state_dir = fs_state_dir();
-    cleanup_free char *engine_dir = xasprintf("%s/engine", state_dir);
-    struct local_config config = {.program = getenv("ATP_DOCKER_ENGINE"),
-                                  .runtime_dir = runtime_dir,
-                                  .state_dir = engine_dir,
-                                  .mirrors = &app->config->mirrors,
-                                  .idle_exit_secs = ENGINE_IDLE_SECS};
     struct local_engine engine = {0};
     int ret;
 
-    if (local_engine_get(&config, &engine, err) < 0)
+    if (find_engine(app, &engine, err) < 0)
         return -1;
+    app->engine_found_at = loop_now();
     ret = connect_to(app, engine.server_url, engine.token_id, engine.token_secret, err);
     local_engine_clear(&engine);
     return ret;

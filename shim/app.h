@@ -35,6 +35,7 @@ struct app {
     struct route *route;
     struct state *state;
     struct modal_client *modal;
+    int64_t engine_found_at; /* loop_now() when the embedded engine took our connection */
     struct modal_cache cache;       /* the client's, kept in the state */
     struct sandbox_ending *endings; /* shim/sandbox.c */
     char *server_key;               /* names server and workspace in the state: never the secret */

@@ -93,6 +93,8 @@ struct modal_client *modal_client_new(struct loop *loop, const struct modal_clie
     c->max_throttle_ms = options->max_throttle_ms;
     c->trace = options->trace;
     c->trace_arg = options->trace_arg;
+    c->revive = options->revive;
+    c->revive_arg = options->revive_arg;
     c->own_cache = options->cache ? NULL : modal_cache_memory_new();
     c->cache = options->cache ? *options->cache : *c->own_cache;
     set_scope(c);

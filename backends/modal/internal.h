@@ -61,6 +61,8 @@ struct modal_client {
     struct modal_cache *own_cache;
     void (*trace)(void *arg, const char *line);
     void *trace_arg;
+    void (*revive)(void *arg);
+    void *revive_arg;
     struct modal_peer control;
     struct strlist metadata; /* the same on every control-plane call */
     struct modal_auth auth;

@@ -192,6 +192,8 @@ static bool retry_unheard(struct modal_rpc *rpc, const struct grpc_result *resul
         patience = rpc->options.patience_ms;
     if (now - rpc->unheard_since >= patience || (peer->control && rpc->retries >= CONTROL_RETRIES))
         return false;
+    if (peer->control && !result->heard && peer->client->revive)
+        peer->client->revive(peer->client->revive_arg);
     again(rpc, backoff(peer->control ? CONTROL_BASE_MS : ROUTER_BASE_MS, rpc->retries++, CONTROL_CAP_MS));
     return true;
 }
