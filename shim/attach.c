@@ -399,9 +399,11 @@ static const struct modal_exec_handlers exec_handlers = {
 /* The agent's session as an exec of the task. */
 static struct modal_exec *start_exec(struct attach *a, struct modal_task *task, struct err *err)
 {
-    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true, .patience_ms = START_MS};
+    struct modal_exec_options options = {.drop_stderr = true, .no_wait = true};
     struct modal_exec *exec;
 
+    if (!a->req->leaves) /* the others find their sandbox running */
+        options.patience_ms = START_MS;
     strlist_add(&options.argv, a->req->agent);
     strlist_add(&options.argv, "session");
     exec = modal_exec_start(task, &options, &exec_handlers, a, err);
