@@ -346,7 +346,16 @@ void rt_exec_starter_lost(struct rt_sandbox *s); /* what it was asked for and ha
 
 void rt_starters_init(struct rt *rt); /* ATP_ENGINE_EXEC=runtime: no starters, every exec is a run of the runtime */
 void rt_starters_finish(struct rt *rt);
-/* Begins to put a starter into a running sandbox, unless there is one, or none will do. */
+struct rt_launch { /* a starter on its way */
+    int socket;    /* owned; -1 = there is none */
+    pid_t runtime;
+};
+
+/* Begins to put a starter into a sandbox whose container runs; in any thread. Then rt_starter_await(), which takes it.
+ */
+struct rt_launch rt_starter_launch(const struct rt_sandbox *s);
+void rt_starter_await(struct rt_sandbox *s, struct rt_launch made);
+/* Both, unless there is a starter, or none will do. */
 void rt_starter_begin(struct rt_sandbox *s);
 bool rt_starter_coming(const struct rt_sandbox *s); /* rt_exec_begin_waiting() is called when it is there, or is not */
 bool rt_starter_ready(const struct rt_sandbox *s);

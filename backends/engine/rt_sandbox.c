@@ -32,6 +32,7 @@ struct rt_start { /* what the starting thread works on; nobody else touches it m
     int console; /* listening socket, -1 = no terminal */
     int master;
     pid_t init;
+    struct rt_launch starter;
     const char *seccomp_made; /* as known when it began */
     char *ret_seccomp_made;   /* as crun has made it now */
     struct err err;
@@ -107,7 +108,7 @@ static struct rt_start *copy_spec(struct rt_sandbox *s, const struct rt_sandbox_
     start->spec.env = &start->env;
     start->spec.allowed_cidrs = &start->cidrs;
     start->spec.mounts = start->mounts;
-    start->fds[0] = start->fds[1] = start->fds[2] = start->console = start->master = -1;
+    start->fds[0] = start->fds[1] = start->fds[2] = start->console = start->master = start->starter.socket = -1;
     return start;
 }
 
@@ -130,6 +131,8 @@ static void start_free(struct rt_start *start)
         close(start->console);
     if (start->master >= 0)
         close(start->master);
+    if (start->starter.socket >= 0)
+        close(start->starter.socket);
     err_clear(&start->err);
     free(start->ret_seccomp_made);
     free(start);
@@ -252,6 +255,8 @@ static void start_work(void *arg)
 
     if (start_container(start, &err) < 0)
         err_move(&start->err, &err);
+    else if (start->s->rt->kind != RT_RUNSC)
+        start->starter = rt_starter_launch(start->s); /* here: joining a cgroup makes the kernel take its time */
     if (start->s->net.ns >= 0)
         close(start->s->net.ns); /* the container's processes hold it now */
     start->s->net.ns = -1;
@@ -372,10 +377,12 @@ static void start_done(void *arg)
 {
     struct rt_start *start = arg;
     struct rt_sandbox *s = start->s;
+    struct rt_launch starter = start->starter;
     struct err failed = ERR_INIT;
 
     if (start->err.msg)
         err_move(&failed, &start->err);
+    start->starter.socket = -1;
     s->init = start->init;
     s->start = NULL;
     if (!s->rt->seccomp_made)
@@ -391,6 +398,8 @@ static void start_done(void *arg)
     }
     s->state = RT_RUNNING;
     rt_child_watch(s->rt, &s->child, s->init, init_ended, s);
+    if (starter.runtime)
+        rt_starter_await(s, starter); /* before anybody asks: it comes while the caller is told and comes back */
     if (s->killed) {
         kill(s->init, SIGKILL);
         return;
@@ -399,7 +408,6 @@ static void start_done(void *arg)
         s->events.on_started(s, s->arg);
     if (s->state != RT_RUNNING || s->released)
         return;
-    rt_starter_begin(s); /* before anybody asks: it works while the caller is told and comes back */
     rt_exec_begin_waiting(s);
 }
 

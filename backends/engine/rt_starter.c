@@ -256,7 +256,7 @@ static void runtime_ended(int status, void *arg)
 }
 
 /* The runtime's exec of it: the socket on 0, the program on 1, so that no descriptor but these three is passed. */
-static int launch(struct rt_sandbox *s, int socket, struct err *err)
+static pid_t launch(const struct rt_sandbox *s, int socket, struct err *err)
 {
     cleanup_strlist struct strlist words = STRLIST_INIT, args = STRLIST_INIT, env = STRLIST_INIT;
     cleanup_free char *folder = xasprintf("%s/x", s->dir), *json = xasprintf("%s/starter.json", folder);
@@ -266,7 +266,6 @@ static int launch(struct rt_sandbox *s, int socket, struct err *err)
                              .cwd = folder,
                              .fds = {socket, s->rt->starter_program, -1},
                              .mount_ns = s->rt->mount_ns};
-    pid_t pid;
 
     strlist_add(&args, "/proc/self/fd/1");
     if (rt_process_write(&spec, "/", json, err) < 0)
@@ -279,36 +278,44 @@ static int launch(struct rt_sandbox *s, int socket, struct err *err)
         spawn.join = s->cgroup.procs;
         spawn.join_len = s->cgroup.procs_len;
     }
-    pid = rt_spawn(&spawn, err);
-    if (pid < 0)
-        return -1;
-    rt_child_watch(s->rt, &s->starter->runtime, pid, runtime_ended, s);
-    return 0;
+    return rt_spawn(&spawn, err);
+}
+
+struct rt_launch rt_starter_launch(const struct rt_sandbox *s)
+{
+    struct rt_launch made = {.socket = -1};
+    int ends[2], on = 1;
+
+    if (s->rt->starter_program < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return made;
+    if (setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
+        made.runtime = launch(s, ends[1], NULL);
+    close(ends[1]);
+    if (made.runtime > 0)
+        made.socket = ends[0];
+    else
+        close(ends[0]);
+    return made;
+}
+
+void rt_starter_await(struct rt_sandbox *s, struct rt_launch made)
+{
+    struct rt_starter *st = s->starter;
+
+    if (!st)
+        st = s->starter = xcalloc(1, sizeof(*st));
+    st->looks = 0;
+    st->reports = 0;
+    st->socket = made.socket;
+    st->state = made.socket >= 0 ? COMING : GIVEN_UP;
+    if (st->state == COMING)
+        rt_child_watch(s->rt, &st->runtime, made.runtime, runtime_ended, s);
 }
 
 void rt_starter_begin(struct rt_sandbox *s)
 {
-    struct rt_starter *st = s->starter;
-    int ends[2], on = 1;
-
-    if (s->rt->starter_program < 0 || s->state != RT_RUNNING || (st && st->state != NONE))
-        return;
-    if (!st) {
-        st = s->starter = xcalloc(1, sizeof(*st));
-        st->socket = -1;
-    }
-    st->looks = 0;
-    st->reports = 0;
-    st->state = GIVEN_UP;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        return;
-    if (setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0 && launch(s, ends[1], NULL) == 0)
-        st->state = COMING;
-    close(ends[1]);
-    if (st->state == COMING)
-        st->socket = ends[0];
-    else
-        close(ends[0]);
+    if (s->rt->starter_program >= 0 && s->state == RT_RUNNING && (!s->starter || s->starter->state == NONE))
+        rt_starter_await(s, rt_starter_launch(s));
 }
 
 bool rt_starter_coming(const struct rt_sandbox *s)
