@@ -37,7 +37,13 @@ static size_t descriptors(void)
     return entries(path);
 }
 
-/* Anonymous memory in KiB. */
+/* Anonymous memory in KiB. A sanitizer keeps what is freed, and the engine is built as this is. */
+#ifdef __SANITIZE_ADDRESS__
+#define MEMORY_COUNTS false
+#else
+#define MEMORY_COUNTS true
+#endif
+
 static long memory(void)
 {
     cleanup_free char *path = xasprintf("/proc/%d/status", (int)shared->pid);
@@ -130,7 +136,7 @@ static void test_many_short_lives(void **state)
     expect_empty_disk();
     expect_descriptors(before);
     print_message("%u sandboxes: %zu descriptors, memory %ld -> %ld KiB\n", count, before, first, memory());
-    assert_true(memory() < first + 1024 + (long)count);
+    assert_true(!MEMORY_COUNTS || memory() < first + 1024 + (long)count);
 }
 
 static void test_many_execs(void **state)
@@ -150,7 +156,7 @@ static void test_many_execs(void **state)
     expect_empty_disk();
     expect_descriptors(before);
     print_message("%u execs: %zu descriptors, memory %ld -> %ld KiB\n", 20 * count, before, first, memory());
-    assert_true(memory() < first + 1024 + (long)count);
+    assert_true(!MEMORY_COUNTS || memory() < first + 1024 + (long)count);
 }
 
 /* The result and the output of one that has ended can be asked for, its execs cannot. */
