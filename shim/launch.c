@@ -208,9 +208,6 @@ static bool others_end(struct container *c)
 static void hand_to_monitor(struct container *c)
 {
     container_unlock(c);
-    if (c->owner_fd >= 0)
-        close(c->owner_fd);
-    c->owner_fd = -1;
     container_watch(c);
 }
 

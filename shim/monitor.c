@@ -13,7 +13,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,20 +25,22 @@
 #define RETRY_MAX_MS   60000
 #define LOCAL_TRIES    3  /* an engine on this machine that does not answer is dead; the next command starts another */
 #define SETTLE_TRIES   12 /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
-#define FD_FIRST       3
+#define OWNER_FD       3  /* where the monitor finds the lock that it was born with */
 #define FD_MAX         4096 /* where close_range() is not there */
 
 /* ---- the process ---- */
 
-/* Nothing of our caller's is held: its pipes would not end before the container does. */
-static void let_go(void)
+/* Nothing of our caller's is held but `owner`: its pipes would not end before the container does. */
+static void let_go(int owner_fd)
 {
     int null = open("/dev/null", O_RDWR);
 
-    for (int fd = 0; null >= 0 && fd < FD_FIRST; fd++)
+    for (int fd = 0; null >= 0 && fd < OWNER_FD; fd++)
         dup2(null, fd);
-    if (close_range(FD_FIRST, ~0u, 0) < 0)
-        for (int fd = FD_FIRST; fd < FD_MAX; fd++)
+    if (dup2(owner_fd, OWNER_FD) < 0 || fcntl(OWNER_FD, F_SETFD, 0) < 0)
+        _exit(1);
+    if (close_range(OWNER_FD + 1, ~0u, 0) < 0)
+        for (int fd = OWNER_FD + 1; fd < FD_MAX; fd++)
             close(fd);
     setsid();
     if (chdir("/") < 0)
@@ -60,18 +64,21 @@ void container_watch(struct container *c)
     const char *argv[] = {"docker", "atp", "monitor", c->row.id, NULL};
     pid_t pid;
 
-    if (container_watched(c))
+    if (c->owner_fd < 0 && (container_watched(c) || container_own(c) < 0))
         return;
+    fflush(NULL);
     pid = fork();
     if (pid == 0) {
         reset_signals();
-        let_go();
+        let_go(c->owner_fd);
         if (fork() == 0)
             execv("/proc/self/exe", (char **)argv);
         _exit(0);
     }
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
+    close(c->owner_fd); /* the lock is the monitor's from now on; it was free at no moment */
+    c->owner_fd = -1;
 }
 
 /* ---- its work ---- */
@@ -203,16 +210,35 @@ static void watch_and_settle(struct container *c, struct err *err)
     }
 }
 
+/* Whether we were born with the lock. */
+static bool inherit_owner(struct container *c)
+{
+    cleanup_free char *path = container_path(c->row.id, "owner");
+    struct stat ours, there;
+
+    if (fstat(OWNER_FD, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino ||
+        ours.st_dev != there.st_dev)
+        return false;
+    fcntl(OWNER_FD, F_SETFD, FD_CLOEXEC);
+    c->owner_fd = OWNER_FD;
+    return true;
+}
+
 int monitor_run(struct app *app, const char *id, struct err *err)
 {
     cleanup_with(container_clear) struct container c;
 
     container_init(&c, app);
-    if (container_find(&c, id, err) < 0 || container_own(&c) < 0)
-        return 0; /* removed, or watched by somebody else */
+    if (container_find(&c, id, err) < 0) {
+        if (err->code == CONTAINER_NO_SUCH && strlen(id) == CONTAINER_ID_LEN)
+            container_dir_remove(id); /* what `owner` made, if it was removed just then */
+        return 0;
+    }
+    if (!inherit_owner(&c) && container_own(&c) < 0)
+        return 0; /* watched by somebody else */
     watch_and_settle(&c, err);
     err_clear(err);
     if (container_reread(&c, err) < 0 && err->code == CONTAINER_NO_SUCH)
-        container_dir_remove(c.row.id); /* what `owner` made, if it was removed just then */
+        container_dir_remove(c.row.id);
     return 0;
 }
