@@ -186,6 +186,8 @@ int app_state(struct app *app, struct err *err)
         cleanup_free char *dir = fs_state_dir(), *config = fs_config_dir(), *scope = xasprintf("%s/scope", config);
 
         app->state = state_open(dir, scope, err);
+        if (!app->state && access(dir, R_OK | W_OK | X_OK) < 0)
+            return err_wrap(err, "the state folder (XDG_STATE_HOME or HOME names another)");
     }
     return app->state ? 0 : -1;
 }

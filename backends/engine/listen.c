@@ -4,6 +4,7 @@
 #include "backends/engine/engine.h"
 #include "backends/engine/keys.h"
 #include "backends/engine/log.h"
+#include "backends/engine/runtime.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
@@ -206,6 +207,10 @@ static int write_env(struct engine *e, const char *path, const char *url, struct
     add_assignment(&text, "MODAL_SERVER_URL", url);
     add_assignment(&text, "MODAL_TOKEN_ID", keys_token_id(e->keys));
     add_assignment(&text, "MODAL_TOKEN_SECRET", keys_token_secret(e->keys));
+    if (rt_network_reason(e->rt))
+        add_assignment(&text, "ATP_ENGINE_NO_NETWORK", rt_network_reason(e->rt));
+    if (rt_limits_reason(e->rt))
+        add_assignment(&text, "ATP_ENGINE_NO_LIMITS", rt_limits_reason(e->rt));
     return fs_write_file(path, text.data, text.len, 0600, err);
 }
 

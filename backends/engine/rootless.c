@@ -130,7 +130,7 @@ static _Noreturn void become_mapper(const char *program, pid_t target, const str
     if (read(go, &byte, 1) != 1 || dup2(said, STDERR_FILENO) < 0)
         _exit(0);
     execvp(program, strlist_argv(&argv));
-    dprintf(STDERR_FILENO, "%s is not there: install the package uidmap", program);
+    dprintf(STDERR_FILENO, "it is not there: install the package uidmap");
     _exit(127);
 }
 

@@ -21,6 +21,8 @@ void local_engine_clear(struct local_engine *e)
     free(e->server_url);
     free(e->token_id);
     free(e->token_secret);
+    free(e->no_network);
+    free(e->no_limits);
     memset(e, 0, sizeof(*e));
 }
 
@@ -39,14 +41,6 @@ static int connect_socket(const char *path)
     if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -1;
     return steal_fd(&fd);
-}
-
-bool local_engine_runs(const struct local_config *config)
-{
-    cleanup_free char *path = xasprintf("%s/engine.sock", config->runtime_dir);
-    cleanup_close int fd = connect_socket(path);
-
-    return fd >= 0;
 }
 
 /* The value of `NAME=value` or `NAME='value'` in the engine's file; owned by caller, NULL when missing. */
@@ -82,6 +76,8 @@ static int read_env_file(const struct local_config *config, struct local_engine 
     ret->server_url = assignment(text.data, "MODAL_SERVER_URL");
     ret->token_id = assignment(text.data, "MODAL_TOKEN_ID");
     ret->token_secret = assignment(text.data, "MODAL_TOKEN_SECRET");
+    ret->no_network = assignment(text.data, "ATP_ENGINE_NO_NETWORK");
+    ret->no_limits = assignment(text.data, "ATP_ENGINE_NO_LIMITS");
     if (ret->server_url && ret->token_id && ret->token_secret)
         return 0;
     local_engine_clear(ret);
@@ -89,6 +85,14 @@ static int read_env_file(const struct local_config *config, struct local_engine 
                    "%s does not hold the engine's address and credentials: end the engine (its pid is in %s/lock), and "
                    "the next command starts one",
                    path, config->state_dir);
+}
+
+bool local_engine_runs(const struct local_config *config, struct local_engine *ret)
+{
+    cleanup_free char *path = xasprintf("%s/engine.sock", config->runtime_dir);
+    cleanup_close int fd = connect_socket(path);
+
+    return fd >= 0 && read_env_file(config, ret, NULL) == 0;
 }
 
 /* Where atp-engine is. */
@@ -180,10 +184,11 @@ int local_engine_get(const struct local_config *config, struct local_engine *ret
     if (errno == ENAMETOOLONG)
         return err_set(err, 125, "the socket path %s is too long: set XDG_RUNTIME_DIR to a shorter one", socket_path);
     if (fs_mkdirs(config->runtime_dir, 0700, err) < 0)
-        return -1;
+        return err_wrap(err, "the folder of the engine's socket (XDG_RUNTIME_DIR names another)");
     lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock_fd < 0 || flock(lock_fd, LOCK_EX) < 0)
-        return err_set_errno(err, 125, errno, "lock %s", lock_path);
+        return err_set_errno(err, 125, errno,
+                             "the folder of the engine's socket (XDG_RUNTIME_DIR names another): lock %s", lock_path);
     fd = connect_socket(socket_path);
     if (fd < 0 && start(config, err) < 0)
         return -1;

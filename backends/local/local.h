@@ -3,7 +3,8 @@
  * same time start one engine between them (a lock file beside the socket).
  *
  * The engine listens on <runtime dir>/engine.sock and writes <runtime dir>/engine.env (0600), shell assignments of
- * MODAL_SERVER_URL, MODAL_TOKEN_ID and MODAL_TOKEN_SECRET; it ends by itself when idle and empty.
+ * MODAL_SERVER_URL, MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, and of ATP_ENGINE_NO_NETWORK and ATP_ENGINE_NO_LIMITS where
+ * it cannot give these; it ends by itself when idle and empty.
  */
 #ifndef ATP_LOCAL_LOCAL_H
 #define ATP_LOCAL_LOCAL_H
@@ -23,11 +24,12 @@ struct local_config {
 
 struct local_engine {
     char *server_url, *token_id, *token_secret; /* owned */
+    char *no_network, *no_limits;               /* owned; why its containers have none, NULL: they have */
 };
 void local_engine_clear(struct local_engine *e);
 
-/* Whether one answers on the socket right now. */
-bool local_engine_runs(const struct local_config *config);
+/* Whether one answers on the socket right now, and what it says of itself. */
+bool local_engine_runs(const struct local_config *config, struct local_engine *ret);
 
 /* Finds or starts it. 125 with the engine's own first line when it does not start. */
 int local_engine_get(const struct local_config *config, struct local_engine *ret, struct err *err);
