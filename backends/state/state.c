@@ -49,6 +49,9 @@ static const char *const steps[] = {
     "INSERT INTO intents SELECT sandbox_name, container_id, server, app, sandbox_id, pid, created, ending"
     " FROM old_intents;"
     "DROP TABLE old_intents;",
+
+    "ALTER TABLE images ADD COLUMN layers TEXT;"
+    "ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
 };
 #define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
 #define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))

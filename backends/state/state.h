@@ -54,6 +54,7 @@ struct state_image {
     char *config; /* the configuration, JSON text */
     char *source; /* "registry", "load" or "import" */
     char *pull;   /* registry: the reference by digest that the server pulls, else NULL */
+    char *layers; /* the size of each layer, bottom first, as a JSON array; NULL: of an older atp-docker */
     int64_t size, created, added;
 };
 void state_image_clear(struct state_image *im);
@@ -62,12 +63,23 @@ void state_image_clear(struct state_image *im);
  * NULL. */
 int state_image_put(struct state *s, const struct state_image *im, const char *ref, const char *digest,
                     struct err *err);
-/* By normalised reference, or by id: "sha256:<hex>" or a hex prefix. 1 found, 0 not, -1 err (an ambiguous prefix too).
+/*
+ * By normalised reference (with a digest: of any of the repository's names), or by id: "sha256:<hex>" or a hex prefix.
+ * 1 found, 0 not (a prefix of several too, as Docker has it), -1 err.
  */
 int state_image_by_ref(struct state *s, const char *ref, struct state_image *ret, struct err *err);
 int state_image_by_id(struct state *s, const char *id, struct state_image *ret, struct err *err);
-int state_image_untag(struct state *s, const char *ref, struct err *err); /* 1 = was there, 0 = not */
-int state_image_delete(struct state *s, const char *id, struct err *err); /* with its tags and server copies */
+/*
+ * Another name of an image that there is; what had the name loses it. A name of a repository that has a digest for this
+ * image gets it too. state_image_untag() leaves the digest to the image's other names of the repository. 1 = was there,
+ * 0 = not.
+ */
+int state_image_tag(struct state *s, const char *id, const char *ref, struct err *err);
+int state_image_untag(struct state *s, const char *ref, struct err *err);
+/* Takes the digest from the names of the image in the repository ("docker.io/library/x"), and the name that is nothing
+ * but the digest. */
+int state_image_drop_digest(struct state *s, const char *id, const char *repository, const char *digest,
+                            struct err *err);
 /* Every tag of an image; digests[i] belongs to refs[i] and is "" where there is none. */
 int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests,
                      struct err *err);
@@ -75,11 +87,27 @@ int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, 
 int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
 
 /*
+ * The end of an image has two steps, so that a kill between them leaves nothing on a server, and so that containers
+ * keep an image that was removed by force:
+ *     state_image_hide     takes its names, and nothing above finds it any more; put brings it back
+ *     state_image_kept     finds it all the same, by full id: for containers
+ *     state_image_to_sweep those whose copies on `server` (NULL: any) are to be deleted: hidden, and of no container
+ *     state_image_forget   after state_server_image_drop(): the row goes if no other server has a copy
+ */
+int state_image_hide(struct state *s, const char *id, struct err *err);
+int state_image_kept(struct state *s, const char *id, struct state_image *ret, struct err *err);
+int state_image_to_sweep(struct state *s, const char *server, struct strlist *ret_ids, struct err *err);
+int state_image_forget(struct state *s, const char *id, struct err *err);
+
+/*
  * The image on one server: server = server URL and workspace; layer = "base" or the agent's digest. 1/0/-1 like above.
  */
 int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret,
                            struct err *err);
 int state_server_image_put(struct state *s, const char *server, const char *id, const char *layer, const char *modal_id,
+                           struct err *err);
+/* What the server calls all layers of this image, but for those that another image has too. */
+int state_server_image_own(struct state *s, const char *server, const char *id, struct strlist *ret_modal_ids,
                            struct err *err);
 int state_server_image_drop(struct state *s, const char *server, const char *id, struct err *err);
 

@@ -100,9 +100,7 @@ static void images_by_tag_and_prefix(void **state)
     assert_int_equal(state_image_by_id(s, "aa2", &got, &err), 1);
     assert_string_equal(got.source, "load");
     state_image_clear(&got);
-    assert_int_equal(state_image_by_id(s, "sha256:aa", &got, &err), -1);
-    assert_non_null(strstr(err.msg, "ambiguous"));
-    err_clear(&err);
+    assert_int_equal(state_image_by_id(s, "sha256:aa", &got, &err), 0); /* of both */
     assert_int_equal(state_image_by_id(s, "zz", &got, &err), 0);
     assert_int_equal(state_image_by_id(s, "", &got, &err), 0);
     assert_int_equal(state_image_list(s, &list, &len, &err), 0);
@@ -114,8 +112,150 @@ static void images_by_tag_and_prefix(void **state)
     assert_int_equal(state_server_image_put(s, "srv", "sha256:aa11", "base", "im-1", &err), 0);
     assert_int_equal(state_image_untag(s, "docker.io/library/x:1", &err), 1);
     assert_int_equal(state_image_untag(s, "docker.io/library/x:1", &err), 0);
-    assert_int_equal(state_image_delete(s, "sha256:aa11", &err), 0);
-    assert_int_equal(state_server_image_get(s, "srv", "sha256:aa11", "base", &server, &err), 0);
+    assert_int_equal(state_server_image_get(s, "srv", "sha256:aa11", "base", &server, &err), 1);
+    assert_string_equal(server, "im-1");
+    free(server);
+    state_free(s);
+}
+
+/* What names an image has, as one text: "ref=digest ref=digest". */
+static char *names_of(struct state *s, const char *id)
+{
+    struct strlist refs = STRLIST_INIT, digests = STRLIST_INIT;
+    char *text = xstrdup("");
+
+    assert_int_equal(state_image_tags(s, id, &refs, &digests, NULL), 0);
+    for (size_t i = 0; i < refs.len; i++) {
+        char *longer = xasprintf("%s%s%s=%s", text, i ? " " : "", refs.items[i], digests.items[i]);
+
+        free(text);
+        text = longer;
+    }
+    strlist_clear(&refs);
+    strlist_clear(&digests);
+    return text;
+}
+
+static void expect_names(struct state *s, const char *id, const char *want)
+{
+    char *got = names_of(s, id);
+
+    assert_string_equal(got, want);
+    free(got);
+}
+
+static void names_share_a_digest(void **state)
+{
+    struct state_image a = {.id = "sha256:aa11", .config = "{}", .source = "registry", .layers = "[1,2]"};
+    struct state_image b = {.id = "sha256:bb22", .config = "{}", .source = "load"}, got = {0};
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(state_image_put(s, &a, "localhost:5000/x:1", "sha256:d1", &err), 0);
+    assert_int_equal(state_image_put(s, &b, "localhost:5000/x:b", NULL, &err), 0);
+    assert_int_equal(state_image_tag(s, a.id, "localhost:5000/x:2", &err), 0);
+    assert_int_equal(state_image_tag(s, a.id, "localhost:5000/x-y:2", &err), 0);
+    assert_int_equal(state_image_tag(s, a.id, "localhost:5000/x:b", &err), 0); /* b loses its name */
+    expect_names(s, b.id, "");
+    expect_names(s, a.id,
+                 "localhost:5000/x-y:2= localhost:5000/x:1=sha256:d1 localhost:5000/x:2=sha256:d1 "
+                 "localhost:5000/x:b=sha256:d1");
+    assert_int_equal(state_image_by_ref(s, "localhost:5000/x@sha256:d1", &got, &err), 1);
+    assert_string_equal(got.id, a.id);
+    assert_string_equal(got.layers, "[1,2]");
+    state_image_clear(&got);
+    assert_int_equal(state_image_by_ref(s, "localhost:5000/x-y@sha256:d1", &got, &err), 0);
+    assert_int_equal(state_image_by_ref(s, "localhost:5000/x/y@sha256:d1", &got, &err), 0);
+    assert_int_equal(state_image_put(s, &a, "localhost:5000/x@sha256:d1", "sha256:d1", &err), 0);
+    assert_int_equal(state_image_put(s, &a, "localhost:5000/x:7@sha256:d1", "sha256:d1", &err), 0);
+    assert_int_equal(state_image_drop_digest(s, a.id, "localhost:5000/x", "sha256:d1", &err), 0);
+    expect_names(s, a.id, "localhost:5000/x-y:2= localhost:5000/x:1= localhost:5000/x:2= localhost:5000/x:b=");
+    state_free(s);
+}
+
+/* The digest of a repository stays with its last tag. */
+static void a_digest_outlives_its_tag(void **state)
+{
+    struct state_image a = {.id = "sha256:aa11", .config = "{}", .source = "load"};
+    struct state_image b = {.id = "sha256:bb22", .config = "{}", .source = "registry"};
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(state_image_put(s, &a, "h/x:1", NULL, &err), 0);
+    assert_int_equal(state_image_put(s, &b, "h/x:other", NULL, &err), 0);
+    assert_int_equal(state_image_put(s, &a, "h/x:2", "sha256:d2", &err), 0);
+    assert_int_equal(state_image_untag(s, "h/x:2", &err), 1);
+    expect_names(s, a.id, "h/x:1=sha256:d2");
+    expect_names(s, b.id, "h/x:other=");
+    assert_int_equal(state_image_untag(s, "h/x:1", &err), 1);
+    expect_names(s, a.id, "");
+    state_free(s);
+}
+
+static size_t to_sweep(struct state *s, const char *server)
+{
+    struct strlist ids = STRLIST_INIT;
+    size_t len;
+
+    assert_int_equal(state_image_to_sweep(s, server, &ids, NULL), 0);
+    len = ids.len;
+    strlist_clear(&ids);
+    return len;
+}
+
+/* From its removal to the end of the last copy, with a container and two servers in the way. */
+static void a_removed_image_is_kept_as_long_as_needed(void **state)
+{
+    struct state_image a = {.id = "sha256:aa11", .config = "{}", .source = "load"}, got = {0};
+    struct state_image b = {.id = "sha256:bb22", .config = "{}", .source = "load"};
+    struct state_container c = {.id = "c1",
+                                .name = "one",
+                                .image = "x",
+                                .image_id = "sha256:aa11",
+                                .command = "[]",
+                                .labels = "[]",
+                                .status = "exited"};
+    struct strlist copies = STRLIST_INIT;
+    struct state *s = open_state();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(state_image_put(s, &a, "h/x:1", NULL, &err), 0);
+    assert_int_equal(state_image_put(s, &b, "h/y:1", NULL, &err), 0);
+    assert_int_equal(state_server_image_put(s, "one", a.id, "base", "im-shared", &err), 0);
+    assert_int_equal(state_server_image_put(s, "one", a.id, "agent", "im-own", &err), 0);
+    assert_int_equal(state_server_image_put(s, "two", a.id, "base", "im-far", &err), 0);
+    assert_int_equal(state_server_image_put(s, "one", b.id, "base", "im-shared", &err), 0);
+    assert_int_equal(state_container_add(s, &c, &err), 0);
+    assert_int_equal(state_image_forget(s, a.id, &err), 0); /* it was not removed */
+    assert_int_equal(state_image_hide(s, a.id, &err), 0);
+    assert_int_equal(state_image_by_id(s, "aa11", &got, &err), 0);
+    assert_int_equal(state_image_by_ref(s, "h/x:1", &got, &err), 0);
+    assert_int_equal(state_image_kept(s, a.id, &got, &err), 1);
+    state_image_clear(&got);
+    assert_int_equal(to_sweep(s, NULL), 0);
+    assert_int_equal(state_container_remove(s, c.id, &err), 1);
+    assert_int_equal(to_sweep(s, NULL), 1);
+    assert_int_equal(to_sweep(s, "one"), 1);
+    assert_int_equal(to_sweep(s, "three"), 0);
+    assert_int_equal(state_server_image_own(s, "one", a.id, &copies, &err), 0);
+    assert_int_equal(copies.len, 1);
+    assert_string_equal(copies.items[0], "im-own");
+    strlist_clear(&copies);
+    assert_int_equal(state_server_image_drop(s, "one", a.id, &err), 0);
+    assert_int_equal(state_image_forget(s, a.id, &err), 0);
+    assert_int_equal(to_sweep(s, "one"), 0);
+    assert_int_equal(to_sweep(s, "two"), 1); /* the row waits for the other server */
+    assert_int_equal(state_server_image_drop(s, "two", a.id, &err), 0);
+    assert_int_equal(state_image_forget(s, a.id, &err), 0);
+    assert_int_equal(state_image_kept(s, a.id, &got, &err), 0);
+    assert_int_equal(state_image_put(s, &a, NULL, NULL, &err), 0);
+    assert_int_equal(state_image_hide(s, a.id, &err), 0);
+    assert_int_equal(state_image_put(s, &a, NULL, NULL, &err), 0); /* loaded again */
+    assert_int_equal(state_image_by_id(s, "aa11", &got, &err), 1);
+    state_image_clear(&got);
     state_free(s);
 }
 
@@ -221,6 +361,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(scope_stays, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(cache_expires, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(images_by_tag_and_prefix, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(names_share_a_digest, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_digest_outlives_its_tag, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_removed_image_is_kept_as_long_as_needed, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(names_conflict, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(damaged_file_is_named, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(first_use_by_many, make_dir, remove_dir),
