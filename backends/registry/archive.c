@@ -53,6 +53,7 @@ void image_archive_free(struct image_archive *a)
         strlist_clear(&image->layers);
         free(image->id);
         free(image->config);
+        free(image->layer_sizes);
         strlist_clear(&a->images[i].files);
     }
     free(a->images);
@@ -118,6 +119,16 @@ static int add_tag(struct one *one, const char *text, struct err *err)
     return 0;
 }
 
+/* How many entries of the history say that they made a layer. */
+static size_t history_layers(const json_t *config)
+{
+    const json_t *history = json_object_get(config, "history"), *entry;
+    size_t i, count = 0;
+
+    json_array_foreach(history, i, entry) count += !json_is_true(json_object_get(entry, "empty_layer"));
+    return count;
+}
+
 /* With configuration and layer names known: checks every layer against its diff id. */
 static int complete(struct image_archive *a, struct one *one, const struct buf *config, struct err *err)
 {
@@ -131,6 +142,9 @@ static int complete(struct image_archive *a, struct one *one, const struct buf *
     if (json_array_size(ids) != one->files.len)
         return err_set(err, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu", json_array_size(ids),
                        one->files.len);
+    if (history_layers(j) > one->files.len)
+        return err_set(err, 0, "too many non-empty layers in History section");
+    one->image.layer_sizes = xcalloc(one->files.len + 1, sizeof(*one->image.layer_sizes));
     json_array_foreach(ids, i, id)
     {
         const char *want = json_string_value(id);
@@ -142,6 +156,7 @@ static int complete(struct image_archive *a, struct one *one, const struct buf *
             return err_set(err, 0, "layer %s has the diff id sha256:%s, not %.100s", one->files.items[i], hex,
                            want ? want : "(none)");
         strlist_add(&one->image.layers, want);
+        one->image.layer_sizes[i] = size;
         one->image.size += size;
     }
     digest_of(config->data, config->len, hex);

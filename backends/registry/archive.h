@@ -25,7 +25,8 @@ struct archived_image {
     char *id;              /* "sha256:..." of the configuration */
     char *config;          /* JSON text */
     struct strlist layers; /* diff ids ("sha256:..."), bottom first */
-    int64_t size;          /* of the layers, unpacked tars */
+    int64_t *layer_sizes;  /* of their tars, unpacked */
+    int64_t size;          /* the sum */
 };
 
 /* Reads the whole stream from fd. tmpdir: an existing folder in which a private one is made. */
