@@ -395,7 +395,7 @@ bool image_ref_may_be_id(const char *s)
 {
     size_t len = strlen(s);
 
-    return len >= 12 && len <= 64 && all_of(s, len, is_lower_hex);
+    return len >= 1 && len <= 64 && all_of(s, len, is_lower_hex);
 }
 
 int mirror_check(const char *entry, struct err *err)

@@ -53,7 +53,7 @@ void image_ref_clear(struct image_ref *r);
 int image_ref_parse(const char *s, struct image_ref *ret, struct err *err);
 
 /*
- * Lower-case hex of 12 to 64 digits: the word may be the start of an image's id as well as a repository's name. Docker
+ * Lower-case hex of 1 to 64 digits: the word may be the start of an image's id as well as a repository's name. Docker
  * looks for a local image of that name first, then for the id.
  */
 bool image_ref_may_be_id(const char *s);
