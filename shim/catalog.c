@@ -54,6 +54,40 @@ char *catalog_normal_name(const char *word, struct err *err)
     return name;
 }
 
+char *catalog_layer_sizes(const int64_t *sizes, size_t len)
+{
+    json_t *list = json_array();
+    char *text;
+
+    for (size_t i = 0; i < len; i++)
+        json_array_append_new(list, json_integer(sizes[i]));
+    text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
+int catalog_find_word(struct app *app, const char *word, struct state_image *ret, struct err *err)
+{
+    cleanup_free char *familiar = NULL;
+    struct image_ref ref = {0};
+    int got;
+
+    if (image_ref_parse(word, &ref, err) < 0)
+        return err_wrap(err, DAEMON_SAYS);
+    if (ref.kind == IMAGE_REFERENCE)
+        familiar = reference_familiar(&ref.ref);
+    else
+        familiar = xasprintf("%s%s", ref.kind == IMAGE_ID ? "sha256:" : "", ref.kind == IMAGE_ID ? ref.id : word);
+    got = catalog_find(app, &ref, ret, err);
+    image_ref_clear(&ref);
+    if (got != 0)
+        return got < 0 ? -1 : 0;
+    err_set(err, 1, DAEMON "No such image: %s", familiar);
+    if (err)
+        err->code = CATALOG_NO_SUCH_IMAGE;
+    return -1;
+}
+
 int64_t catalog_created(const char *config)
 {
     json_t *root = json_loads(config, 0, NULL);
@@ -88,6 +122,16 @@ int catalog_check_platform(const char *platform, struct err *err)
     return *platform ? platform_parse(platform, &parts, &ignored, err) : 0;
 }
 
+/* The size of each layer as it travels. */
+static char *layer_sizes(const struct registry_image *found)
+{
+    cleanup_free int64_t *sizes = xcalloc(found->layers_len + 1, sizeof(*sizes));
+
+    for (size_t i = 0; i < found->layers_len; i++)
+        sizes[i] = found->layers[i].size;
+    return catalog_layer_sizes(sizes, found->layers_len);
+}
+
 /* The registry's answer as the state remembers it: pulled by digest from where the mirror says. */
 static int fetch(struct app *app, const struct pull_request *req, struct registry_image *found, struct state_image *ret,
                  struct err *err)
@@ -112,6 +156,7 @@ static int fetch(struct app *app, const struct pull_request *req, struct registr
         .config = xstrdup(found->config),
         .source = xstrdup("registry"),
         .pull = reference_string(&place),
+        .layers = layer_sizes(found),
         .size = found->size,
         .created = catalog_created(found->config),
         .added = time(NULL),
@@ -220,11 +265,11 @@ static void print_log(void *arg, int fd, const char *text)
 }
 
 /*
- * The layer with the agent on top of `from` ("x@sha256:..." or "base"). An answer that the client remembers from an
- * earlier build is good only as long as the server has the image: anew asks the server itself.
+ * The layer with the agent on top of `from` ("x@sha256:..." or "base"). What the client remembers of an earlier build
+ * does not count: the state does not know the image, so it was removed, or the server has lost it.
  */
 static int build_agent_layer(struct app *app, const struct state_image *image, const char *from, const char *base_id,
-                             bool anew, FILE *progress, char **ret_modal_id, struct err *err)
+                             FILE *progress, char **ret_modal_id, struct err *err)
 {
     struct modal_image_spec spec = {.base_image_id = base_id};
     cleanup_free char *app_id = NULL, *mount_id = NULL;
@@ -239,8 +284,7 @@ static int build_agent_layer(struct app *app, const struct state_image *image, c
     strlist_addf(&spec.commands, "FROM %s", from);
     strlist_add(&spec.commands, "COPY . /");
     strlist_add(&spec.commands, "ENTRYPOINT []");
-    if (anew)
-        modal_image_forget(app->modal, &spec);
+    modal_image_forget(app->modal, &spec);
     if (modal_image_build(app->modal, &spec, progress ? print_log : NULL, progress, &built, err) == 0) {
         *ret_modal_id = steal(&built.id);
         ret = 0;
@@ -251,14 +295,14 @@ static int build_agent_layer(struct app *app, const struct state_image *image, c
 }
 
 /* Builds the image with the agent on this server and remembers its id. */
-static int put_on_server(struct app *app, const struct state_image *image, bool anew, FILE *progress,
-                         char **ret_modal_id, struct err *err)
+static int put_on_server(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
+                         struct err *err)
 {
     cleanup_free char *base = NULL, *modal_id = NULL;
     int got;
 
     if (image->pull) {
-        got = build_agent_layer(app, image, image->pull, NULL, anew, progress, &modal_id, err);
+        got = build_agent_layer(app, image, image->pull, NULL, progress, &modal_id, err);
     } else {
         got = state_server_image_get(app->state, app->server_key, image->id, BASE_LAYER, &base, err);
         if (got == 0)
@@ -266,7 +310,7 @@ static int put_on_server(struct app *app, const struct state_image *image, bool 
                            DAEMON "the image %.12s was loaded into another back end than this one: load it again",
                            image->id + strlen("sha256:"));
         if (got > 0)
-            got = build_agent_layer(app, image, "base", base, anew, progress, &modal_id, err);
+            got = build_agent_layer(app, image, "base", base, progress, &modal_id, err);
     }
     if (got < 0)
         return err_wrap(err, DAEMON_SAYS);
@@ -286,14 +330,14 @@ int catalog_on_server(struct app *app, const struct state_image *image, FILE *pr
     got = state_server_image_get(app->state, app->server_key, image->id, ATP_AGENT_SHA256, ret_modal_id, err);
     if (got != 0)
         return got < 0 ? -1 : 0;
-    return put_on_server(app, image, /* anew= */ false, progress, ret_modal_id, err);
+    return put_on_server(app, image, progress, ret_modal_id, err);
 }
 
 int catalog_on_server_anew(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
                            struct err *err)
 {
     modal_app_forget(app->modal, AGENT_APP);
-    return put_on_server(app, image, /* anew= */ true, progress, ret_modal_id, err);
+    return put_on_server(app, image, progress, ret_modal_id, err);
 }
 
 /* FROM scratch, one ADD per layer, and the configuration that a server needs to run it without us. */
@@ -325,6 +369,7 @@ static int build_base(struct app *app, const struct strlist *paths, char **ret_m
         modal_mount_create(app->modal, app_id, files, paths->len, &mount_id, err) == 0) {
         spec.app_id = app_id;
         spec.context_mount_id = mount_id;
+        modal_image_forget(app->modal, &spec); /* it may have been removed meanwhile */
         ret = modal_image_build(app->modal, &spec, NULL, NULL, &built, err);
     }
     if (ret == 0)
@@ -349,116 +394,4 @@ int catalog_add(struct app *app, const struct state_image *image, const char *re
         catalog_on_server(app, image, NULL, &modal_id, err) < 0)
         return -1;
     return ref ? state_image_put(app->state, image, ref, NULL, err) : 0;
-}
-
-/* ---- rmi ---- */
-
-/* Deletes the image and prints what Docker prints; its layers leave the server with it. */
-static int delete_image(struct app *app, const char *id, struct err *err)
-{
-    static const char *const layers[] = {ATP_AGENT_SHA256, BASE_LAYER};
-
-    if (app_modal(app, err) < 0)
-        return -1;
-    for (size_t i = 0; i < 2; i++) {
-        cleanup_free char *modal_id = NULL;
-        struct err why = ERR_INIT;
-
-        if (state_server_image_get(app->state, app->server_key, id, layers[i], &modal_id, err) < 0)
-            return -1;
-        if (modal_id && modal_image_delete(app->modal, modal_id, &why) < 0 && why.code != GRPC_NOT_FOUND)
-            return err_move(err, &why);
-        err_clear(&why);
-    }
-    if (state_image_delete(app->state, id, err) < 0)
-        return -1;
-    printf("Deleted: %s\n", id);
-    return 0;
-}
-
-/* The image and the one name that word says; *ret_name NULL when word is an id. */
-static int find_named(struct app *app, const char *word, struct state_image *ret, char **ret_name, struct err *err)
-{
-    struct image_ref ref = {0};
-    int got;
-
-    if (image_ref_parse(word, &ref, err) < 0)
-        return -1;
-    if (ref.kind == IMAGE_REFERENCE) {
-        *ret_name = reference_string(&ref.ref);
-        got = state_image_by_ref(app->state, *ret_name, ret, err);
-        if (got != 0) {
-            image_ref_clear(&ref);
-            return got;
-        }
-        free(steal(ret_name));
-    }
-    got = catalog_find(app, &ref, ret, err);
-    if (got == 0) {
-        cleanup_free char *familiar = ref.kind == IMAGE_REFERENCE ? reference_familiar(&ref.ref) : xstrdup(word);
-
-        err_set(err, 1, DAEMON "No such image: %s", familiar);
-        if (err)
-            err->code = CATALOG_NO_SUCH_IMAGE;
-        got = -1;
-    }
-    image_ref_clear(&ref);
-    return got;
-}
-
-/* Docker's lines for a name that is gone, in familiar form; digest: what goes with it, "" for nothing. */
-static void print_untagged(const char *name, const char *digest)
-{
-    struct reference ref = {0};
-
-    if (reference_parse(name, &ref, NULL) == 0) {
-        cleanup_free char *familiar = reference_familiar(&ref), *repository = NULL;
-
-        printf("Untagged: %s\n", familiar);
-        free(steal(&ref.tag));
-        free(steal(&ref.digest));
-        repository = reference_familiar(&ref);
-        if (*digest)
-            printf("Untagged: %s@%s\n", repository, digest);
-        reference_clear(&ref);
-    }
-}
-
-/* Whether a later name (any other one, if only this is removed) has the same repository: the digest stays with it. */
-static bool repository_stays(const struct strlist *names, size_t which, bool alone)
-{
-    const char *name = names->items[which], *colon = strrchr(name, ':');
-    size_t len = colon ? (size_t)(colon - name) + 1 : strlen(name);
-
-    for (size_t i = alone ? 0 : which + 1; i < names->len; i++)
-        if (i != which && !strncmp(names->items[i], name, len) && !strchr(names->items[i] + len, '/'))
-            return true;
-    return false;
-}
-
-int catalog_remove(struct app *app, const char *word, bool force, struct err *err)
-{
-    cleanup_strlist struct strlist names = STRLIST_INIT, digests = STRLIST_INIT;
-    cleanup_free char *name = NULL, *id = NULL;
-    struct state_image image = {0};
-
-    if (find_named(app, word, &image, &name, err) < 0)
-        return -1;
-    id = xstrdup(image.id);
-    state_image_clear(&image);
-    if (state_image_tags(app->state, id, &names, &digests, err) < 0)
-        return -1;
-    if (!name && names.len > 1 && !force)
-        return err_set(
-            err, 1,
-            DAEMON "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
-            id + strlen("sha256:"));
-    for (size_t i = 0; i < names.len; i++) {
-        if (name && strcmp(name, names.items[i]))
-            continue;
-        if (state_image_untag(app->state, names.items[i], err) < 0)
-            return -1;
-        print_untagged(names.items[i], repository_stays(&names, i, name != NULL) ? "" : digests.items[i]);
-    }
-    return name && names.len > 1 ? 0 : delete_image(app, id, err);
 }

@@ -21,6 +21,11 @@ struct err;
  */
 int catalog_find(struct app *app, const struct image_ref *ref, struct state_image *ret, struct err *err);
 
+enum { CATALOG_NO_SUCH_IMAGE = 0x6001 }; /* err->code */
+
+/* The same of a word of the command line; -1 with Docker's "No such image" (CATALOG_NO_SUCH_IMAGE) for none. */
+int catalog_find_word(struct app *app, const char *word, struct state_image *ret, struct err *err);
+
 struct pull_request {
     const struct image_ref *ref; /* must be IMAGE_REFERENCE */
     const char *platform;        /* "linux/amd64" or NULL */
@@ -61,9 +66,33 @@ int64_t catalog_created(const char *config);
 int catalog_add(struct app *app, const struct state_image *image, const char *ref, const struct strlist *layer_paths,
                 struct err *err);
 
-enum { CATALOG_NO_SUCH_IMAGE = 0x6001 }; /* err->code of catalog_remove() */
+/* state_image's `layers`; owned by caller. */
+char *catalog_layer_sizes(const int64_t *sizes, size_t len);
 
-/* `docker rmi`: untags, and deletes what nothing names any more; prints Docker's lines on stdout. */
-int catalog_remove(struct app *app, const char *word, bool force, struct err *err);
+/* ---- shim/catalog_remove.c ---- */
+
+/* What a removal took away, in the order in which Docker says it. */
+struct catalog_gone {
+    struct strlist untagged; /* "x:1", "x@sha256:..." */
+    struct strlist deleted;  /* "sha256:..." of the image, then of its layers that no other image has */
+    int64_t size;            /* of these layers */
+};
+void catalog_gone_clear(struct catalog_gone *g);
+
+/*
+ * `docker rmi` of one word: takes the name that it says, or all names when it is an id, and with the last name the
+ * image, on the server too. Refuses as Docker does what containers use; a container whose image was removed by force
+ * can still be started. CATALOG_NO_SUCH_IMAGE. *ret is valid, and what it says is done, whatever is returned.
+ */
+int catalog_remove(struct app *app, const char *word, bool force, struct catalog_gone *ret, struct err *err);
+
+/* The same for prune: the image with all its names, by full id; -1 if a container uses it. */
+int catalog_remove_unused(struct app *app, const char *id, struct catalog_gone *ret, struct err *err);
+
+/*
+ * Deletes on the server, and forgets, what was removed and is used by no container any more: after the removal of
+ * images and of containers. What the server does not answer to is left for the next time.
+ */
+void catalog_sweep(struct app *app);
 
 #endif

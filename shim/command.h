@@ -36,7 +36,9 @@ extern const struct command
     cmd_cp,
     cmd_create,
     cmd_exec,
+    cmd_history,
     cmd_image_inspect,
+    cmd_image_prune,
     cmd_images,
     cmd_import,
     cmd_info,
@@ -53,6 +55,7 @@ extern const struct command
     cmd_run,
     cmd_start,
     cmd_stop,
+    cmd_tag,
     cmd_top,
     cmd_version,
     cmd_wait;

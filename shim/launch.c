@@ -65,7 +65,7 @@ static int create_sandbox(struct container *c, const struct state_image *image, 
         return create_from_files(c, err);
     if (image)
         return create_from_image(c, image, err);
-    got = state_image_by_id(c->app->state, c->row.image_id, &own, err);
+    got = state_image_kept(c->app->state, c->row.image_id, &own, err);
     if (got == 0)
         err_set(err, 1, "Error response from daemon: No such image: %s", c->row.image_id);
     if (got > 0)

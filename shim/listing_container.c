@@ -90,7 +90,7 @@ int64_t listing_image_size(struct app *app, const char *image_id)
     struct state_image image = {0};
     int64_t size = 0;
 
-    if (image_id && state_image_by_id(app->state, image_id, &image, NULL) > 0)
+    if (image_id && state_image_kept(app->state, image_id, &image, NULL) > 0)
         size = image.size;
     state_image_clear(&image);
     return size;

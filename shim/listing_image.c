@@ -22,6 +22,15 @@ static const char *text_of(const json_t *config, const char *key)
     return text ? text : "";
 }
 
+static bool has_text(const json_t *list, const char *text)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item) if (!strcmp(json_string_value(item), text)) return true;
+    return false;
+}
+
 /* "docker.io/library/x:1" as RepoTags has it, and with a digest as RepoDigests has it. */
 static void add_names(const char *name, const char *digest, json_t *tags, json_t *digests)
 {
@@ -40,7 +49,8 @@ static void add_names(const char *name, const char *digest, json_t *tags, json_t
         free(ref.digest);
         ref.digest = xstrdup(digest);
         repository = reference_familiar(&ref);
-        json_array_append_new(digests, json_string(repository));
+        if (!has_text(digests, repository)) /* several tags of a repository have it in common */
+            json_array_append_new(digests, json_string(repository));
     }
     reference_clear(&ref);
 }

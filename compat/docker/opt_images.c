@@ -66,9 +66,9 @@ const struct cmd_def cmd_def_image_inspect = {
 };
 
 static const struct opt_def options_image_prune[] = {
-    FLAG("all", 'a', "Remove all unused images, not just dangling ones", LATER),
-    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"until=<timestamp>\")", LATER),
-    FLAG("force", 'f', "Do not prompt for confirmation", LATER),
+    FLAG("all", 'a', "Remove all unused images, not just dangling ones", OURS),
+    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"until=<timestamp>\")", OURS),
+    FLAG("force", 'f', "Do not prompt for confirmation", OURS),
     END_OF_OPTIONS,
 };
 
@@ -78,16 +78,16 @@ const struct cmd_def cmd_def_image_prune = {
     .summary = "Remove unused images",
     .options = options_image_prune,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_history[] = {
-    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, LATER),
-    FLAG("human", 'H', "Print sizes and dates in human readable format", LATER, .def = "true"),
-    FLAG("no-trunc", 0, "Don't truncate output", LATER),
+    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, OURS),
+    FLAG("human", 'H', "Print sizes and dates in human readable format", OURS, .def = "true"),
+    FLAG("no-trunc", 0, "Don't truncate output", OURS),
     OPT("platform", 0, OPT_STRING, "string",
-        "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", LATER),
-    FLAG("quiet", 'q', "Only show image IDs", LATER),
+        "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", OURS),
+    FLAG("quiet", 'q', "Only show image IDs", OURS),
     END_OF_OPTIONS,
 };
 
@@ -100,7 +100,7 @@ const struct cmd_def cmd_def_history = {
     .min_args = 1,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_tag = {
@@ -110,6 +110,5 @@ const struct cmd_def cmd_def_tag = {
     .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     .min_args = 2,
     .max_args = 2,
-    .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };

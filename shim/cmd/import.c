@@ -59,9 +59,11 @@ static int import_layer(struct app *app, const struct opt_parsed *opts, int fd, 
     const struct strlist *args = opt_args(opts);
     cleanup_free char *diff_id = NULL, *id = NULL, *config = NULL, *name = NULL;
     cleanup_strlist struct strlist paths = STRLIST_INIT;
+    cleanup_free char *layers = NULL;
     time_t now = time(NULL);
     struct state_image image;
     struct stat st;
+    int64_t size;
 
     if (args->len > 1 && !(name = catalog_normal_name(args->items[1], err)))
         return -1;
@@ -71,11 +73,14 @@ static int import_layer(struct app *app, const struct opt_parsed *opts, int fd, 
     if (!config)
         return -1;
     strlist_add(&paths, path);
+    size = stat(path, &st) == 0 ? st.st_size : 0;
+    layers = catalog_layer_sizes(&size, 1);
     image = (struct state_image){
         .id = id,
         .config = config,
         .source = (char *)"import",
-        .size = stat(path, &st) == 0 ? st.st_size : 0,
+        .layers = layers,
+        .size = size,
         .created = now,
         .added = now,
     };

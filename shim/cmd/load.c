@@ -12,15 +12,33 @@
 #include <string.h>
 #include <time.h>
 
+/* A name in an archive says its tag, or it is none. Normalised, owned by caller. */
+static char *archived_name(const char *word, struct err *err)
+{
+    struct reference ref = {0};
+    char *name = NULL;
+
+    if (reference_parse(word, &ref, err) < 0)
+        return NULL;
+    if (ref.tag && !ref.digest)
+        name = reference_string(&ref);
+    else
+        err_set(err, 1, "invalid tag \"%s\"", word);
+    reference_clear(&ref);
+    return name;
+}
+
 /* Puts one image of the archive on the server and names it. */
 static int load_image(struct app *app, struct image_archive *archive, size_t index, struct err *err)
 {
     const struct archived_image *from = image_archive_get(archive, index);
     cleanup_strlist struct strlist paths = STRLIST_INIT;
+    cleanup_free char *layers = catalog_layer_sizes(from->layer_sizes, from->layers.len);
     struct state_image image = {
         .id = from->id,
         .config = from->config,
         .source = (char *)"load",
+        .layers = layers,
         .size = from->size,
         .created = catalog_created(from->config),
         .added = time(NULL),
@@ -34,7 +52,7 @@ static int load_image(struct app *app, struct image_archive *archive, size_t ind
         printf("Loaded image ID: %s\n", from->id);
     }
     for (size_t i = 0; i < from->tags.len; i++) {
-        cleanup_free char *name = catalog_normal_name(from->tags.items[i], err);
+        cleanup_free char *name = archived_name(from->tags.items[i], err);
 
         if (!name || catalog_add(app, &image, name, &paths, err) < 0)
             return -1;

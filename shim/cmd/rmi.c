@@ -5,10 +5,28 @@
 
 #include <stdio.h>
 
+/* One word of the line; 0, or 1 when it failed. */
+static int remove_one(struct app *app, const char *word, bool force)
+{
+    cleanup_err struct err why = ERR_INIT;
+    struct catalog_gone gone = {0};
+    int got = catalog_remove(app, word, force, &gone, &why);
+
+    for (size_t i = 0; i < gone.untagged.len; i++)
+        printf("Untagged: %s\n", gone.untagged.items[i]);
+    for (size_t i = 0; i < gone.deleted.len; i++)
+        printf("Deleted: %s\n", gone.deleted.items[i]);
+    catalog_gone_clear(&gone);
+    if (got == 0)
+        return 0;
+    fflush(stdout);
+    fprintf(stderr, "%s\n", why.msg);
+    return !force || why.code != CATALOG_NO_SUCH_IMAGE;
+}
+
 static int rmi_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     const struct strlist *words = opt_args(opts);
-    bool force = opt_bool(opts, "force");
     int code = 0;
 
     for (size_t i = 0; i < opt_list(opts, "platform")->len; i++)
@@ -16,15 +34,9 @@ static int rmi_run(struct app *app, const struct opt_parsed *opts, struct err *e
             return -1;
     if (app_state(app, err) < 0)
         return -1;
-    for (size_t i = 0; i < words->len; i++) {
-        cleanup_err struct err why = ERR_INIT;
-
-        if (catalog_remove(app, words->items[i], force, &why) < 0) {
-            fflush(stdout);
-            fprintf(stderr, "%s\n", why.msg);
-            code = force && why.code == CATALOG_NO_SUCH_IMAGE ? code : 1;
-        }
-    }
+    for (size_t i = 0; i < words->len; i++)
+        code |= remove_one(app, words->items[i], opt_bool(opts, "force"));
+    catalog_sweep(app);
     return code;
 }
 

@@ -319,7 +319,7 @@ daemon() { echo "Error response from daemon: $*"; }
     docker run -d --name runs "$IMAGE" sleep 1000
     docker create --name created --label k=v "$IMAGE" true
     docker run --name ended --label k=w "$IMAGE" true
-    run -1 docker container prune <<<n
+    run -0 docker container prune <<<n
     [ "$(docker ps -aq | wc -l)" -eq 3 ]
     docker container prune -f --filter until=1h
     [ "$(docker ps -aq | wc -l)" -eq 3 ]
