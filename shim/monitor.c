@@ -88,14 +88,12 @@ static void sleep_ms(int64_t ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000}, NULL);
 }
 
-/* The state folder may be deleted under us: then the container is found again by what its agent says. */
+/* A state folder that was deleted under us is nobody's any more: the next command finds the container by what its agent
+ * says, and has a monitor of its own. */
 static int reread(struct container *c, struct err *err)
 {
-    if (state_is_lost(c->app->state)) {
-        state_free(steal(&c->app->state));
-        if (app_state(c->app, err) < 0 || container_recover(c->app, err) < 0)
-            return -1;
-    }
+    if (state_is_lost(c->app->state))
+        return err_set(err, 1, "the state file was moved away");
     return container_reread(c, err);
 }
 
@@ -229,8 +227,11 @@ int monitor_run(struct app *app, const char *id, struct err *err)
     cleanup_with(container_clear) struct container c;
 
     container_init(&c, app);
-    if (container_find(&c, id, err) < 0) {
-        if (err->code == CONTAINER_NO_SUCH && strlen(id) == CONTAINER_ID_LEN)
+    if (app_state(app, err) < 0)
+        return -1;
+    /* not container_find(): what was removed is not to be looked for, least of all by starting an engine */
+    if (state_container_find(app->state, id, &c.row, err) <= 0) {
+        if (strlen(id) == CONTAINER_ID_LEN)
             container_dir_remove(id); /* what `owner` made, if it was removed just then */
         return 0;
     }
