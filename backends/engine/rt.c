@@ -82,7 +82,12 @@ static int choose_runtime(struct rt *rt, const char *asked, struct err *err)
     if (!rt->path)
         return err_set(err, 125, "no container runtime is installed: install crun (or runc)");
     rt->name = xstrdup(strrchr(rt->path, '/') + 1);
-    return runtime_kind(rt->path, &rt->kind, err);
+    if (runtime_kind(rt->path, &rt->kind, err) < 0)
+        return -1;
+    /* runc insists on a cgroup for each container, which an ordinary user cannot make. */
+    return rootless() && rt->kind == RT_RUNC
+               ? err_set(err, 125, "runc cannot run containers without root: install the package crun")
+               : 0;
 }
 
 /* The words that every call begins with. */
