@@ -182,6 +182,20 @@ walk() {
     until_true 60 nothing_left || complain "something is left"
 }
 
+@test "an engine killed while a client waits on it: the next run starts another, at once" {
+    local client i
+    for i in $(seq 10); do
+        rm -f "$SUITE/up"
+        docker run --rm --network none "$IMAGE" sh -c 'echo up; sleep 300' >"$SUITE/up" 2>/dev/null 3>&- &
+        client=$!
+        for _ in $(seq 200); do ! grep -qs up "$SUITE/up" || break; sleep 0.05; done
+        kill -KILL "$(engine_pid)"
+        sleep "0.0$((i % 3))" # dying, or dead
+        [ "$(timeout 20 docker run --rm --network none "$IMAGE" echo fine)" = fine ]
+        ! wait "$client"
+    done
+}
+
 @test "two scopes on one engine never touch each other" {
     docker run -d --name same "$IMAGE" sleep 1000
     docker pull -q "$IMAGE" >/dev/null

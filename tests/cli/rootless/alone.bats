@@ -5,12 +5,12 @@ load ../common
 setup_file() { suite_start; }
 teardown_file() { suite_stop; }
 
-# Tests of the network want the device, or want it away.
-tun() {
-    if [ "$1" = there ]; then
-        [ -w /dev/net/tun ] || skip "/dev/net/tun is closed to this user"
+# Tests of the network want the device and the program, or want one of them away.
+way_out() {
+    if [ -w /dev/net/tun ] && [ -x "$(command -v slirp4netns)" ]; then
+        [ "$1" = there ] || skip "this user has a way out"
     else
-        [ ! -w /dev/net/tun ] || skip "/dev/net/tun is open to this user"
+        [ "$1" = closed ] || skip "this user has no way out"
     fi
 }
 
@@ -23,15 +23,36 @@ tun() {
     docker run --rm --network none "$IMAGE" true
 }
 
+@test "info: rootless, as Docker says it, and why there are no limits" {
+    local shown
+    docker run --rm --network none "$IMAGE" true
+    [ "$(docker info --format '{{json .SecurityOptions}} {{.MemoryLimit}}')" = '["name=rootless"] false' ]
+    shown=$(docker info 2>&1)
+    [[ "$shown" == *$'Security Options:\n  rootless\n'* ]]
+    [[ "$shown" == *"WARNING: no limits: "* ]]
+}
+
+@test "a folder for the socket that cannot be made" {
+    local dir
+    mkdir -m 500 "$SUITE/closed"
+    for dir in "$SUITE/closed" "$SUITE/closed/nowhere"; do
+        XDG_RUNTIME_DIR=$dir run -125 docker run --rm --network none "$IMAGE" true
+        [[ "${lines[0]}" == *"the folder of the engine's socket (XDG_RUNTIME_DIR"*"Permission denied" ]]
+    done
+}
+
 @test "without a way out: said by name; --network none needs none" {
-    tun closed
+    way_out closed
+    local missing=/dev/net/tun
+    [ ! -w "$missing" ] || missing="install the package slirp4netns"
     run -125 docker run --rm "$IMAGE" true
-    [[ "$output" == *"no network for containers without root"*"/dev/net/tun"* ]]
+    [[ "$output" == *"no network for containers without root"*"$missing"* ]]
+    [[ "$(docker info 2>&1 >/dev/null)" == *"WARNING: no network for containers without root"*"$missing"* ]]
     [ "$(docker run --rm --network none "$IMAGE" sh -c 'ls /sys/class/net; id -u')" = "$(printf 'lo\n0')" ]
 }
 
 @test "a way out, but not to the host's loopback" {
-    tun there
+    way_out there
     local port address pid
     port=${REGISTRY#localhost:}
     [ "$(docker run --rm "$IMAGE" sh -c 'ls /sys/class/net | grep -v lo')" = eth0 ]
@@ -76,6 +97,13 @@ tun() {
     docker run --rm --network none "$IMAGE" true
     for _ in $(seq 100); do
         mine=$(ps -u "$(id -u)" -o pid=,stat=,args= | awk '$2 !~ /^Z/ && /slirp4netns|sleep 300/ && !/awk/')
+        [ -n "$mine" ] || break
+        sleep 0.1
+    done
+    [ -z "$mine" ] || { echo "$mine"; false; }
+    # What it left on the disk is gone too, and so is what the engine after it made.
+    for _ in $(seq 100); do
+        mine=$(ls "$XDG_STATE_HOME/atp-docker/engine/runtime/containers")
         [ -n "$mine" ] || break
         sleep 0.1
     done
