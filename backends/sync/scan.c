@@ -1,8 +1,9 @@
-/* Reads a tree into a manifest. */
+/* Reads a tree into a manifest: look.c says what is there, here it is compared with what was known, and read. */
 #include "backends/sync/sync.h"
 
 #include "backends/sync/extent.h"
 #include "backends/sync/local.h"
+#include "backends/sync/look.h"
 
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
@@ -13,10 +14,10 @@
 #include "compat/sys/beneath.h"
 #include "translate/sync/diff.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Where the first name of a file with several names is: a table by inode. */
 struct link_table {
@@ -28,6 +29,8 @@ struct link_table {
 };
 
 struct scan {
+    const struct sync_tree *tree;
+    struct look *look;
     const struct manifest *known;
     size_t known_at; /* both run in the same order */
     const struct strlist *exclude;
@@ -38,6 +41,10 @@ struct scan {
     char path[LIMIT_PATH];
     size_t path_len;
     struct err *err;
+
+    /* The directory that contents were last read from: most of the time none is needed. */
+    int dir;
+    char dir_path[LIMIT_PATH];
 };
 
 /* ---- hard links ---- */
@@ -107,9 +114,8 @@ static const struct manifest_entry *known_entry(struct scan *s)
  * Adds an entry. That ours stands against the peer's version is remembered until ours was sent, also where the sender
  * does not compare with what is known.
  */
-static int add(struct scan *s, const struct manifest_entry *e, const char *leader)
+static int add(struct scan *s, const struct manifest_entry *known, const struct manifest_entry *e, const char *leader)
 {
-    const struct manifest_entry *known = known_entry(s);
     struct manifest_entry *added = manifest_add(&s->m, e, leader);
 
     if (added && known && known->flags & MANIFEST_CONTESTED && !manifest_same_content(added, known))
@@ -137,13 +143,51 @@ static int carry_known(struct scan *s)
     return 0;
 }
 
+/* A descriptor of the directory that holds s->path, and the name in it; -1 and errno. */
+static int parent_dir(struct scan *s, const char **ret_name)
+{
+    const char *slash = strrchr(s->path, '/');
+    size_t len = slash ? (size_t)(slash - s->path) : 0;
+
+    *ret_name = s->tree->file ? s->tree->file : slash ? slash + 1 : s->path;
+    if (s->tree->file || !len)
+        return s->tree->dirfd;
+    if (s->dir >= 0 && strlen(s->dir_path) == len && memcmp(s->dir_path, s->path, len) == 0)
+        return s->dir;
+    if (s->dir >= 0)
+        close(s->dir);
+    memcpy(s->dir_path, s->path, len);
+    s->dir_path[len] = '\0';
+    s->dir = beneath_open_dir(s->tree->dirfd, s->dir_path);
+    return s->dir;
+}
+
+/* Reads the file at s->path; e becomes what was read. 1: it is not there to be read. 2: it keeps changing. */
+static int read_file(struct scan *s, struct manifest_entry *e)
+{
+    uint8_t digest[MANIFEST_DIGEST_LEN];
+    const char *name;
+    struct stat st;
+    int dir = parent_dir(s, &name), status = dir < 0 ? -1 : extent_digest(dir, name, &st, digest);
+
+    if (status < 0 && (errno == ENOENT || errno == ELOOP || errno == EISDIR || errno == EINVAL || errno == ENOTDIR))
+        return 1; /* gone or swapped since the look: the next scan will tell what it is */
+    if (status < 0)
+        return scan_errno(s, "reading");
+    if (status)
+        return 2;
+    local_entry(e, s->path, &st);
+    memcpy(e->digest, digest, sizeof(digest));
+    s->stats.hashed_files++;
+    s->stats.hashed_bytes += e->size;
+    return 0;
+}
+
 /* Fills e's digest: from what is known, from another name of the same file, or by reading. 1: it is not there to be
  * read. */
-static int find_digest(struct scan *s, int dir, const char *name, struct manifest_entry *e,
+static int find_digest(struct scan *s, const struct manifest_entry *known, struct manifest_entry *e,
                        const struct manifest_entry *first)
 {
-    const struct manifest_entry *known = known_entry(s);
-    struct stat st;
     int status;
 
     if (local_untouched(known, e)) {
@@ -154,21 +198,9 @@ static int find_digest(struct scan *s, int dir, const char *name, struct manifes
         memcpy(e->digest, first->digest, sizeof(e->digest));
         return 0;
     }
-    status = extent_digest(dir, name, &st, e->digest);
-    if (status < 0 && (errno == ENOENT || errno == ELOOP || errno == EISDIR || errno == EINVAL))
-        return 1; /* gone or swapped since the look: the next scan will tell what it is */
-    if (status < 0)
-        return scan_errno(s, "reading");
-    if (status == 0) {
-        uint8_t digest[MANIFEST_DIGEST_LEN];
-
-        memcpy(digest, e->digest, sizeof(digest));
-        local_entry(e, s->path, &st);
-        memcpy(e->digest, digest, sizeof(digest));
-        s->stats.hashed_files++;
-        s->stats.hashed_bytes += e->size;
-        return 0;
-    }
+    status = read_file(s, e);
+    if (status != 2)
+        return status;
     /* It keeps changing: it stays as agreed until the next barrier (rule 5). */
     s->stats.moving++;
     if (!known || known->type != MANIFEST_FILE)
@@ -178,11 +210,12 @@ static int find_digest(struct scan *s, int dir, const char *name, struct manifes
     return 0;
 }
 
-static int scan_file(struct scan *s, int dir, const char *name, struct manifest_entry *e, const struct stat *st)
+static int scan_file(struct scan *s, struct manifest_entry *e, uint64_t names)
 {
-    size_t first = st->st_nlink > 1 ? first_name(&s->links, e->ino, e->dev, s->m.len) : 0;
+    const struct manifest_entry *known = known_entry(s);
+    size_t first = names > 1 ? first_name(&s->links, e->ino, e->dev, s->m.len) : 0;
     const struct manifest_entry *leader = first && first <= s->m.len ? &s->m.entries[first - 1] : NULL;
-    int status = find_digest(s, dir, name, e, leader);
+    int status = find_digest(s, known, e, leader);
 
     if (status)
         return status < 0 ? -1 : 0;
@@ -190,111 +223,73 @@ static int scan_file(struct scan *s, int dir, const char *name, struct manifest_
     /* The slot may name an entry that was dropped because its file went away; then it is another file's. */
     if (leader && (leader->ino != e->ino || leader->type != MANIFEST_FILE))
         leader = NULL;
-    return add(s, e, leader ? leader->path : NULL);
+    return add(s, known, e, leader ? leader->path : NULL);
 }
 
-static int scan_link(struct scan *s, int dir, const char *name, struct manifest_entry *e)
-{
-    cleanup_free char *text = beneath_readlink(dir, name);
-
-    if (!text)
-        return errno == ENOENT || errno == EINVAL ? 0 : scan_errno(s, "reading");
-    e->link = text;
-    return add(s, e, NULL);
-}
-
-static int scan_dir(struct scan *s, int list);
-
-static int scan_name(struct scan *s, int dir, const char *name)
+/* Adds what was seen at s->path. */
+static int scan_seen(struct scan *s, const struct look_name *n)
 {
     struct manifest_entry e;
-    struct stat st;
-    int list;
 
-    if (manifest_path_excluded(s->path, s->exclude))
-        return carry_known(s);
-    if (beneath_stat(dir, name, &st) < 0)
-        return errno == ENOENT ? 0 : scan_errno(s, "reading");
-    if (!local_entry(&e, s->path, &st)) {
+    if (n->kind == LOOK_GONE)
+        return 0;
+    if (n->kind == LOOK_FAILED) {
+        if (n->errnum == EOVERFLOW)
+            return err_set(s->err, 125, "the tree has more than %u files and directories", LIMIT_ENTRIES);
+        if (n->errnum == ENAMETOOLONG)
+            return err_set(s->err, 125, "the tree is nested too deep, or its names are too long, at %s", s->path);
+        errno = n->errnum;
+        return scan_errno(s, "reading");
+    }
+    if (!local_entry(&e, s->path, &n->st)) {
         s->stats.skipped_special++;
         return 0;
     }
     if (e.type == MANIFEST_FILE)
-        return scan_file(s, dir, name, &e, &st);
-    if (e.type == MANIFEST_SYMLINK)
-        return scan_link(s, dir, name, &e);
-    list = beneath_child_list(dir, name);
-    if (list < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : scan_errno(s, "reading");
-    if (fstat(list, &st) < 0 || !local_entry(&e, s->path, &st) || add(s, &e, NULL) < 0) {
-        close(list);
-        return -1;
-    }
-    return scan_dir(s, list);
+        return scan_file(s, &e, n->st.st_nlink);
+    e.link = n->text;
+    return add(s, known_entry(s), &e, NULL);
 }
 
-static int by_bytes(const void *a, const void *b)
+static int scan_dir(struct scan *s, struct look_dir *d);
+
+static int scan_name(struct scan *s, struct look_name *n)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    if (n->kind == LOOK_EXCLUDED)
+        return carry_known(s);
+    return n->kind == LOOK_DIR ? scan_dir(s, n->dir) : scan_seen(s, n);
 }
 
-/* Reads the names of a directory; unfinished files of ours are swept if forgotten, and never named. */
-static int list_names(struct scan *s, DIR *d, struct strlist *names)
+/* The directory at s->path and everything below it. Depth is bounded by what is looked at. */
+static int scan_dir(struct scan *s, struct look_dir *d)
 {
-    const struct dirent *entry;
-
-    while ((errno = 0, entry = readdir(d))) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-            continue;
-        if (strncmp(entry->d_name, BENEATH_TEMP_PREFIX, strlen(BENEATH_TEMP_PREFIX)) == 0) {
-            beneath_temp_sweep(dirfd(d), entry->d_name);
-            continue;
-        }
-        if (names->len >= LIMIT_ENTRIES)
-            return err_set(s->err, 125, "the tree has more than %u files and directories", LIMIT_ENTRIES);
-        strlist_add(names, entry->d_name);
-    }
-    if (errno && errno != ENOENT)
-        return scan_errno(s, "reading");
-    qsort(strlist_argv(names), names->len, sizeof(char *), by_bytes);
-    return 0;
-}
-
-/* Everything below the directory behind list, which is consumed. Depth is bounded by what manifest_add() takes. */
-static int scan_dir(struct scan *s, int list)
-{
-    cleanup_dir DIR *d = fdopendir(list);
-    cleanup_strlist struct strlist names = STRLIST_INIT;
     size_t before = s->path_len;
 
-    if (!d) {
-        close(list);
-        return scan_errno(s, "reading");
-    }
-    if (list_names(s, d, &names) < 0)
+    look_at(s->look, d);
+    if (scan_seen(s, &d->self) < 0)
         return -1;
-    for (size_t i = 0; i < names.len; i++) {
-        size_t len = strlen(names.items[i]), slash = before > 0;
+    for (size_t i = 0; d->self.kind == LOOK_DIR && i < d->len; i++) {
+        size_t len = strlen(d->names[i].name), slash = before > 0;
 
         if (before + slash + len >= sizeof(s->path))
             return err_set(s->err, 125, "a path below %s is too long", s->path);
         if (slash)
             s->path[before] = '/';
-        memcpy(s->path + before + slash, names.items[i], len + 1);
+        memcpy(s->path + before + slash, d->names[i].name, len + 1);
         s->path_len = before + slash + len;
-        if (scan_name(s, dirfd(d), names.items[i]) < 0)
+        if (scan_name(s, &d->names[i]) < 0)
             return -1;
         s->path_len = before;
         s->path[before] = '\0';
     }
+    look_done(s->look, d);
     return 0;
 }
 
 static int scan_root_dir(struct scan *s, int dirfd)
 {
-    struct manifest_entry e;
     struct stat st;
-    int list;
+    int list, status;
 
     if (dirfd < 0 || fstat(dirfd, &st) < 0 || !st.st_nlink) {
         s->m.root_missing = true;
@@ -303,21 +298,20 @@ static int scan_root_dir(struct scan *s, int dirfd)
     list = beneath_list_open(dirfd);
     if (list < 0)
         return scan_errno(s, "reading");
-    if (!local_entry(&e, "", &st) || add(s, &e, NULL) < 0) {
-        close(list);
-        return -1;
-    }
-    return scan_dir(s, list);
+    s->look = look_new(list, s->exclude);
+    status = scan_dir(s, look_root(s->look));
+    look_free(s->look);
+    return status;
 }
 
 /* A mount of one file. Anything but a regular file in its place is as good as nothing. */
-static int scan_root_file(struct scan *s, const struct sync_tree *tree)
+static int scan_root_file(struct scan *s)
 {
     struct manifest_entry e;
     struct stat st;
 
     s->m.root_missing = true;
-    if (beneath_stat(tree->dirfd, tree->file, &st) < 0)
+    if (beneath_stat(s->tree->dirfd, s->tree->file, &st) < 0)
         return errno == ENOENT ? 0 : scan_errno(s, "reading");
     if (!S_ISREG(st.st_mode)) {
         s->stats.skipped_special++;
@@ -325,8 +319,7 @@ static int scan_root_file(struct scan *s, const struct sync_tree *tree)
     }
     local_entry(&e, "", &st);
     /* Links to a single file lead out of what is shared. */
-    st.st_nlink = 1;
-    if (scan_file(s, tree->dirfd, tree->file, &e, &st) < 0)
+    if (scan_file(s, &e, 1) < 0)
         return -1;
     s->m.root_missing = s->m.len == 0;
     return 0;
@@ -335,10 +328,18 @@ static int scan_root_file(struct scan *s, const struct sync_tree *tree)
 int sync_scan(const struct sync_tree *tree, const struct manifest *known, const struct strlist *exclude,
               struct manifest *ret, struct sync_scan_stats *ret_stats, struct err *err)
 {
-    struct scan s = {.known = known, .exclude = exclude, .m = MANIFEST_INIT, .start = local_now(), .err = err};
-    int status = tree->file ? scan_root_file(&s, tree) : scan_root_dir(&s, tree->dirfd);
+    struct scan s = {.tree = tree,
+                     .known = known,
+                     .exclude = exclude,
+                     .m = MANIFEST_INIT,
+                     .start = local_now(),
+                     .err = err,
+                     .dir = -1};
+    int status = tree->file ? scan_root_file(&s) : scan_root_dir(&s, tree->dirfd);
 
     free(s.links.slots);
+    if (s.dir >= 0)
+        close(s.dir);
     if (status < 0) {
         manifest_clear(&s.m);
         return -1;

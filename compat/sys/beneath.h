@@ -41,6 +41,11 @@ int beneath_child_dir(int dir, const char *name);
 /* A descriptor that can be read with fdopendir(). */
 int beneath_list_open(int dir);
 int beneath_child_list(int dir, const char *name); /* the same for a child */
+/*
+ * Calls each() with every name in such a descriptor's directory but "." and "..", once, in no order; type is the
+ * system's DT_* and may be DT_UNKNOWN. each() ends it with -1. -1 then, or if the directory cannot be read (errno).
+ */
+int beneath_names(int list, int (*each)(void *arg, const char *name, uint8_t type), void *arg);
 /* A descriptor of a file or directory that is good for the calls on descriptors below; a link is ELOOP. */
 int beneath_handle(int dir, const char *name, struct stat *ret);
 /* Opens a regular file for reading; anything else is ELOOP, EISDIR or EINVAL. Never waits for a fifo. */
