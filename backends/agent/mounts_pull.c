@@ -75,12 +75,13 @@ static int resolve(struct mount *mt, struct err *err)
 static int settle(struct mount *mt, struct err *err)
 {
     manifest_clear(&mt->next);
-    sync_sender_agreed(mt->sender, &mt->next);
+    if (mt->stats.hashed_files)
+        sync_sender_agreed(mt->sender, &mt->next);
     sync_sender_free(mt->sender);
     mt->sender = NULL;
-    manifest_move(&mt->agreed, &mt->next);
     if (!mt->stats.hashed_files)
         return 0;
+    manifest_move(&mt->agreed, &mt->next);
     if (store_lock(&mt->store, err) < 0)
         return -1;
     store_refresh(&mt->store, &mt->known, &mt->agreed, NULL); /* only saves time: a full disk is no failure */

@@ -40,12 +40,13 @@ static void fail(struct smount *m, struct err *err)
  */
 static void settle(struct smount *m)
 {
-    sync_sender_agreed(m->sender, &m->next);
+    if (m->stats.hashed_files) {
+        sync_sender_agreed(m->sender, &m->next);
+        manifest_move(&m->known, &m->next);
+        mount_save(m, NULL); /* only saves time */
+    }
     sync_sender_free(m->sender);
     m->sender = NULL;
-    manifest_move(&m->known, &m->next);
-    if (m->stats.hashed_files)
-        mount_save(m, NULL); /* only saves time */
     mount_unlock(m);
 }
 
@@ -212,6 +213,8 @@ static void send_start(struct session *s)
         return;
     }
     s->start_sent = true;
+    if (s->asks && s->start.rows) /* a START has it in itself */
+        wire_put_resize(&s->frame, s->start.rows, s->start.cols);
     send_early_signals(s);
     if (s->stdin_eof && !s->stdin_eof_sent) {
         s->stdin_eof_sent = true;
