@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/fs.h"
 #include "compat/sys/loop.h"
 #include "shim/app.h"
 #include "shim/attach.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,17 +28,32 @@
 #define LOCAL_TRIES    3  /* an engine on this machine that does not answer is dead; the next command starts another */
 #define SETTLE_TRIES   12 /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
 #define OWNER_FD       3  /* where the monitor finds the lock that it was born with */
+#define LOG_MAX        (1 << 20)
 #define FD_MAX         4096 /* where close_range() is not there */
 
 /* ---- the process ---- */
 
+/* Where a monitor's lines go (conflicts, files that are not kept): <state>/monitor.log, begun anew when it is long. */
+static int open_log(void)
+{
+    cleanup_free char *state = fs_state_dir(), *path = xasprintf("%s/monitor.log", state);
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_size > LOG_MAX) && ftruncate(fd, 0) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 /* Nothing of our caller's is held but `owner`: its pipes would not end before the container does. */
 static void let_go(int owner_fd)
 {
-    int null = open("/dev/null", O_RDWR);
+    int null = open("/dev/null", O_RDWR), log = open_log();
 
     for (int fd = 0; null >= 0 && fd < OWNER_FD; fd++)
-        dup2(null, fd);
+        dup2(fd == STDERR_FILENO && log >= 0 ? log : null, fd);
     if (dup2(owner_fd, OWNER_FD) < 0 || fcntl(OWNER_FD, F_SETFD, 0) < 0)
         _exit(1);
     if (close_range(OWNER_FD + 1, ~0u, 0) < 0)
@@ -113,8 +130,7 @@ static void stop_it(struct container *c)
     const struct wire_ask ask = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = STOP_GRACE_MS};
     int code = 0;
 
-    if (container_ask(c, &ask, /* with_mounts= */ true, &code, NULL) < 0 && container_lock(c, NULL) < 0)
-        return;
+    container_ask(c, &ask, /* with_mounts= */ true, &code, NULL); /* one that does not answer has ended all the same */
     if (container_lock(c, NULL) < 0)
         return;
     container_set_exited(&c->row, ATTACH_TIME_OVER, 0);

@@ -1,6 +1,7 @@
 /*
  * The monitor: one small process per container that watches for its end and then sees to what is left to do, so that no
- * command has to wait for it. Nothing depends on it: a container without one is looked after by the next command.
+ * command has to wait for it. Nothing depends on it: a container without one is looked after by the next command. What it
+ * would say to a person is in <state>/monitor.log.
  */
 #ifndef ATP_SHIM_MONITOR_H
 #define ATP_SHIM_MONITOR_H
