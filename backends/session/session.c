@@ -2,6 +2,7 @@
 
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
+#include "compat/base/tame.h"
 #include "compat/sys/loop.h"
 #include "compat/sys/work.h"
 
@@ -52,9 +53,7 @@ void session_note(struct session *s, const char *fmt, ...)
     va_start(ap, fmt);
     line = xvasprintf(fmt, ap);
     va_end(ap);
-    for (char *p = line; *p; p++) /* names come from outside: one line stays one line */
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    tame(line, /* keep_lines= */ false); /* names come from outside */
     s->cb->note(s->arg, line);
 }
 
@@ -71,6 +70,7 @@ void session_end(struct session *s, enum session_end end, int code, struct err *
     s->result.code = code;
     if (err)
         err_move(&s->result.err, err);
+    tame(s->result.err.msg, /* keep_lines= */ false); /* it may have the agent's words in it */
     s->cb->done(s->arg, &s->result);
 }
 
@@ -122,6 +122,8 @@ void session_maybe_end(struct session *s)
     if (s->exit.kind == WIRE_EXIT_REFUSED) {
         refusal_text(s, &err);
         s->result.refusal = s->exit.refusal;
+        s->result.agent_failed = (s->ask.kind == WIRE_ASK_STOP || s->ask.kind == WIRE_ASK_SIGNAL) &&
+                                 s->exit.refusal != WIRE_REFUSAL_NOT_RUNNING;
         say_goodbye(s, /* keep= */ false);
         session_end(s, SESSION_REFUSED, code, &err);
         return;
@@ -209,6 +211,7 @@ static int take_error(struct session *s, const struct wire_frame *f, struct err 
 
     if (wire_get_error(f, &kind, &text, err) < 0)
         return -1;
+    s->result.agent_failed = s->asks || kind != WIRE_ERROR_PUSH;
     if (kind == WIRE_ERROR_PUSH) {
         err_set(&why, 125, "pushing to the container: %s", text);
         session_end(s, SESSION_PUSH_FAILED, 125, &why);
@@ -225,6 +228,7 @@ static int take_started(struct session *s, const struct wire_frame *f, struct er
 
     if (wire_get_started(f, &pid, err) < 0)
         return -1;
+    s->started = true;
     if (s->cb->started)
         s->cb->started(s->arg);
     if (s->start.flags & WIRE_START_DETACHED) /* the mounts are agreed: PUSHED comes before STARTED */
@@ -241,8 +245,32 @@ static int take_exit(struct session *s, const struct wire_frame *f, struct err *
     return 0;
 }
 
+/* Whether a frame brings what was asked for nearer; others do not help an agent that never answers. */
+static bool gets_on(const struct session *s, const struct wire_frame *f)
+{
+    switch (f->type) {
+    case WIRE_HEARTBEAT:
+        return false;
+    case WIRE_STARTED:
+        return !s->started;
+    case WIRE_CREDIT:
+    case WIRE_STDOUT:
+    case WIRE_STDERR:
+    case WIRE_LOG:
+    case WIRE_TREE:
+    case WIRE_TREE_END:
+    case WIRE_STAT:
+        return !s->asks || s->ask.kind == WIRE_ASK_ATTACH || s->ask.kind == WIRE_ASK_LOGS ||
+               s->ask.kind == WIRE_ASK_TOP || s->ask.kind == WIRE_ASK_RECORD || s->ask.kind >= WIRE_ASK_STAT;
+    default:
+        return true;
+    }
+}
+
 static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
 {
+    if (gets_on(s, f))
+        s->moved = loop_now();
     if (f->type == WIRE_ERROR)
         return take_error(s, f, err);
     if (!s->greeted && f->type != WIRE_HELLO)
@@ -308,6 +336,7 @@ void session_feed(struct session *s, const void *bytes, size_t len)
         int got;
 
         if (wire_parser_feed(&s->parser, at, piece, &err) < 0) {
+            s->result.agent_failed = true;
             end_lost(s, err.msg);
             return;
         }
@@ -316,6 +345,7 @@ void session_feed(struct session *s, const void *bytes, size_t len)
         while (!s->over && (got = wire_parser_next(&s->parser, &f, &err)) != 0)
             if (got < 0 || take_frame(s, &f, &err) < 0) {
                 err_wrap(&err, "the container's agent");
+                s->result.agent_failed = true;
                 end_lost(s, err.msg);
                 return;
             }
@@ -430,6 +460,63 @@ void session_detach(struct session *s)
 
 /* ---- the lease ---- */
 
+/* How long the agent may go without getting on, in milliseconds; 0: as long as it likes. */
+static int64_t patience(const struct session *s)
+{
+    int64_t answer = s->n_mounts ? SESSION_TREES_MS : SESSION_ANSWER_MS;
+
+    if (s->patience)
+        return s->patience;
+    if (!s->greeted)
+        return s->start.flags & WIRE_START_MAIN ? SESSION_TREES_MS : SESSION_ANSWER_MS;
+    if (!s->asks)
+        return s->exit_came || !s->started ? SESSION_TREES_MS : 0;
+    if (s->exit_came || !s->start_sent)
+        return SESSION_TREES_MS;
+    switch (s->ask.kind) {
+    case WIRE_ASK_ATTACH:
+        return 0;
+    case WIRE_ASK_LOGS:
+        return s->ask.flags & WIRE_ASK_FOLLOW ? 0 : SESSION_TREES_MS;
+    case WIRE_ASK_STOP:
+    case WIRE_ASK_RESTART:
+        return s->ask.grace_ms < 0 ? 0 : s->ask.grace_ms + answer;
+    case WIRE_ASK_READ:
+    case WIRE_ASK_WRITE:
+        return SESSION_TREES_MS;
+    default:
+        return answer;
+    }
+}
+
+/* Whether it is our side that everything waits for: a tree that is read, a reader or a writer that is slow, a
+ * transport that is at work. */
+static bool is_our_turn(struct session *s)
+{
+    size_t pending = s->cb->out_pending(s->arg), was = s->pending;
+    bool writes =
+        s->asks && s->ask.kind == WIRE_ASK_WRITE && s->greeted && s->start_sent && !s->stdin_eof && s->stdin_credit;
+
+    s->pending = pending;
+    if (pending < was || writes || output_waits(s) || s->granted < WIRE_CHUNK)
+        return true;
+    for (size_t i = 0; i < s->n_mounts; i++)
+        if (s->mounts[i].work)
+            return true;
+    return false;
+}
+
+/* A peer that keeps its lease and does nothing else is given up too: it may be a container's that does not want to be
+ * stopped. */
+static bool has_stalled(struct session *s, int64_t now)
+{
+    int64_t limit = patience(s);
+
+    if (is_our_turn(s))
+        s->moved = now;
+    return limit && now - s->moved >= limit;
+}
+
 /*
  * Says something at least every speak_every, and gives up a peer that said nothing for lost_after. A gap in our own
  * life (a suspended machine, a stopped process) is not the peer's silence.
@@ -441,13 +528,19 @@ static void on_beat(struct loop *loop, void *arg)
 
     (void)loop;
     if (now - s->beat_at > s->speak_every)
-        s->heard = now;
+        s->heard = s->moved = now;
     s->beat_at = now;
     if (s->greeted && now - s->heard >= s->lost_after) {
         cleanup_free char *why =
             xasprintf("the container's agent was silent for %lld s", (long long)(now - s->heard) / 1000);
 
+        s->result.agent_failed = true;
         end_lost(s, why);
+        return;
+    }
+    if (has_stalled(s, now)) {
+        s->result.agent_failed = true;
+        end_lost(s, "the container's agent does not answer");
         return;
     }
     if (now - s->spoke >= s->speak_every && !session_out_full(s)) {
@@ -464,6 +557,11 @@ void session_set_lease(struct session *s, int64_t speak_every, int64_t lost_afte
     s->beat_at = loop_now();
     if (!s->over)
         loop_timer_set(s->beat_timer, speak_every / 2 ? speak_every / 2 : 1);
+}
+
+void session_set_patience(struct session *s, int64_t ms)
+{
+    s->patience = ms;
 }
 
 /* ---- life ---- */
@@ -579,7 +677,7 @@ static struct session *make(struct loop *loop, const struct session_mount *mount
     s->granted = s->stdin_credit = WIRE_WINDOW;
     s->speak_every = LEASE_CLIENT_SPEAKS;
     s->lost_after = DEADLINE_LOST_PEER;
-    s->heard = s->spoke = s->beat_at = loop_now();
+    s->heard = s->spoke = s->moved = s->beat_at = loop_now();
     s->pump_timer = loop_timer_add(loop, 0, on_pump, s);
     s->beat_timer = loop_timer_add(loop, s->speak_every / 2, on_beat, s);
     return s;

@@ -20,6 +20,8 @@
  *
  * The agent's stdin must stay open until done: its end is the end of the remote session. Until the agent's first byte
  * only the transport knows how long to wait; from then on the session itself gives up a peer that is silent for 15 s.
+ * An agent that keeps talking and does nothing else is given up too, after SESSION_ANSWER_MS for a question and
+ * SESSION_TREES_MS where trees are read; what may last for ever (a command, ATTACH, a log that is followed) may.
  * Mounts may come in any order: what is mounted inside another one is left out of that one.
  *
  * MOUNTS. Any number of commands may exchange one mount with one container at once, and each may be killed at any
@@ -103,9 +105,12 @@ enum session_end {
 
 struct session_result {
     enum session_end end;
-    int code;         /* what the command returns */
-    int signal;       /* SESSION_EXITED by a signal, else 0 */
-    int refusal;      /* SESSION_REFUSED: enum wire_refusal; NOT_RUNNING's text lacks the container's name */
+    int code;    /* what the command returns */
+    int signal;  /* SESSION_EXITED by a signal, else 0 */
+    int refusal; /* SESSION_REFUSED: enum wire_refusal; NOT_RUNNING's text lacks the container's name */
+    /* SESSION_LOST, _REFUSED: by the agent's own doing; asking once more makes no sense, and its sandbox is not known
+     * to have ended. False for a transport that ended. */
+    bool agent_failed;
     bool pull_failed; /* err says why; keep the container so that the files can be recovered */
     struct err err;   /* owned by the session; msg NULL if there is nothing to tell */
 };
@@ -153,7 +158,9 @@ struct session_callbacks {
     void (*done)(void *arg, const struct session_result *result);
 };
 
-#define SESSION_OUT_HIGH (1u << 20) /* enough to fill a fast link for a few milliseconds, little to lose */
+#define SESSION_ANSWER_MS 30000      /* an agent that lives answers in a moment, its machine may be busy */
+#define SESSION_TREES_MS  300000     /* a million files on a slow disk, between two signs of life */
+#define SESSION_OUT_HIGH  (1u << 20) /* enough to fill a fast link for a few milliseconds, little to lose */
 
 /* Everything is copied except what is said to be borrowed. callbacks and loop are borrowed until session_free(). */
 struct session *session_new(struct loop *loop, const struct session_start *start, const struct session_mount *mounts,
@@ -194,7 +201,8 @@ void session_signal(struct session *s, int signo, bool group);
  * are not pulled. */
 void session_detach(struct session *s);
 
-/* Shortens the lease's times, in milliseconds; for tests. */
+/* Shortens the lease's times and the others, in milliseconds; for tests. */
+void session_set_patience(struct session *s, int64_t ms);
 void session_set_lease(struct session *s, int64_t speak_every, int64_t lost_after);
 
 #endif

@@ -28,6 +28,7 @@ struct owner {
     unsigned done;
     enum session_end end;
     int code;
+    bool agent_failed;
     char *error;
 };
 
@@ -63,6 +64,7 @@ static void on_done(void *arg, const struct session_result *result)
     o->done++;
     o->end = result->end;
     o->code = result->code;
+    o->agent_failed = result->agent_failed;
     o->error = xstrdup(result->err.msg);
 }
 
@@ -280,12 +282,111 @@ static void test_silence(void **state)
     owner_clear(&o);
 }
 
+/* What the agent says of why cannot speak to the user's terminal, nor make lines of its own. */
+static void test_words_are_tame(void **state)
+{
+    struct buf b = BUF_INIT(1 << 20);
+    struct wire_exit e = {.kind = WIRE_EXIT_REFUSED,
+                          .refusal = WIRE_REFUSAL_USER,
+                          .value = 126,
+                          .text = (char *)"no \033[2J\033]0;x\a\xc2\x9b"
+                                          "31m\ndocker: fine\177 \xc3\xa9"};
+    struct owner o;
+
+    (void)state;
+    owner_start(&o, 0);
+    loop_step(o.loop, 0);
+    put_hello(&b, 0);
+    wire_put_exit(&b, &e);
+    feed(&o, &b);
+    assert_int_equal(o.end, SESSION_REFUSED);
+    assert_string_equal(o.error, "no ?[2J?]0;x???31m?docker: fine? \xc3\xa9");
+    owner_clear(&o);
+    wire_put_error(&b, WIRE_ERROR_INIT, "gone\033c");
+    expect_lost(&b, true, "ended the session: gone?c");
+}
+
+/* Asks with a short patience, and answers with nothing but b, then heartbeats for a second. */
+static void ask_a_heart(struct owner *o, const struct wire_ask *ask, struct buf *b)
+{
+    int64_t until = loop_now() + 1000;
+
+    owner_start(o, 0);
+    session_free(o->session);
+    o->session = session_ask(o->loop, ask, NULL, 0, &callbacks, o);
+    session_set_lease(o->session, 20, 10000);
+    session_set_patience(o->session, 200);
+    loop_step(o->loop, 0);
+    feed(o, b);
+    while (!o->done && loop_now() < until) {
+        loop_step(o->loop, 20);
+        wire_put(b, WIRE_HEARTBEAT, NULL, 0);
+        wire_put_started(b, 1); /* what nobody asked for */
+        if (!o->done)
+            feed(o, b);
+        buf_clear(b);
+    }
+}
+
+/* A peer that keeps its lease and never answers, one that never says a word, and one that works. */
+static void test_stalling(void **state)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_SIGNAL, .signo = 9, .text = (char *)""};
+    struct wire_exit e = {.kind = WIRE_EXIT_CODE};
+    struct buf b = BUF_INIT(1 << 20);
+    struct owner o;
+
+    (void)state;
+    put_hello(&b, 0);
+    ask_a_heart(&o, &ask, &b);
+    assert_int_equal(o.done, 1);
+    assert_int_equal(o.end, SESSION_LOST);
+    assert_true(o.agent_failed);
+    assert_string_equal(o.error, "the container's agent does not answer");
+    owner_clear(&o);
+
+    owner_start(&o, 0);
+    session_set_lease(o.session, 20, 10000);
+    session_set_patience(o.session, 200);
+    for (int64_t until = loop_now() + 1000; !o.done && loop_now() < until;)
+        loop_step(o.loop, 20);
+    assert_int_equal(o.end, SESSION_LOST);
+    assert_true(o.agent_failed);
+    owner_clear(&o);
+
+    put_hello(&b, 0);
+    wire_put_exit(&b, &e);
+    ask_a_heart(&o, &ask, &b);
+    assert_int_equal(o.end, SESSION_EXITED);
+    assert_false(o.agent_failed);
+    owner_clear(&o);
+}
+
+/* What may last for ever may: a reader that is slow is not the agent's stalling. */
+static void test_slow_reader(void **state)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_TOP, .text = (char *)""};
+    cleanup_free char *zeros = xcalloc(1, LIMIT_FRAME);
+    struct buf b = BUF_INIT(1u << 26);
+    struct owner o;
+
+    (void)state;
+    put_hello(&b, 0);
+    for (unsigned i = 0; i < WIRE_WINDOW / LIMIT_FRAME; i++)
+        wire_put(&b, WIRE_STDOUT, zeros, LIMIT_FRAME);
+    ask_a_heart(&o, &ask, &b);
+    assert_int_equal(o.done, 0);
+    owner_clear(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rule_breakers),         cmocka_unit_test(test_push_error_and_lost),
         cmocka_unit_test(test_exit_waits_for_output), cmocka_unit_test(test_clock_skew),
         cmocka_unit_test(test_too_many_mounts),       cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_words_are_tame),        cmocka_unit_test(test_stalling),
+        cmocka_unit_test(test_slow_reader),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
