@@ -2,6 +2,7 @@
 
 #include "compat/base/alloc.h"
 #include "compat/base/limits.h"
+#include "compat/base/tame.h"
 #include "compat/sys/loop.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
     } else if (is(name, namelen, "grpc-message")) {
         free(call->message);
         call->message = grpc_percent_decode(text, valuelen);
+        tame(call->message, /* keep_lines= */ true); /* it may end on a terminal */
     } else if (is(name, namelen, "grpc-status-details-bin")) {
         buf_reset(&call->details);
         call->has_details = grpc_base64_decode(&call->details, text, valuelen) == 0;

@@ -4,6 +4,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/tame.h"
 #include "compat/base/limits.h"
 #include "compat/base/sha256.h"
 #include "compat/sys/loop.h"
@@ -300,8 +301,10 @@ static int verdict(struct join *j, struct err *err)
             len--;
         err_set(err, 125, "%.*s", len ? (int)len : 33, len ? reason : "the build failed without a reason");
     }
-    if (err)
+    if (err) {
+        tame(err->msg, /* keep_lines= */ true);
         err->code = GRPC_FAILED_PRECONDITION;
+    }
     return -1;
 }
 

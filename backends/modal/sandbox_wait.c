@@ -6,6 +6,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/tame.h"
 #include "compat/sys/loop.h"
 
 #include <stdlib.h>
@@ -46,10 +47,11 @@ void modal_ending_take(struct modal_ending *ending, const Modal__Client__Generic
         ending->exit_code = 137;
         break;
     default:
-        ending->exit_code = result->exitcode;
+        ending->exit_code = result->exitcode >= 0 && result->exitcode <= 255 ? result->exitcode : 255;
     }
     if (result->exception && *result->exception)
         ending->exception = xstrdup(result->exception);
+    tame(ending->exception, /* keep_lines= */ true);
 }
 
 /* One call; 0 s is a poll. */
