@@ -588,7 +588,6 @@ static void test_ask(void **state)
                          .text = (char *)"/x"};
     const struct wire_ask bad[] = {
         {.kind = WIRE_ASK_MAX, .text = (char *)""},
-        {.kind = 0, .flags = 0x80, .text = (char *)""},
         {.kind = 0, .signo = 65, .text = (char *)""},
     };
     cleanup_free char *text = xcalloc(1, WIRE_ASK_TEXT_MAX + 2);

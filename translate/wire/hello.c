@@ -49,7 +49,7 @@ int wire_get_hello(const struct wire_frame *f, struct wire_hello *ret, struct er
         h.main_ended_ns = (int64_t)rd_u64(&r);
         h.restarts = rd_u32(&r);
     }
-    if (h.oldest > h.newest || h.main_state > WIRE_MAIN_ENDED)
+    if (h.oldest > h.newest || h.main_state > WIRE_MAIN_ENDED || h.main_code < 0 || h.main_code > 255)
         r.bad = true;
     if (rd_end(&r, f, /* all= */ false, err) < 0) {
         wire_hello_clear(&h);
