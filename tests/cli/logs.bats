@@ -61,7 +61,7 @@ ended() {
 
 @test "100 MB cost no memory" {
     ended l5 'yes 0123456789012345678901234567890123456789012345678901234567890123456789012345678 | head -1250000'
-    /usr/bin/env bash -c 'ulimit -v 1500000; "$0/atp-docker" logs l5 | md5sum' "$ATP_BIN" >sum
+    /usr/bin/env bash -c '[ -n "${ASAN_OPTIONS:-}" ] || ulimit -v 1500000; "$0/atp-docker" logs l5 | md5sum' "$ATP_BIN" >sum
     [ "$(cut -c1-32 sum)" = "$(yes 0123456789012345678901234567890123456789012345678901234567890123456789012345678 | head -1250000 | md5sum | cut -c1-32)" ]
     [ "$(docker logs --tail 2 l5 | wc -l)" -eq 2 ]
     docker rm l5
