@@ -40,6 +40,7 @@ struct container {
     struct modal_task *task; /* by container_open() */
     char *intent;            /* name of a sandbox that is about to be asked for (sandbox_intend) */
     bool woken;              /* the sandbox was made by container_wake() */
+    int seen;                /* what its agent said of its process to the last question (WIRE_MAIN_*); -1: nothing */
 };
 
 void container_init(struct container *c, struct app *app);
@@ -91,6 +92,9 @@ void container_see_end(struct container *c);
  */
 bool container_may_recover(struct app *app);
 int container_recover(struct app *app, struct err *err);
+
+/* It is being started at this moment: the row says that it runs and its process may not be there yet. */
+bool container_is_starting(struct container *c);
 
 /* The server that its sandbox is on is the one that this command speaks to (connects to it). */
 int container_reach(struct container *c, struct err *err);

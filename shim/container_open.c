@@ -10,6 +10,7 @@
 #include "shim/sandbox.h"
 
 #include <string.h>
+#include <time.h>
 
 #define TASK_MS 120000 /* for a sandbox to be scheduled */
 
@@ -89,6 +90,7 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
     cleanup_with(inquiry_clear) struct inquiry q;
 
     inquiry_init(&q, c->row.sandbox_id, ask->kind);
+    c->seen = -1;
     if (container_open(c, err) < 0)
         return -1;
     if (with_mounts && (container_load(c, err) < 0 || binds_open_rest(&c->spec, c->row.id, &binds, err) < 0))
@@ -102,10 +104,56 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
     q.tree_arg = arg;
     q.alone = ask->kind == WIRE_ASK_ATTACH || ask->kind == WIRE_ASK_STOP;
     inquiry_run(c->app, &q, 1, /* timeout_ms= */ 0);
+    if (q.greeted)
+        c->seen = q.main_state;
     return judge(c, &q, ret_code, err);
 }
 
+bool container_is_starting(struct container *c)
+{
+    cleanup_free char *asked = xstrdup(c->row.sandbox_id ? c->row.sandbox_id : "");
+    bool had = false;
+
+    if (c->lock_fd >= 0 || container_reread(c, NULL) < 0 || !container_may_run(c) || strcmp(asked, c->row.sandbox_id))
+        return false;
+    if (container_watched(c))
+        return true;
+    if (container_lock_now(c, &had, NULL) == 0 && had)
+        container_unlock(c);
+    return !had;
+}
+
+/* Its agent went silent because somebody else has seen to its end; one who is at it is waited for. */
+static bool others_ended_it(struct container *c)
+{
+    cleanup_err struct err err = ERR_INIT;
+    bool ended;
+
+    if (c->seen != WIRE_MAIN_RUNNING || c->lock_fd >= 0)
+        return false;
+    if (container_lock(c, &err) < 0)
+        return err.code == CONTAINER_NO_SUCH;
+    ended = !container_may_run(c);
+    container_unlock(c);
+    return ended;
+}
+
+/* ---- asking ---- */
+
+#define START_NAP_NS 20000000 /* a process that is on its way is looked at again */
+
+/* What is asked of one whose process is still on its way is asked again until it is there. */
 int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err)
 {
-    return container_copy(c, ask, NULL, NULL, with_mounts, ret_code, err);
+    struct err why = ERR_INIT;
+
+    while (container_copy(c, ask, NULL, NULL, with_mounts, ret_code, &why) < 0) {
+        if (why.code != CONTAINER_NOT_RUNNING && why.code != CONTAINER_PULL_FAILED && others_ended_it(c))
+            why.code = CONTAINER_NOT_RUNNING;
+        if (why.code != CONTAINER_NOT_RUNNING || c->seen != WIRE_MAIN_NONE || !container_is_starting(c))
+            return err_move(err, &why);
+        err_clear(&why);
+        nanosleep(&(struct timespec){.tv_nsec = START_NAP_NS}, NULL);
+    }
+    return 0;
 }

@@ -7,6 +7,8 @@
 #include "shim/binds.h"
 #include "shim/launch.h"
 #include "shim/sandbox.h"
+#include "translate/signals.h"
+#include "translate/wire/wire.h"
 
 #include <time.h>
 
@@ -91,5 +93,19 @@ int container_has_ended(struct container *c, int code, struct err *err)
         see_removed(c);
     else if (c->row.sandbox_id)
         container_watch(c);
+    return 0;
+}
+
+int container_ended_meanwhile(struct container *c, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    if (c->seen == WIRE_MAIN_RUNNING) {
+        container_see_end(c); /* whoever watches knows its code */
+        return container_has_ended(c, 128 + SIGNALS_KILL, err);
+    }
+    if (container_refresh(c, &why) < 0 && why.code != CONTAINER_NO_SUCH)
+        return err_move(err, &why);
+    err_clear(&why);
     return 0;
 }

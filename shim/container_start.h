@@ -19,4 +19,8 @@ int container_start_attached(struct container *c, const struct launch_streams *s
  */
 int container_has_ended(struct container *c, int code, struct err *err);
 
+/* The same where stop or kill was told CONTAINER_NOT_RUNNING: either nothing ran any more, or it ended, by what they
+ * said or of its own accord, and its sandbox was gone before the answer had come. */
+int container_ended_meanwhile(struct container *c, struct err *err);
+
 #endif

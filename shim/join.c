@@ -27,6 +27,7 @@ int join_failed(struct container *c, struct attach_result *result, struct err *e
     }
     if (result->end == SESSION_LOST && sandbox_ended(c->app, c->row.sandbox_id, &code, NULL) > 0) {
         err_clear(&result->err);
+        container_see_end(c);
         return KILLED;
     }
     err_move(err, &result->err);

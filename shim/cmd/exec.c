@@ -11,10 +11,15 @@
 #include "shim/command.h"
 #include "shim/join.h"
 #include "translate/env.h"
+#include "translate/signals.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define DEATH_LOOKS  3
+#define DEATH_NAP_NS 25000000
 
 /* Everything that one `exec` holds. */
 struct exec {
@@ -117,6 +122,28 @@ static bool is_about_the_command(const struct attach_result *result)
            result->refusal <= WIRE_REFUSAL_USER;
 }
 
+/*
+ * It was killed. If that is because its container has ended, then who asks for the container next is told so. What is
+ * left in a container is killed a moment before its end is complete, so one that still runs is looked at again.
+ */
+static void see_death(struct container *c)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_BARRIER};
+
+    for (int looks = 0; looks < DEATH_LOOKS; looks++) {
+        cleanup_err struct err why = ERR_INIT;
+        int code = 0;
+
+        if (looks)
+            nanosleep(&(struct timespec){.tv_nsec = DEATH_NAP_NS}, NULL);
+        container_ask(c, &ask, /* with_mounts= */ false, &code, &why);
+        if (why.code == CONTAINER_NOT_RUNNING || c->seen == WIRE_MAIN_ENDED) {
+            container_see_end(c);
+            return;
+        }
+    }
+}
+
 static int finish(struct exec *e, struct attach_result *result, struct err *err)
 {
     switch (result->end) {
@@ -124,6 +151,8 @@ static int finish(struct exec *e, struct attach_result *result, struct err *err)
         if (result->err.msg)
             fprintf(stderr, "docker: %s\n", result->err.msg);
         err_clear(&result->err);
+        if (result->code == 128 + SIGNALS_KILL)
+            see_death(&e->c);
         return result->code;
     case SESSION_DETACHED:
         if (result->by_keys)

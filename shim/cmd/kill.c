@@ -26,6 +26,8 @@ static int kill_one(struct container *c, const char *word, void *arg, struct err
         if (why.code != CONTAINER_NOT_RUNNING)
             return err_move(err, &why);
         err_clear(&why);
+        if (c->seen == WIRE_MAIN_RUNNING)
+            return container_ended_meanwhile(c, err);
         container_refresh(c, NULL);
         return not_running(c, word, err);
     }

@@ -29,7 +29,7 @@ static int stop_one(struct container *c, const char *word, void *arg, struct err
             return err_move(err, &why);
         }
         err_clear(&why);
-        return container_refresh(c, err);
+        return container_ended_meanwhile(c, err);
     }
     return container_has_ended(c, code, err);
 }

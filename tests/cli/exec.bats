@@ -169,3 +169,23 @@ setup() {
     [ "$(cat out)" = $'got one\ngot end' ]
     docker rm -f reads
 }
+
+@test "an exec that its container's end has killed: whoever asks next is told that it has ended" {
+    for i in 1 2 3 4 5; do
+        docker run -d --name dies "$IMAGE" sh -c 'sleep 0.3; exit 3' >/dev/null 3>&-
+        run -137 docker exec dies sleep 30
+        [ "$(docker ps -a --filter name=dies --format '{{.State}}')" = exited ]
+        [ "$(docker inspect -f '{{.State.ExitCode}}' dies)" = 3 ]
+        docker rm dies
+    done
+    run -137 docker exec box sh -c 'kill -KILL $$'
+    [ "$(docker inspect -f '{{.State.Status}}' box)" = running ]
+}
+
+@test "attach: the terminal in there gets our size" {
+    docker run -dit --name sized "$IMAGE" sh -c 'trap "stty size; exit 4" WINCH; while :; do sleep 0.05; done' >/dev/null 3>&-
+    sleep 5 | script -qefc "stty rows 24 cols 80; $ATP_BIN/atp-docker attach sized" out >/dev/null && code=0 || code=$?
+    [ $code -eq 4 ]
+    grep -q '^24 80' out
+    docker rm sized
+}

@@ -23,6 +23,7 @@ until_true() {
         sleep 0.05
     done
 }
+is_running() { [ "$(status_of "$1")" = "running 0" ]; }
 gone() { ! docker inspect "$1" >/dev/null 2>&1; }
 daemon() { echo "Error response from daemon: $*"; }
 
@@ -293,6 +294,24 @@ daemon() { echo "Error response from daemon: $*"; }
     status=0
     wait $! || status=$?
     [ "$status" -eq 137 ] && [ ! -s err ]
+}
+
+@test "stop, kill and rm -f of a foreground run that has just begun: done, its client ends, the name is free" {
+    for verb in kill "kill -s TERM" stop "rm -f"; do
+        for i in 1 2 3 4; do
+            docker run --rm --name early "$IMAGE" sleep 1000 3>&- &
+            client=$!
+            until_true 10 is_running early
+            docker $verb early
+            wait_code=0
+            timeout 10 tail --pid=$client -f /dev/null
+            wait $client || wait_code=$?
+            [ $wait_code -eq 137 ] || [ $wait_code -eq 143 ]
+            [ "$verb" != "kill -s TERM" ] || until_true 5 gone early
+            docker create --name early "$IMAGE" true
+            docker rm early
+        done
+    done
 }
 
 @test "--restart: started again, counted, and stopped for good by stop" {
