@@ -3,6 +3,7 @@
 
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
+#include "compat/sys/beneath.h"
 #include "compat/sys/loop.h"
 #include "compat/sys/work.h"
 
@@ -162,5 +163,6 @@ int mount_save(struct smount *m, struct err *err)
 {
     if (!m->stored)
         return 0;
+    beneath_temp_sweep_dir(m->words.state_dirfd); /* of a command that was killed while it saved */
     return sync_ancestor_save(m->words.state_dirfd, m->state_name, m->state.nonce, m->state.generation, &m->known, err);
 }

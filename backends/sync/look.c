@@ -79,7 +79,7 @@ static int add_name(void *arg, const char *name, uint8_t type)
     struct listing *l = arg;
     size_t len = strlen(name) + 2;
 
-    if (strncmp(name, BENEATH_TEMP_PREFIX, strlen(BENEATH_TEMP_PREFIX)) == 0) {
+    if (beneath_temp_ours(name)) {
         beneath_temp_sweep(l->fd, name);
         return 0;
     }

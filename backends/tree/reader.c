@@ -129,7 +129,7 @@ static struct tree_entry entry_of(const struct tree_reader *r, const struct stat
                                .link = ""};
 }
 
-/* Reads the names of a directory and goes into it. */
+/* Reads the names of a directory, but those of unfinished files of ours, and goes into it. */
 static int enter(struct tree_reader *r, int fd, struct err *err)
 {
     struct level *level = &r->levels[r->depth];
@@ -146,7 +146,7 @@ static int enter(struct tree_reader *r, int fd, struct err *err)
     if (!dir)
         return fail_errno(r, "reading", err);
     while (errno = 0, (d = readdir(dir))) {
-        if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
+        if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") || beneath_temp_ours(d->d_name))
             continue;
         if (level->names.len >= LIMIT_ENTRIES)
             return err_set(err, 1, "%s has more than %u files and directories", r->source.shown, LIMIT_ENTRIES);

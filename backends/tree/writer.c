@@ -88,6 +88,15 @@ int writer_refuse_dir(const struct tree_writer *w, int dir, const char *name, co
                    path, w->dest.shown);
 }
 
+/* What a copy that was killed left beside its destination goes before the next one to it. */
+static void sweep(int dir, const char *name)
+{
+    cleanup_close int there = beneath_child_dir(dir, name);
+
+    if (there >= 0)
+        beneath_temp_sweep_dir(there);
+}
+
 /* Makes it, or takes the one that is there; how it shall look in the end is remembered. */
 static int add_dir(struct tree_writer *w, const struct tree_entry *e, const char *path, struct err *err)
 {
@@ -104,6 +113,7 @@ static int add_dir(struct tree_writer *w, const struct tree_entry *e, const char
         if (!S_ISDIR(st.st_mode))
             return err_set(err, 1, "cannot overwrite non-directory \"%s%s%s\" with directory \"%s\"", w->dest.shown,
                            slash, path, w->dest.shown);
+        sweep(dir, name);
     }
     writer_owner(w, &meta.uid, &meta.gid);
     dirs_set(w->dirs, path, &meta);
@@ -225,6 +235,7 @@ static int place_it(struct tree_writer *w, const struct tree_entry *root, struct
         return -1;
     w->dirs = dirs_new(w->dest.dir);
     w->placed = true;
+    beneath_temp_sweep_dir(w->dest.dir);
     return 0;
 }
 

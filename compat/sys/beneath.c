@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NS 1000000000LL
+#define NS          1000000000LL
+#define SWEEP_NAMES 4096
 
 /* Stops: a name from outside that carries a path ("../x", "a/b") into a call that expects one component. */
 static bool plain(const char *name)
@@ -183,12 +184,20 @@ int beneath_temp_symlink(const char *text, int dir, char ret_name[BENEATH_TEMP_M
     return -1;
 }
 
+bool beneath_temp_ours(const char *name)
+{
+    size_t prefix = strlen(BENEATH_TEMP_PREFIX);
+
+    return strncmp(name, BENEATH_TEMP_PREFIX, prefix) == 0 && strlen(name + prefix) == 16 &&
+           strspn(name + prefix, "0123456789abcdef") == 16;
+}
+
 bool beneath_temp_sweep(int dir, const char *name)
 {
     cleanup_close int fd = -1;
     struct stat st;
 
-    if (strncmp(name, BENEATH_TEMP_PREFIX, strlen(BENEATH_TEMP_PREFIX)) != 0 || beneath_stat(dir, name, &st) < 0)
+    if (!beneath_temp_ours(name) || beneath_stat(dir, name, &st) < 0)
         return false;
     if (S_ISREG(st.st_mode)) {
         /* The mode may forbid reading by now; then it cannot be known, and is left. */
@@ -199,6 +208,30 @@ bool beneath_temp_sweep(int dir, const char *name)
         return false;
     fd = beneath_list_open(dir);
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && beneath_unlink(dir, name) == 0;
+}
+
+/* A directory that is being swept. */
+struct sweep {
+    int dir;
+    size_t names;
+};
+
+static int sweep_name(void *arg, const char *name, uint8_t type)
+{
+    struct sweep *s = arg;
+
+    (void)type;
+    beneath_temp_sweep(s->dir, name);
+    return ++s->names < SWEEP_NAMES ? 0 : -1;
+}
+
+void beneath_temp_sweep_dir(int dir)
+{
+    cleanup_close int list = beneath_list_open(dir);
+    struct sweep s = {.dir = dir};
+
+    if (list >= 0)
+        beneath_names(list, sweep_name, &s);
 }
 
 /* Stops: a parent being made through a raced component; the parent here is a descriptor. */

@@ -61,8 +61,12 @@ int beneath_unnamed_open(int dir);
 int beneath_temp_symlink(const char *text, int dir, char ret_name[BENEATH_TEMP_MAX]);
 /* Makes up a name of the same kind. */
 void beneath_temp_name(char ret_name[BENEATH_TEMP_MAX]);
+/* True if the name is one that was made up here; somebody's own ".atp-tmp-notes" is not. */
+bool beneath_temp_ours(const char *name);
 /* Removes `name` if it is a temporary file whose writer is gone. True if it was removed. */
 bool beneath_temp_sweep(int dir, const char *name);
+/* The same for all of a directory, or for as many names of a large one as are read in a millisecond or two. */
+void beneath_temp_sweep_dir(int dir);
 
 int beneath_mkdir(int dir, const char *name, mode_t mode);
 int beneath_mkfifo(int dir, const char *name, mode_t mode);

@@ -232,7 +232,7 @@ static void leftovers(void **state)
     int fd;
 
     (void)state;
-    rig_text(host.dirfd, MANIFEST_TEMP_PREFIX "0123456789abcdef", "left by a kill");
+    rig_text(host.dirfd, BENEATH_TEMP_PREFIX "0123456789abcdef", "left by a kill");
     fd = beneath_temp_open(host.dirfd, name);
     push_first(&host, &box);
     assert_int_equal(count_names(box.dirfd), 0);

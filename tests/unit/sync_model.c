@@ -401,7 +401,7 @@ static void check_interrupted(struct image *local, struct image *incoming, int d
     for (size_t i = 0; i < result.len; i++) {
         const struct node *n = &result.nodes[i];
 
-        if (strstr(n->path, MANIFEST_TEMP_PREFIX))
+        if (strstr(n->path, BENEATH_TEMP_PREFIX))
             give_up("a temporary file is left", n->path);
         /* Only a file whose inode must be kept is written in place, which a kill can meet half way. */
         if (n->type == 'f' && !n->linked && !same(n, find(local, n->path)) && !same(n, find(incoming, n->path)))

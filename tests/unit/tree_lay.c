@@ -199,6 +199,30 @@ static void test_what_stands_in_the_way(void **state)
     expect("find to | sort; cat to/y; find . -name '.atp-tmp*'", "to\nto/x\nto/x/keep\nto/x/link\nto/x2\nto/y\nf\n");
 }
 
+/* A killed copy's unfinished files go with the next one, those of one that runs and of somebody else stay; none of ours
+ * is ever copied. */
+static void test_unfinished_files(void **state)
+{
+    const struct goal g = {.dir = "to"};
+    char name[BENEATH_TEMP_MAX];
+    cleanup_close int dir = -1, alive = -1;
+    cleanup_free char *want = NULL, *path = xasprintf("%s/to/d", base);
+
+    (void)state;
+    free(sh("mkdir -p from/d to/d/e; echo x >from/d/f; echo own >from/.atp-tmp-notes; echo n "
+            ">from/.atp-tmp-0123456789abcdef; "
+            "echo n >to/.atp-tmp-0000000000000000; echo n >to/d/.atp-tmp-00000000000000ff; "
+            "echo own >to/d/.atp-tmp-00000000000000fg; echo n >to/d/e/.atp-tmp-0000000000000001"));
+    dir = open(path, O_RDONLY | O_DIRECTORY);
+    alive = beneath_temp_open(dir, name);
+    assert_true(alive >= 0);
+    copy("from", "", &g, "");
+    want = xasprintf("to\nto/.atp-tmp-notes\nto/d\nto/d/.atp-tmp-00000000000000fg\nto/d/%s\nto/d/e\n"
+                     "to/d/e/.atp-tmp-0000000000000001\nto/d/f\n",
+                     name);
+    expect("find to | LC_ALL=C sort", want);
+}
+
 static void test_one_owner(void **state)
 {
     const struct goal g = {.dir = ".", .name = "mine", .one_owner = true};
@@ -415,6 +439,7 @@ int main(void)
         TEST(test_dense_has_no_holes),
         TEST(test_in_place_keeps_the_file),
         TEST(test_what_stands_in_the_way),
+        TEST(test_unfinished_files),
         TEST(test_one_owner),
         TEST(test_nothing_goes_through_links),
         TEST(test_no_hard_links_through_links),

@@ -23,9 +23,6 @@ struct strlist;
 
 #define MANIFEST_DIGEST_LEN 32
 
-/* Names that begin like this are unfinished files of ours; no scan ever reports them. */
-#define MANIFEST_TEMP_PREFIX ".atp-tmp-"
-
 enum manifest_type { MANIFEST_FILE = 1, MANIFEST_DIR = 2, MANIFEST_SYMLINK = 3 };
 
 enum manifest_flag {
