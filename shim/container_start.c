@@ -12,7 +12,7 @@
 
 #include <time.h>
 
-#define REMOVAL_WAIT_MS 10000 /* for who watches a --rm container to remove it; it may have output to write first */
+#define REMOVAL_WAIT_MS 5000 /* for who watches a --rm container to remove it; it may have output to write first */
 #define REMOVAL_POLL_NS 5000000
 
 /* Everything up to the start, under the lock. 1 = it runs already. */
