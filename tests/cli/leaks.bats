@@ -191,7 +191,7 @@ walk() {
         for _ in $(seq 200); do ! grep -qs up "$SUITE/up" || break; sleep 0.05; done
         kill -KILL "$(engine_pid)"
         sleep "0.0$((i % 3))" # dying, or dead
-        [ "$(timeout 20 docker run --rm --network none "$IMAGE" echo fine)" = fine ]
+        [ "$(timeout 20 "$ATP_BIN/atp-docker" run --rm --network none "$IMAGE" echo fine)" = fine ]
         ! wait "$client"
     done
 }
