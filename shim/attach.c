@@ -55,7 +55,7 @@ struct attach {
     struct session *session;
     struct modal_exec *exec;
     struct modal_watch *watch;
-    struct loop_timer *lifetime;
+    struct loop_timer *lifetime, *deadline;
     bool expired;
     struct output *out[3]; /* by stream, 1 and 2 */
     struct loop_io *in;
@@ -148,6 +148,8 @@ static void on_log(void *arg, int64_t time_ns, int stream, const void *bytes, si
     a->req->log(a->req->arg, time_ns, stream, bytes, len, &a->log[stream]);
     a->log_owed += len;
     flush_log(a);
+    if (a->req->enough && *a->req->enough)
+        session_detach(a->session);
 }
 
 static void on_stdin_ready(void *arg)
@@ -182,6 +184,7 @@ static void on_done(void *arg, const struct session_result *result)
     a->result->code = result->code;
     a->result->refusal = result->refusal;
     a->result->pull_failed = result->pull_failed;
+    a->result->agent_failed = a->result->agent_failed || result->agent_failed;
     if (result->err.msg)
         err_set(&a->result->err, result->code, "%s", result->err.msg);
     a->done = true;
@@ -215,7 +218,7 @@ static void on_exec_end(struct modal_exec *exec, int code, void *arg)
     (void)exec;
     (void)code;
     a->lost = true;
-    session_lost(a->session, "the container has ended");
+    session_lost(a->session, "the container's agent has ended");
 }
 
 static void on_exec_error(struct modal_exec *exec, const struct err *err, void *arg)
@@ -356,6 +359,17 @@ static void on_lifetime(struct loop *loop, void *arg)
     loop_timer_set(a->lifetime, STOP_MS);
 }
 
+static void on_deadline(struct loop *loop, void *arg)
+{
+    struct attach *a = arg;
+
+    (void)loop;
+    if (a->done)
+        return;
+    a->result->agent_failed = true;
+    session_lost(a->session, "the container's agent does not come to an end");
+}
+
 /* A command that was ended by its lifetime says so, whatever it made of the signal. */
 static void judge_lifetime(const struct attach *a)
 {
@@ -441,6 +455,7 @@ static void release(struct attach *a)
     output_free(a->out[2]);
     modal_watch_free(a->watch);
     loop_timer_del(a->lifetime);
+    loop_timer_del(a->deadline);
     loop_timer_del(a->leaving);
     for (int i = 0; i < 3; i++)
         buf_clear(&a->log[i]);
@@ -459,6 +474,8 @@ static void begin(struct attach *a, struct app *app)
                           : session_new(a->loop, &req->start, req->mounts, req->mounts_len, &session_callbacks, a);
     if (req->lifetime_ms)
         a->lifetime = loop_timer_add(a->loop, req->lifetime_ms, on_lifetime, a);
+    if (req->deadline_ms)
+        a->deadline = loop_timer_add(a->loop, req->deadline_ms, on_deadline, a);
     if (!req->quick)
         a->watch = modal_sandbox_watch(app->modal, req->sandbox_id, on_sandbox_end, a);
     if (req->stdin_attached)

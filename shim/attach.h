@@ -29,6 +29,8 @@ struct attach_request {
     bool leaves;
     const char *detach_keys; /* with a terminal: NULL is Docker's default */
     bool quick;              /* no watch of the sandbox: the connection's own end is enough */
+    const bool *enough;      /* set by log(): no more of it is wanted, the session is left. May be NULL */
+    int64_t deadline_ms;     /* then the session is given up as lost, by the agent's doing; 0 = none */
     int64_t lifetime_ms; /* then the command is stopped, its changes are pulled and the code is ATTACH_TIME_OVER; 0 = no
                             limit */
     /* A piece of the log; what is to be printed of it is appended to out. NULL: none is expected. */
@@ -47,8 +49,9 @@ struct attach_result {
     int code;
     int refusal; /* SESSION_REFUSED: enum wire_refusal */
     bool pull_failed;
-    bool by_keys;   /* SESSION_DETACHED by the detach keys */
-    struct err err; /* owned by caller; msg NULL when there is nothing to tell */
+    bool agent_failed; /* see session.h */
+    bool by_keys;      /* SESSION_DETACHED by the detach keys */
+    struct err err;    /* owned by caller; msg NULL when there is nothing to tell */
 };
 
 /*

@@ -28,7 +28,12 @@ struct inquiry_tree;
 struct modal_task;
 struct wire_ask;
 
-enum { CONTAINER_NO_SUCH = 0x6101, CONTAINER_NOT_RUNNING = 0x6102, CONTAINER_PULL_FAILED = 0x6103 }; /* err->code */
+enum {
+    CONTAINER_NO_SUCH = 0x6101,
+    CONTAINER_NOT_RUNNING = 0x6102,
+    CONTAINER_PULL_FAILED = 0x6103,
+    CONTAINER_AGENT_FAILED = 0x6104
+}; /* err->code */
 
 struct container {
     struct app *app;
@@ -112,7 +117,8 @@ int container_sleep(struct container *c, bool save, struct err *err);
 /*
  * Something asked of its agent, without terminal (WIRE_ASK_*); mounts are exchanged around it when with_mounts.
  * CONTAINER_NOT_RUNNING; CONTAINER_PULL_FAILED: it was carried out, *ret_code is set, and what the container changed
- * was not brought back.
+ * was not brought back; CONTAINER_AGENT_FAILED: its agent does not answer, or not as an agent must (who is root in the
+ * container can see to that), and the server says that its sandbox is there.
  */
 int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err);
 
@@ -127,6 +133,12 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
 int container_settle(struct container *c, struct err *err);
 /* Its file system as an image, in the row; c->task is the way to it. */
 int container_keep_files(struct container *c, struct err *err);
+/*
+ * What stop and kill come to when the agent has failed: the server ends the sandbox, whatever is said in it. Its files
+ * are kept first, unless --rm; its log, and what it changed in its mounts since the last exchange, are not. `why` is
+ * told on stderr and cleared.
+ */
+int container_end_by_server(struct container *c, struct err *why, struct err *err);
 /*
  * rm, not under the lock: with force a running one is killed first, its changes pulled. CONTAINER_NO_SUCH if somebody
  * else was faster.

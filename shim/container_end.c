@@ -170,6 +170,48 @@ int container_settle(struct container *c, struct err *err)
     return c->row.sandbox_id && is_gone(&why) ? settle_lost(c, &why, err) : err_move(err, &why);
 }
 
+/* ---- an agent that fails ---- */
+
+/* Under the lock, of one that may run. */
+static int end_by_server(struct container *c, const struct err *why, struct err *err)
+{
+    struct state_container *row = &c->row;
+    cleanup_err struct err lost = ERR_INIT;
+    int code = sandbox_autopsy(c->app, row->sandbox_id, &lost);
+
+    if (code >= 0) /* it was ending just then */
+        return settle_gone(c, code);
+    fprintf(stderr, "docker: the agent of container %s has failed (%s): the server ends its sandbox\n", row->name,
+            why->msg ? why->msg : "no reason");
+    if (!row->auto_remove && (container_open(c, &lost) < 0 || container_keep_files(c, &lost) < 0))
+        fprintf(stderr, "docker: the files of container %s are not kept: %s\n", row->name, lost.msg);
+    container_set_exited(row, 128 + SIGKILL, 0);
+    if (state_container_update(c->app->state, row, STATE_PART_STATUS, err) < 0)
+        return -1;
+    modal_task_free(steal(&c->task));
+    sandbox_end(c->app, row);
+    free(steal(&row->sandbox_id));
+    if (!row->auto_remove)
+        return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
+    container_dir_remove(row->id);
+    return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+}
+
+int container_end_by_server(struct container *c, struct err *why, struct err *err)
+{
+    int ret = container_lock(c, err);
+
+    if (ret == 0 && container_may_run(c))
+        ret = end_by_server(c, why, err);
+    else if (ret < 0 && err && err->code == CONTAINER_NO_SUCH) {
+        err_clear(err);
+        ret = 0;
+    }
+    container_unlock(c);
+    err_clear(why);
+    return ret;
+}
+
 /* ---- removal ---- */
 
 /* The lock, or Docker's word that somebody else is at it. */
@@ -202,7 +244,7 @@ static int end_for_removal(struct container *c, bool running, bool force, struct
     ret = container_ask(c, &kill, /* with_mounts= */ true, &code, &why);
     if (ret < 0 && why.code != CONTAINER_NOT_RUNNING && !force)
         return err_move(err, &why);
-    if (ret < 0 && why.code != CONTAINER_NOT_RUNNING)
+    if (ret < 0 && why.code != CONTAINER_NOT_RUNNING && c->loaded && c->spec.mounts.len)
         fprintf(stderr, "docker: what container %s changed in its mounts was not brought back: %s\n", c->row.name,
                 why.msg);
     err_clear(&why);

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#define TASK_MS 120000 /* for a sandbox to be scheduled */
+#define TASK_MS   120000 /* for a sandbox to be scheduled */
+#define ANSWER_MS 900000 /* for a mount's changes to come home; an agent that only pretends to work ends there */
 
 static int not_running(const struct container *c, struct err *err)
 {
@@ -64,9 +65,22 @@ int container_open(struct container *c, struct err *err)
     return err_move(err, &why);
 }
 
+/* Its agent, not the way to it, is why it failed. */
+static int blame_agent(const struct inquiry *q, struct err *err)
+{
+    if (err && q->agent_failed && err->code != CONTAINER_NOT_RUNNING)
+        err->code = CONTAINER_AGENT_FAILED;
+    return -1;
+}
+
 /* What an answer means to who asked. */
 static int judge(struct container *c, struct inquiry *q, int *ret_code, struct err *err)
 {
+    if (!q->done) {
+        q->agent_failed = q->greeted;
+        err_set(err, 125, "the container %s does not answer", c->row.name);
+        return blame_agent(q, err);
+    }
     if (q->end == SESSION_EXITED) {
         *ret_code = q->code;
         if (!q->pull_failed)
@@ -76,11 +90,30 @@ static int judge(struct container *c, struct inquiry *q, int *ret_code, struct e
             err->code = CONTAINER_PULL_FAILED;
         return -1;
     }
-    if (q->end == SESSION_LOST)
-        return check_gone(c, &q->err, err);
+    if (q->end == SESSION_LOST) {
+        check_gone(c, &q->err, err);
+        return blame_agent(q, err);
+    }
     if (inquiry_not_running(q))
         return not_running(c, err);
-    return err_move(err, &q->err);
+    err_move(err, &q->err);
+    return blame_agent(q, err);
+}
+
+/* How long all of it may take; 0: as long as it takes. */
+static int64_t time_for(const struct wire_ask *ask)
+{
+    switch (ask->kind) {
+    case WIRE_ASK_STOP:
+    case WIRE_ASK_RESTART:
+        return ask->grace_ms < 0 ? 0 : ask->grace_ms + ANSWER_MS;
+    case WIRE_ASK_BARRIER:
+    case WIRE_ASK_SIGNAL:
+    case WIRE_ASK_SET_RECORD:
+        return ANSWER_MS;
+    default:
+        return 0;
+    }
 }
 
 int container_copy(struct container *c, const struct wire_ask *ask, const struct inquiry_tree *tree, void *arg,
@@ -103,7 +136,7 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
     q.tree = tree;
     q.tree_arg = arg;
     q.alone = ask->kind == WIRE_ASK_ATTACH || ask->kind == WIRE_ASK_STOP;
-    inquiry_run(c->app, &q, 1, /* timeout_ms= */ 0);
+    inquiry_run(c->app, &q, 1, time_for(ask));
     if (q.greeted)
         c->seen = q.main_state;
     return judge(c, &q, ret_code, err);

@@ -139,6 +139,7 @@ static void on_done(void *arg, const struct session_result *result)
     q->code = result->code;
     q->refusal = result->refusal;
     q->pull_failed = result->pull_failed;
+    q->agent_failed = q->agent_failed || result->agent_failed;
     if (result->err.msg && !q->err.msg)
         err_set(&q->err, result->code, "%s", result->err.msg);
     loop_stop(w->app->loop);
@@ -216,8 +217,10 @@ static void on_exec_end(struct modal_exec *exec, int code, void *arg)
     (void)exec;
     (void)code;
     w->dead = true;
-    if (!w->q->done)
-        session_lost(w->session, "the container has ended");
+    if (w->q->done)
+        return;
+    w->q->agent_failed = true; /* or the whole sandbox is gone, which the server knows */
+    session_lost(w->session, "the container's agent has ended");
 }
 
 static bool means_gone(const struct err *err)

@@ -49,7 +49,8 @@ struct inquiry {
     enum session_end end;
     int code, refusal;
     bool pull_failed;
-    struct buf out; /* STDOUT */
+    bool agent_failed; /* it did not answer, or not as it must; the server may know better */
+    struct buf out;    /* STDOUT */
     struct err err;
 
     struct inquiry_work *work; /* inquiry.c's */

@@ -17,9 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_AHEAD (256u << 10) /* more than any record */
-#define PRINT_STEP (64u << 10)
-#define STAMP_LEN  32
+#define READ_AHEAD   (256u << 10) /* more than any record */
+#define PRINT_STEP   (64u << 10)
+#define STAMP_LEN    32
+#define LOG_KEPT_MAX (UINT64_C(1) << 30) /* on this machine's disk, of what a container says that it has written */
+#define FETCH_MS     3600000             /* for that much over a slow line */
 
 /* ---- what is printed of a record ---- */
 
@@ -262,7 +264,7 @@ static void on_live(void *arg, int64_t time_ns, int stream, const void *bytes, s
         format_record(l->printer, time_ns, stream, bytes, len, out);
     } else if (!l->counted && tail >= 0) {
         l->counted = true;
-        if (time_ns < tail)
+        if (time_ns >= 0 && time_ns < tail)
             print_parts(l->printer, l->parts, tail - time_ns, &l->err);
     }
 }
@@ -358,7 +360,8 @@ int logs_print(struct container *c, const struct logs_query *query, struct err *
 
 struct fetch {
     FILE *file;
-    bool failed;
+    uint64_t len;
+    bool failed, enough;
 };
 
 static void on_fetched(void *arg, int64_t time_ns, int stream, const void *bytes, size_t len, struct buf *out)
@@ -367,6 +370,10 @@ static void on_fetched(void *arg, int64_t time_ns, int stream, const void *bytes
     uint8_t head[WIRE_LOG_HEAD];
 
     (void)out;
+    f->len += sizeof(head) + len;
+    f->enough = f->enough || f->len > LOG_KEPT_MAX;
+    if (f->enough)
+        return;
     wire_log_head(head, time_ns, (uint8_t)stream, len);
     if (fwrite(head, 1, sizeof(head), f->file) != sizeof(head) || fwrite(bytes, 1, len, f->file) != len)
         f->failed = true;
@@ -376,12 +383,21 @@ static int fetch_into(struct container *c, struct fetch *f, struct err *err)
 {
     const struct wire_ask ask = {
         .kind = WIRE_ASK_LOGS, .flags = WIRE_ASK_STDOUT | WIRE_ASK_STDERR, .tail = -1, .text = (char *)""};
-    const struct attach_request req = {
-        .agent = AGENT_PATH, .sandbox_id = c->row.sandbox_id, .ask = &ask, .log = on_fetched, .arg = f, .quick = true};
+    const struct attach_request req = {.agent = AGENT_PATH,
+                                       .sandbox_id = c->row.sandbox_id,
+                                       .ask = &ask,
+                                       .log = on_fetched,
+                                       .arg = f,
+                                       .quick = true,
+                                       .enough = &f->enough,
+                                       .deadline_ms = FETCH_MS};
     struct attach_result result;
 
     attach_run(c->app, c->task, &req, &result);
-    if (result.end != SESSION_EXITED && result.end != SESSION_REFUSED)
+    if (f->enough || result.agent_failed)
+        fprintf(stderr, "docker: the log of container %s is not kept to its end: %s\n", c->row.name,
+                f->enough ? "it is longer than 1 GiB" : result.err.msg);
+    else if (result.end != SESSION_EXITED && result.end != SESSION_REFUSED)
         return err_move(err, &result.err);
     err_clear(&result.err); /* refused: it keeps none */
     if (fflush(f->file) != 0 || f->failed)

@@ -23,6 +23,8 @@ static int kill_one(struct container *c, const char *word, void *arg, struct err
     if (!container_may_run(c))
         return not_running(c, word, err);
     if (container_ask(c, &ask, /* with_mounts= */ true, &code, &why) < 0) {
+        if (why.code == CONTAINER_AGENT_FAILED && ask.signo == SIGNALS_KILL)
+            return container_end_by_server(c, &why, err);
         if (why.code != CONTAINER_NOT_RUNNING)
             return err_move(err, &why);
         err_clear(&why);

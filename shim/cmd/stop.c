@@ -22,6 +22,8 @@ static int stop_one(struct container *c, const char *word, void *arg, struct err
     c->row.stopped_by_user = true;
     state_container_update(c->app->state, &c->row, STATE_PART_STOPPED, NULL);
     if (container_ask(c, &ask, /* with_mounts= */ true, &code, &why) < 0) {
+        if (why.code == CONTAINER_AGENT_FAILED)
+            return container_end_by_server(c, &why, err);
         if (why.code != CONTAINER_NOT_RUNNING && why.code != CONTAINER_PULL_FAILED)
             return err_move(err, &why);
         if (why.code == CONTAINER_PULL_FAILED) {

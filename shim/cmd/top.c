@@ -29,6 +29,8 @@ static int ask_agent(struct container *c, struct inquiry *q, struct err *err)
             err->code = CONTAINER_NOT_RUNNING;
         return -1;
     }
+    if (q->out.overflowed)
+        return err_set(err, 1, "the list of processes is too long");
     return q->end == SESSION_EXITED ? 0 : err_move(err, &q->err);
 }
 
