@@ -90,14 +90,18 @@ static void rpc_free(struct modal_rpc *rpc)
 
 void modal_rpc_cancel(struct modal_rpc *rpc)
 {
+    void *arg = rpc && rpc->options.owns_arg ? rpc->arg : NULL;
+
     if (rpc)
         rpc_free(rpc);
+    free(arg);
 }
 
 /* Reports and goes. */
 static void finish(struct modal_rpc *rpc, void *reply, const struct err *err)
 {
     modal_rpc_fn *fn = rpc->fn;
+    bool owns_arg = rpc->options.owns_arg;
     void *arg = rpc->arg;
 
     rpc_free(rpc);
@@ -105,6 +109,8 @@ static void finish(struct modal_rpc *rpc, void *reply, const struct err *err)
         fn(arg, reply, err);
     else
         modal_message_free(reply);
+    if (owns_arg)
+        free(arg);
 }
 
 static void fail(struct modal_rpc *rpc, int status, const char *message)

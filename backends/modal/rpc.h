@@ -30,6 +30,7 @@ struct modal_rpc_options {
     int64_t patience_ms;    /* how long a router may refuse connections; 0: the client's lost_ms */
     bool again_at_deadline; /* an attempt that ran into attempt_ms is repeated after 1 s, for ever (TaskExecWait) */
     bool unawaited;         /* modal_client_flush() waits until it has left */
+    bool owns_arg;          /* arg is freed after fn, or with a call that is cancelled */
 };
 
 /* reply is owned by fn (modal_message_free), NULL on error; err is borrowed, NULL on success. From the loop only. */

@@ -163,10 +163,10 @@ int modal_sandbox_by_name(struct modal_client *c, const char *app_name, const ch
     return 0;
 }
 
-/* One terminate; who waits for it decides through fn. */
-static void start_terminate(struct modal_client *c, const char *id, bool unawaited, modal_rpc_fn *fn, void *arg)
+/* One terminate; fn takes arg over. */
+static void start_terminate(struct modal_client *c, const char *id, modal_rpc_fn *fn, void *arg)
 {
-    const struct modal_rpc_options options = {.unawaited = unawaited};
+    const struct modal_rpc_options options = {.unawaited = true, .owns_arg = true};
     Modal__Client__SandboxTerminateRequest request = MODAL__CLIENT__SANDBOX_TERMINATE_REQUEST__INIT;
 
     request.sandbox_id = (char *)id;
@@ -188,7 +188,6 @@ static void on_terminated(void *arg, void *reply, const struct err *err)
     modal_message_free(reply);
     if (t->fn)
         t->fn(t->arg, err && err->code != GRPC_NOT_FOUND ? err : NULL);
-    free(t);
 }
 
 void modal_sandbox_terminate_start(struct modal_client *c, const char *id, modal_done_fn *fn, void *arg)
@@ -196,7 +195,7 @@ void modal_sandbox_terminate_start(struct modal_client *c, const char *id, modal
     struct terminating *t = xcalloc(1, sizeof(*t));
 
     *t = (struct terminating){.fn = fn, .arg = arg};
-    start_terminate(c, id, true, on_terminated, t);
+    start_terminate(c, id, on_terminated, t);
 }
 
 int modal_sandbox_terminate(struct modal_client *c, const char *id, struct err *err)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Client and engine under valgrind, through a life: pull, run with a mount, a refused flag, a failing command, images, rmi, the engine's end.
+# Client and engine under valgrind, through a life: pull, run with a mount, a refused flag, a failing command,
+# a container that stays with what is done to it, images, rmi, the engine's end.
 # Usage: valgrind.sh SOURCE_DIR BIN_DIR
 set -eu
 source_dir=$1
@@ -37,6 +38,25 @@ expect 3 run --rm -e A=b -u user "$REGISTRY/busybox:1" sh -c 'exit 3'
 expect 127 run --rm "$REGISTRY/busybox:1" nosuch
 expect 125 run --privileged "$REGISTRY/busybox:1"
 expect 125 run --rm "$REGISTRY/nosuch:1"
+# A container that stays.
+expect 0 run -d --name box -v "$work/tree:/w" "$REGISTRY/busybox:1" sh -c 'echo said; exec sleep 1000'
+expect 7 exec box sh -c 'echo c >/w/c; exit 7'
+expect 0 cp "$work/tree/a" box:/tmp/a
+expect 0 cp box:/tmp/a "$work/back"
+cmp "$work/tree/a" "$work/back"
+expect 0 logs box
+grep -q said "$work/out"
+expect 0 ps -a
+expect 0 inspect box
+expect 0 top box
+expect 1 rm box
+expect 0 stop -t 1 box
+expect 1 exec box true
+expect 1 wait nobody box
+expect 0 start box
+expect 0 rename box boxed
+expect 0 rm -f boxed
+expect 1 exec boxed true
 expect 0 images
 expect 0 info
 expect 0 version
