@@ -121,6 +121,18 @@ static int load_scope(struct state *s, struct err *err)
     return 0;
 }
 
+/* The file, its log and its index are ours alone: records have passwords in them. */
+static void keep_private(const struct state *s)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        cleanup_free char *path = xasprintf("%s%s", s->path, ends[i]);
+
+        (void)!chmod(path, 0600);
+    }
+}
+
 /* Brings the file to the present schema, or says why it cannot be used. */
 static int check_schema(struct state *s, const char *scope_file, struct err *err)
 {
@@ -137,6 +149,7 @@ static int check_schema(struct state *s, const char *scope_file, struct err *err
         return load_scope(s, err);
     if (upgrade(s, scope_file, err) < 0 || load_scope(s, err) < 0)
         return -1;
+    keep_private(s);
     scope_keep(scope_file, s->scope);
     return 0;
 }
@@ -212,8 +225,6 @@ struct state *state_open(const char *dir, const char *scope_file, struct err *er
         state_free(s);
         return NULL;
     }
-    if (lock >= 0)
-        chmod(s->path, 0600);
     return s;
 }
 

@@ -171,6 +171,24 @@ static void newer_file_is_refused(void **state)
     err_clear(&err);
 }
 
+/* Records have passwords in them: nobody else reads them, not in the log beside the file either. */
+static void files_are_private(void **state)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    struct state *s = open_state();
+
+    (void)state;
+    assert_int_equal(state_cache_put(s, "k", "v", INT64_MAX, NULL), 0);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        cleanup_free char *file = xasprintf("%s/state.db%s", dir, ends[i]);
+        struct stat st;
+
+        assert_int_equal(stat(file, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+    state_free(s);
+}
+
 static void scope_outlives_the_state(void **state)
 {
     struct state *s = open_state();
@@ -315,6 +333,7 @@ static void renamed_to_a_taken_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files_are_private, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(version_1_is_brought_up, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(brought_up_by_many, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(newer_file_is_refused, make_dir, remove_dir),
