@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define RECORD_MS   10000 /* an agent that lives answers within it */
-#define RECOVER_MAX 1024  /* asked at once */
+#define RECOVER_MAX 128   /* asked at once: each may answer with INQUIRY_OUT_MAX */
 #define SHORT_ID    12
 
 static char *asked_key(const struct app *app)
@@ -114,14 +114,14 @@ static void take_record(struct app *app, const struct inquiry *q, const struct m
           info->name);
 }
 
-/* Asks those that are not known, all at once. */
-static void ask_records(struct app *app, const struct modal_sandbox_list *list)
+/* Asks those that are not known, RECOVER_MAX of them from `from` on; where to go on. */
+static size_t ask_records(struct app *app, const struct modal_sandbox_list *list, size_t from)
 {
     struct inquiry *questions = xcalloc(RECOVER_MAX, sizeof(*questions));
     const struct modal_sandbox_info *about[RECOVER_MAX];
-    size_t n = 0;
+    size_t n = 0, i;
 
-    for (size_t i = 0; i < list->len && n < RECOVER_MAX; i++) {
+    for (i = from; i < list->len && n < RECOVER_MAX; i++) {
         const char *id = strlist_env_get(&list->items[i].tags, "atp-id");
 
         if (!id || strlen(id) != SHORT_ID || strspn(id, "0123456789abcdef") != SHORT_ID || is_known(app, id))
@@ -132,11 +132,12 @@ static void ask_records(struct app *app, const struct modal_sandbox_list *list)
     }
     if (n)
         inquiry_run(app, questions, n, RECORD_MS);
-    for (size_t i = 0; i < n; i++) {
-        take_record(app, &questions[i], about[i], strlist_env_get(&about[i]->tags, "atp-id"));
-        inquiry_clear(&questions[i]);
+    for (size_t k = 0; k < n; k++) {
+        take_record(app, &questions[k], about[k], strlist_env_get(&about[k]->tags, "atp-id"));
+        inquiry_clear(&questions[k]);
     }
     free(questions);
+    return i;
 }
 
 int container_recover(struct app *app, struct err *err)
@@ -152,7 +153,8 @@ int container_recover(struct app *app, struct err *err)
     strlist_add(&tags, "atp-kind=container");
     if (modal_sandbox_list(app->modal, "", &tags, /* finished= */ false, /* v1= */ false, &list, err) < 0)
         return -1;
-    ask_records(app, &list);
+    for (size_t at = 0; at < list.len;)
+        at = ask_records(app, &list, at);
     modal_sandbox_list_clear(&list);
     state_cache_put(app->state, key, "yes", INT64_MAX, NULL);
     return 0;
