@@ -68,7 +68,8 @@ static void keep(struct modal_client *c, const char *token)
     cleanup_free char *value = NULL;
     int64_t now = time(NULL), expires = modal_jwt_expiry(token), refresh;
 
-    if (!expires)
+    /* One that is over as it comes: the clocks disagree. The server goes by its own, and says when it is over there. */
+    if (expires <= now + MARGIN_S)
         expires = now + DEFAULT_LIFE_S;
     refresh = refresh_time(now, expires);
     set_token(c, token, expires, refresh);
