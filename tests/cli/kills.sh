@@ -116,8 +116,8 @@ while [ $killed -lt "$rounds" ]; do
         ;;
     monitor) container_up || break ;; # nobody watches any more: that is missed by nobody, but the next one is to be killed too
     esac
-    # The next command works and both sides agree.
-    docker exec box sh -c 'cd /work; for f in c.* h.* keep/*; do [ ! -f "$f" ] || sha256sum "$f"; done' >"$work/theirs" 2>"$work/err" ||
+    # The next command works and both sides agree, once the command whose client was killed has come to its own end.
+    docker exec box sh -c 'cd /work; while ps | grep -q "[c]hange.sh"; do sleep 0.05; done; for f in c.* h.* keep/*; do [ ! -f "$f" ] || sha256sum "$f"; done' >"$work/theirs" 2>"$work/err" ||
         fail "the next exec: $? $(cat "$work/err")"
     [ ! -s "$work/err" ] || grep -v 'kept in' "$work/err" | sed "s/^/round $round ($victim): note: /"
     (cd "$work/tree" && for f in c.* h.* keep/*; do [ ! -f "$f" ] || sha256sum "$f"; done) >"$work/ours"
