@@ -187,6 +187,7 @@ static void stream_ready(void *arg)
 {
     struct rt_stream *st = arg;
     uint64_t before = st->len;
+    int failed = st->failed;
 
     for (size_t moved = 0; moved < RT_DRAIN_TURN;) {
         size_t got = move_some(st);
@@ -195,7 +196,7 @@ static void stream_ready(void *arg)
             break;
         moved += got;
     }
-    if (st->len != before || st->ended)
+    if (st->len != before || st->failed != failed || st->ended)
         st->on_output(st->arg); /* may free the stream */
 }
 
