@@ -21,6 +21,13 @@
 #define HELP_DEPTH  48    /* deeper ones are left to the reader: each thread holds a descriptor for each level */
 #define TRIES       3     /* to open what is a directory at one moment and none at the next */
 #define STACK_BYTES (256u << 10)
+#define POOLED      24 /* names: rooms for so many are used again; musl would give each one back to the system */
+
+/* Room for the names of a directory, when it is not in use. */
+union room {
+    union room *next;
+    struct look_name names[POOLED];
+};
 
 struct look {
     struct look_dir *root;
@@ -32,6 +39,7 @@ struct look {
     struct look_dir *next; /* what waits to be looked at, as a stack: in about the reader's order */
     const struct look_dir *wanted;
     size_t ahead, total, alone;
+    union room *rooms;
     bool stop;
 
     pthread_t helpers[THREADS_MAX];
@@ -104,7 +112,39 @@ static int by_name(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
-static int list(struct look_dir *d)
+/* Zeroed room for so many names; given back with put_names(). */
+static struct look_name *get_names(struct look *l, size_t count)
+{
+    union room *room;
+
+    if (count > POOLED)
+        return xcalloc(count, sizeof(struct look_name));
+    pthread_mutex_lock(&l->mutex);
+    room = l->rooms;
+    if (room)
+        l->rooms = room->next;
+    pthread_mutex_unlock(&l->mutex);
+    if (!room)
+        room = xmalloc(sizeof(*room));
+    memset(room, 0, count * sizeof(struct look_name));
+    return room->names;
+}
+
+static void put_names(struct look *l, struct look_name *names, size_t count)
+{
+    union room *room = (union room *)(void *)names;
+
+    if (!names || count > POOLED) {
+        free(names);
+        return;
+    }
+    pthread_mutex_lock(&l->mutex);
+    room->next = l->rooms;
+    l->rooms = room;
+    pthread_mutex_unlock(&l->mutex);
+}
+
+static int list(struct look *look, struct look_dir *d)
 {
     struct listing l = {.fd = d->fd, .limit = LIMIT_ENTRIES};
     const char *at;
@@ -114,7 +154,7 @@ static int list(struct look_dir *d)
     if (status < 0)
         return -1;
     d->len = l.count;
-    d->names = xcalloc(d->len ? d->len : 1, sizeof(*d->names));
+    d->names = get_names(look, d->len);
     at = l.bytes;
     for (size_t i = 0; i < d->len; i++) {
         d->names[i].type = (uint8_t)*at;
@@ -238,7 +278,7 @@ static void look_into(struct look *l, struct look_dir *d)
     pthread_mutex_unlock(&l->mutex);
     if (d->fd < 0)
         open_dir(d);
-    if (d->self.kind == LOOK_DIR && list(d) < 0) {
+    if (d->self.kind == LOOK_DIR && list(l, d) < 0) {
         d->self.errnum = errno;
         d->self.kind = LOOK_FAILED;
         d->len = 0;
@@ -357,17 +397,17 @@ void look_at(struct look *l, struct look_dir *d)
 }
 
 /* Nobody else looks at it, or at anything below it, any more. */
-static void clear(struct look_dir *d)
+static void clear(struct look *l, struct look_dir *d)
 {
     for (size_t i = 0; d->names && i < d->len; i++) {
         if (d->names[i].dir)
-            clear(d->names[i].dir);
+            clear(l, d->names[i].dir);
         free(d->names[i].text);
     }
     if (d->fd >= 0)
         close(d->fd);
     free(d->self.text);
-    free(d->names);
+    put_names(l, d->names, d->len);
     free(d->children);
     free(d->bytes);
     free(d->path);
@@ -376,8 +416,7 @@ static void clear(struct look_dir *d)
 
 void look_done(struct look *l, struct look_dir *d)
 {
-    (void)l;
-    clear(d);
+    clear(l, d);
 }
 
 void look_free(struct look *l)
@@ -390,8 +429,14 @@ void look_free(struct look *l)
     pthread_mutex_unlock(&l->mutex);
     for (unsigned i = 0; i < l->helper_count; i++)
         pthread_join(l->helpers[i], NULL);
-    clear(l->root);
+    clear(l, l->root);
     free(l->root);
+    while (l->rooms) {
+        union room *next = l->rooms->next;
+
+        free(l->rooms);
+        l->rooms = next;
+    }
     pthread_mutex_destroy(&l->mutex);
     pthread_cond_destroy(&l->work);
     pthread_cond_destroy(&l->ready);
