@@ -358,14 +358,12 @@ int app_input(struct app *app, struct err *err)
 {
     const char *approximate = getenv("ATP_DOCKER_APPROXIMATE");
 
-    if (app->cwd)
+    if (app->input.environ)
         return 0;
     if (app_config(app, err) < 0 || config_profile(app->config, environ, &app->profile, err) < 0 ||
         random_bytes(app->random, sizeof(app->random), err) < 0)
         return -1;
-    app->cwd = getcwd(NULL, 0);
-    if (!app->cwd)
-        return err_set_errno(err, 125, errno, "the current directory");
+    app->cwd = getcwd(NULL, 0); /* NULL when it has been deleted: only a relative path needs it */
     app->input = (struct input){
         .cwd = app->cwd,
         .home = getenv("HOME"),

@@ -373,7 +373,7 @@ int copy_from_container(struct app *app, const struct copy_request *req, struct 
 
     copy_init(&c, app, req);
     if (!archive) {
-        if (app_input(app, err) < 0)
+        if (app_input(app, err) < 0 || input_check_path(&app->input, req->dest, err) < 0)
             return -1;
         path = host_path(app->cwd, req->dest);
         if (host_check_dest(path, err) < 0)
@@ -524,7 +524,7 @@ int copy_to_container(struct app *app, const struct copy_request *req, struct er
     if (!archive) {
         cleanup_free char *path = NULL;
 
-        if (app_input(app, err) < 0)
+        if (app_input(app, err) < 0 || input_check_path(&app->input, req->source, err) < 0)
             return -1;
         path = host_path(app->cwd, req->source);
         if (host_source_open(path, req->follow, &c.source, err) < 0)

@@ -23,7 +23,7 @@ struct err;
 typedef int input_read_fn(const char *path, struct buf *out, struct err *err, void *arg);
 
 struct input {
-    const char *cwd;      /* absolute; relative paths of the command line are resolved against it */
+    const char *cwd;      /* absolute; relative paths of the command line are resolved against it; NULL: it is gone */
     const char *home;     /* the user's home directory, or NULL */
     char *const *environ; /* "K=V", NULL-terminated; may be NULL for none */
     input_read_fn *read_file;
@@ -42,5 +42,8 @@ const char *environ_nonempty(char *const *environ, const char *key);
 
 /* Value of K in in->environ (borrowed), NULL when it is not there. */
 const char *input_env(const struct input *in, const char *key);
+
+/* Whether path can be resolved: it is absolute, or there is a current directory. Otherwise one line, exit code 125. */
+int input_check_path(const struct input *in, const char *path, struct err *err);
 
 #endif

@@ -106,8 +106,11 @@ int mounts_add_volume(struct mounts *m, const char *spec, const struct input *in
         return -1;
     if (sections > 1 && spec[0] == '.') {
         cleanup_free char *host = xstrndup(spec, strcspn(spec, ":"));
-        cleanup_free char *absolute = path_absolute(in->cwd, host);
+        cleanup_free char *absolute = NULL;
 
+        if (input_check_path(in, host, err) < 0)
+            return -1;
+        absolute = path_absolute(in->cwd, host);
         mount.spec = xasprintf("%s%s", absolute, spec + strlen(host));
     } else {
         mount.spec = xstrdup(spec);

@@ -59,7 +59,8 @@ static int set_type(struct record *r, const char *key, const char *value, struct
 static int set_source(struct record *r, const char *key, const char *value, struct err *err)
 {
     (void)key;
-    (void)err;
+    if (value[0] == '.' && input_check_path(r->in, value, err) < 0)
+        return -1;
     free(r->mount.source);
     r->mount.source = value[0] == '.' ? path_absolute(r->in->cwd, value) : xstrdup(value);
     return 0;
