@@ -2,7 +2,9 @@
  * Sandboxes' network: a subnet per engine, a veth per sandbox, routed, not bridged. Each host end has the gateway's
  * address and a route to its one sandbox, so a sandbox cannot see another's frames, and the device that a packet came
  * by says who sent it. Subnet and device names bear the engine's number, which it holds by a lock in /run for as long
- * as it lives; a number that can be locked belongs to nobody, and what bears it is rubbish.
+ * as it lives; a number that can be locked belongs to nobody, and what bears it is rubbish. Engines that see another
+ * /run (another root, a container) but the same network are told apart by a socket of the abstract name space, which
+ * belongs to the network namespace as the devices do.
  */
 #include "backends/engine/rt_internal.h"
 
@@ -17,10 +19,15 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define LOCKS         "/run/atp-engine"
 #define ENGINES       64          /* engines with a network on one machine */
@@ -31,7 +38,7 @@
 struct rt_net {
     char *slirp; /* the program, and nothing of the following: a sandbox's network is its own process */
     unsigned number;
-    int lock;
+    int lock, claim;
     uint32_t base; /* the gateway is base + 1 */
     int prefix;
     char *note; /* run/net: our number, for recovery */
@@ -62,6 +69,18 @@ static int lock_number(unsigned number)
             return steal_fd(&fd);
     }
     return -1;
+}
+
+/* The same within the network namespace, for who sees another /run. -1: taken. */
+static int claim_number(unsigned number)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int len = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "atp-engine-net-%u", number);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) < 0)
+        return -1;
+    return steal_fd(&fd);
 }
 
 static void unlock_number(unsigned number, int lock)
@@ -96,12 +115,16 @@ void rt_net_recover(void)
 {
     for (unsigned number = 0; number < ENGINES; number++) {
         cleanup_free char *path = lock_path(number);
-        int lock = access(path, F_OK) == 0 ? lock_number(number) : -1;
+        int lock = access(path, F_OK) == 0 ? lock_number(number) : -1, claim;
 
         if (lock < 0)
             continue;
-        remove_links(number);
-        rt_firewall_remove(number);
+        claim = claim_number(number);
+        if (claim >= 0) {
+            remove_links(number);
+            rt_firewall_remove(number);
+            close(claim);
+        }
         unlock_number(number, lock);
     }
 }
@@ -157,18 +180,32 @@ static char *subnet_text(const struct rt_net *net)
     return xasprintf("%u.%u.%u.%u/%d", b >> 24, b >> 16 & 255, b >> 8 & 255, b & 255, net->prefix);
 }
 
+/* The first number that nobody holds. */
+static int take_number(struct rt_net *net, struct err *err)
+{
+    for (net->number = 0; net->number < ENGINES; net->number++) {
+        net->lock = lock_number(net->number);
+        if (net->lock < 0)
+            continue;
+        net->claim = claim_number(net->number);
+        if (net->claim >= 0) {
+            rt_spawn_hide(net->lock);
+            rt_spawn_hide(net->claim);
+            return 0;
+        }
+        unlock_number(net->number, net->lock);
+        net->lock = -1;
+    }
+    return err_set(err, 125, "%d engines have a network already", ENGINES);
+}
+
 static int set_up(struct rt_net *net, const struct strlist *nameservers, struct err *err)
 {
     cleanup_free char *subnet = NULL;
 
     if (fs_mkdirs(LOCKS, 0700, err) < 0)
         return -1;
-    for (net->number = 0; net->number < ENGINES && (net->lock = lock_number(net->number)) < 0;)
-        net->number++;
-    if (net->lock < 0)
-        return err_set(err, 125, "%d engines have a network already", ENGINES);
-    rt_spawn_hide(net->lock);
-    if (choose_subnet(net, err) < 0)
+    if (take_number(net, err) < 0 || choose_subnet(net, err) < 0)
         return -1;
     subnet = subnet_text(net);
     if (rt_firewall_setup(net->number, subnet, nameservers, err) < 0)
@@ -194,7 +231,7 @@ struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason)
     struct rt_net *net = xcalloc(1, sizeof(*net));
     struct err err = ERR_INIT;
 
-    net->lock = -1;
+    net->lock = net->claim = -1;
     pthread_mutex_init(&net->mutex, NULL);
     if (set_up(net, nameservers, &err) == 0 && try_out(net, &err) == 0)
         return net;
@@ -209,7 +246,7 @@ struct rt_net *rt_net_new_rootless(char **ret_refusal)
     struct rt_net *net = xcalloc(1, sizeof(*net));
     struct err err = ERR_INIT;
 
-    net->lock = -1;
+    net->lock = net->claim = -1;
     pthread_mutex_init(&net->mutex, NULL);
     net->slirp = rt_find_program("slirp4netns");
     if (!net->slirp)
@@ -231,6 +268,8 @@ void rt_net_free(struct rt_net *net)
     if (net->lock >= 0) {
         remove_links(net->number);
         rt_firewall_remove(net->number);
+        rt_spawn_unhide(net->claim);
+        close(net->claim);
         unlock_number(net->number, net->lock);
     }
     pthread_mutex_destroy(&net->mutex);

@@ -36,7 +36,7 @@ static void default_signals(void)
  * Descriptors whose locks say that this engine lives. A child would hold them until it execs, beyond our end if we are
  * killed just then.
  */
-static int ours_alone[4] = {-1, -1, -1, -1};
+static int ours_alone[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
 
 void rt_spawn_hide(int fd)
 {
