@@ -183,8 +183,8 @@ setup() {
 }
 
 @test "attach: the terminal in there gets our size" {
-    docker run -dit --name sized "$IMAGE" sh -c 'trap "stty size; exit 4" WINCH; while :; do sleep 0.05; done' >/dev/null 3>&-
-    sleep 5 | script -qefc "stty rows 24 cols 80; $ATP_BIN/atp-docker attach sized" out >/dev/null && code=0 || code=$?
+    docker run -dit --name sized "$IMAGE" sh -c 'while [ "$(stty size)" != "24 80" ]; do sleep 0.05; done; stty size; exit 4' >/dev/null 3>&-
+    sleep 5 | timeout 30 script -qefc "stty rows 24 cols 80; $ATP_BIN/atp-docker attach sized" out >/dev/null && code=0 || code=$?
     [ $code -eq 4 ]
     grep -q '^24 80' out
     docker rm sized
