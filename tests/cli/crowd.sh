@@ -102,7 +102,7 @@ left=$(docker ps -aq 2>&1)
 monitors() {
     local p
     for p in /proc/[0-9]*; do
-        { tr '\0' '\n' <"$p/environ" | grep -qxF "XDG_STATE_HOME=$XDG_STATE_HOME" && tr '\0' ' ' <"$p/cmdline" | grep -c monitor; } 2>/dev/null
+        { tr '\0' '\n' <"$p/environ" | grep -qxF "XDG_STATE_HOME=$XDG_STATE_HOME" && tr '\0' ' ' <"$p/cmdline" | grep monitor; } 2>/dev/null
     done | grep -c . || true
 }
 sandboxes() { find "$XDG_STATE_HOME/atp-docker/engine/runtime/containers" -mindepth 1 -maxdepth 1 | wc -l; }
