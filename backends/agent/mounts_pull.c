@@ -116,6 +116,9 @@ static void run_scan(void *arg)
         sync_scan(&tree, &mt->agreed, &mt->words.exclude, &mt->now, &mt->stats, &mt->work_err) < 0)
         return;
     mt->sender = sync_sender_new(&tree, mt->full ? NULL : &mt->agreed, &mt->now);
+    /* The client's state is not ours but of the same line: it lacks a push that we stored, or we are an older copy. */
+    if (mt->full && mt->known.generation && !memcmp(mt->known.nonce, mt->theirs.nonce, SYNC_NONCE_LEN))
+        sync_sender_mark_untouched(mt->sender, &mt->agreed);
     if (sync_sender_empty(mt->sender))
         settle(mt, &mt->work_err);
     else

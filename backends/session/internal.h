@@ -74,6 +74,7 @@ struct smount {
     bool held_over;    /* there was more than that */
     bool end_came;     /* DELTA_END of the offer */
     unsigned asked;    /* PULL was said so often */
+    bool behind;       /* the agent has a later state of ours than we: its client died before it could store it */
     bool passing_over; /* what comes until the next DELTA_END belongs to an offer that was not taken */
     bool moving_on;    /* the new state is saved: the agent may know */
     struct sync_receiver *receiver;

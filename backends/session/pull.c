@@ -137,6 +137,7 @@ static void judge(struct smount *m)
     struct sync_tree tree = mount_tree(m);
     struct sync_policy policy = {
         .ancestor = m->offer.full ? NULL : &m->known,
+        .past = m->offer.full && m->behind ? &m->known : NULL,
         .host = true,
         .conflict = m->words.conflict,
         .keep_dirfd = m->words.keep_dirfd,
@@ -144,6 +145,9 @@ static void judge(struct smount *m)
     };
 
     memcpy(base.nonce, m->offer.nonce, SYNC_NONCE_LEN);
+    if (!m->offer.full)
+        m->behind = m->state.generation && m->offer.base > m->state.generation &&
+                    !memcmp(m->offer.nonce, m->state.nonce, SYNC_NONCE_LEN);
     if (m->held_over || (!m->offer.full && !state_same(&base, &m->state))) {
         ask(m, /* full= */ false);
         return;

@@ -30,6 +30,9 @@
  * Where nothing changed it is let go as soon as the tree is read, and the pull does not take it. Waiting for it never
  * depends on another mount's lock being had, so their order does not matter, and the agent holds no lock while it waits
  * for us. A lock that is not had for ten minutes is an error; meanwhile heartbeats go on.
+ *     A command that is killed after the agent stored its push and before the host did leaves the agent a state ahead.
+ * The next push or pull then exchanges everything. What one side alone changed is no conflict all the same: the agent
+ * tells what it has not touched since, the host sees what it has not. Such a pull undoes a deletion in the container.
  *     The first push of the container's process (MAIN) without a stored state makes the target equal (REPLACE); any
  * other command without one sends everything and deletes nothing. What is stored is stored after the data. Several
  * containers on one folder: each has its own state and lock, the folder is the hub, and changes flow at each one's next

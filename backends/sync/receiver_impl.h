@@ -34,6 +34,7 @@ struct row {
     const char *leader;                  /* LINK only */
     const struct manifest_entry *peer;   /* NULL: the peer does not have it */
     const struct manifest_entry *base;   /* in the ancestor, NULL if it is not */
+    const struct manifest_entry *past;   /* without a base: what may stand for it (policy.past), if untouched here */
     struct manifest_entry *peer_instead; /* owned: what was read in the end, where that differs from the announcement */
     struct manifest_entry here;          /* what stands (or, after placing, stood) here; no link text */
     struct merge_meta meta;              /* for MERGE_META: what mode, owner and time shall be */

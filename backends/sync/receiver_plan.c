@@ -56,6 +56,7 @@ static void add_op_row(struct sync_receiver *r, const struct stream_ops *ops, si
         .leader = ops->leader[i],
         .peer = deletion ? NULL : e,
         .base = manifest_find(r->policy.ancestor, e->path),
+        .past = manifest_find(r->policy.past, e->path),
         .kind = ops->kind[i],
         .flags = ops->flags[i],
     };
@@ -91,8 +92,9 @@ static void make_rows(struct sync_receiver *r)
 static bool size_matters(const struct row *row)
 {
     const struct manifest_entry *peer = row_peer(row);
+    const struct manifest_entry *base = row->base ? row->base : row->past;
 
-    return (row->base && row->base->type == MANIFEST_FILE && row->base->size == row->here.size) ||
+    return (base && base->type == MANIFEST_FILE && base->size == row->here.size) ||
            (peer && peer->type == MANIFEST_FILE && peer->size == row->here.size);
 }
 
@@ -190,12 +192,30 @@ struct merge_meta receiver_wanted(const struct sync_receiver *r, const struct ro
     return m;
 }
 
+/*
+ * What the two versions are measured against. A full listing without an ancestor still tells what the peer did not
+ * touch: the older version is the peer's, then. And what nobody touched here since the past state, not even to write
+ * the same again, is no change of ours: the inode and its ctime are those of then.
+ */
+static const struct manifest_entry *ancestor_of(const struct sync_receiver *r, const struct row *row)
+{
+    const struct manifest_entry *past = row->past;
+
+    if (r->policy.ancestor)
+        return row->base;
+    if (row->peer && row->flags & SYNC_OP_UNTOUCHED)
+        return row->peer;
+    if (!past || row->here_kind != HERE_ENTRY || !past->ctime || past->ctime != row->here.ctime ||
+        past->ino != row->here.ino || past->flags & MANIFEST_CONTESTED || !manifest_same_content(past, &row->here))
+        return NULL;
+    return past;
+}
+
 /* Looks and decides. */
 static int consider(struct sync_receiver *r, struct row *row, struct err *err)
 {
     cleanup_free char *link = NULL;
     struct merge_input in = {
-        .ancestor = row->base,
         .incoming = row_peer(row),
         .contested = row->flags & SYNC_OP_CONTESTED,
         .replace = r->policy.replace,
@@ -207,6 +227,7 @@ static int consider(struct sync_receiver *r, struct row *row, struct err *err)
     row->here.link = link;
     in.local = row->here_kind == HERE_ENTRY ? &row->here : NULL;
     in.local_special = row->here_kind == HERE_SPECIAL;
+    in.ancestor = ancestor_of(r, row);
     row->verdict = (uint8_t)merge_decide(&in);
     /* Our own change stands above it: as if it were at the path itself. */
     if (row->here_kind == HERE_BLOCKED && row->verdict == MERGE_TAKE && !r->policy.replace)

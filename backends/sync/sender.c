@@ -63,6 +63,11 @@ struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct m
     return s;
 }
 
+void sync_sender_mark_untouched(struct sync_sender *s, const struct manifest *agreed)
+{
+    sync_diff_mark_untouched(&s->diff, agreed);
+}
+
 bool sync_sender_empty(const struct sync_sender *s)
 {
     return s->base && !s->diff.len;

@@ -67,6 +67,11 @@ struct sync_sender;
 struct sync_sender *sync_sender_new(const struct sync_tree *tree, const struct manifest *base,
                                     const struct manifest *now);
 void sync_sender_free(struct sync_sender *s);
+/*
+ * For base NULL, before the first read: the receiver is told which paths are still as in `agreed`, a state that was
+ * agreed with it though it may not know that one. Those are no change of the sender's, whatever stands there.
+ */
+void sync_sender_mark_untouched(struct sync_sender *s, const struct manifest *agreed);
 /* The next at most cap bytes of the stream; 0 = all was sent; -1 = err. Never blocks on anything but the local disk. */
 ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct err *err);
 /* True if nothing is to be sent: the tree is what base says. */
@@ -84,6 +89,11 @@ struct sync_policy {
      * deletion of the peer, and every differing file is a conflict (host), unless `replace`.
      */
     const struct manifest *ancestor;
+    /*
+     * Without an ancestor: what was once agreed with this very peer, which has gone on from there in a way that we do
+     * not know. A file that was not touched here since is the peer's to change. NULL: none. Deletions need more.
+     */
+    const struct manifest *past;
     bool replace; /* container side, first push: the tree is made equal, whatever was there before is hidden */
     bool host; /* host rules for modes and owners (rule 8): rwx bits only, setuid/setgid/sticky dropped; numeric owner
                   as root, else the invoking user's */

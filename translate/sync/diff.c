@@ -125,6 +125,17 @@ void sync_diff_make(struct sync_diff *ret, const struct manifest *base, const st
     *ret = d;
 }
 
+void sync_diff_mark_untouched(struct sync_diff *d, const struct manifest *agreed)
+{
+    for (size_t i = 0; i < d->len; i++) {
+        struct sync_op *op = &d->ops[i];
+        const struct manifest_entry *e = op->now ? manifest_find(agreed, op->now->path) : NULL;
+
+        if (e && !((e->flags | op->now->flags) & MANIFEST_CONTESTED) && manifest_same_content(e, op->now))
+            op->flags |= SYNC_OP_UNTOUCHED;
+    }
+}
+
 const char *sync_op_name(uint8_t kind)
 {
     static const char *const names[] = {"?", "delete", "dir", "file", "symlink", "link", "meta"};

@@ -21,6 +21,7 @@ enum sync_op_kind {
 enum sync_op_flag {
     SYNC_OP_SAME_INODE = 1 << 0, /* the file was rewritten in place, not replaced */
     SYNC_OP_CONTESTED = 1 << 1,  /* made without knowledge of the peer's version (MANIFEST_CONTESTED) */
+    SYNC_OP_UNTOUCHED = 1 << 2,  /* of a full listing: the sender did not change it since what was last agreed */
 };
 
 struct sync_op {
@@ -44,6 +45,8 @@ struct sync_diff {
 
 /* base NULL: everything in now. A root directory is never deleted. */
 void sync_diff_make(struct sync_diff *ret, const struct manifest *base, const struct manifest *now);
+/* Marks what is in `agreed` with the same content as untouched; for a difference from nothing. */
+void sync_diff_mark_untouched(struct sync_diff *d, const struct manifest *agreed);
 void sync_diff_clear(struct sync_diff *d);
 /* One line an operation, names quoted: for people and for tests. */
 void sync_diff_print(const struct sync_diff *d, struct buf *out);

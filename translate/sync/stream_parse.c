@@ -179,7 +179,7 @@ static int read_op(struct stream_parser *p, struct reader *r, struct err *err)
         if (kind == SYNC_OP_LINK)
             read_string(r, leader, sizeof(leader));
     }
-    if (r->bad || (flags & ~(SYNC_OP_SAME_INODE | SYNC_OP_CONTESTED)))
+    if (r->bad || (flags & ~(SYNC_OP_SAME_INODE | SYNC_OP_CONTESTED | SYNC_OP_UNTOUCHED)))
         return bad(err, "damaged operation");
     if (kind != SYNC_OP_DELETE && !kind_fits(kind, e.type))
         return bad(err, "impossible operation");

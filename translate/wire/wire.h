@@ -58,7 +58,9 @@
  * that was lost or is late, by the MOUNT or PULL of any later moment that names the new generation. An offer starts
  * from what the agent held to be agreed. A client that has another state by then (a second command was faster) drops
  * the offer and says PULL with the state that it has; the answer starts from that one, or is FULL if the agent cannot
- * tell what it is. Against a FULL offer, and without a nonce that both know, nothing is ever deleted on the host.
+ * tell what it is. Against a FULL offer, and without a nonce that both know, nothing is ever deleted on the host. Where
+ * the nonce is known to both, a FULL offer marks what the container has not changed since the agent's agreed state: of
+ * those paths the host's version is the newer one, and no conflict.
  */
 #ifndef ATP_WIRE_WIRE_H
 #define ATP_WIRE_WIRE_H
