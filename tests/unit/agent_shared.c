@@ -592,6 +592,76 @@ static void test_killed_before_pushed(void **state)
 }
 
 /*
+ * The agent stored a's push and a is gone before the host did; a command that ran all the while brings its own changes
+ * and those of the push, and the host has gone on. Returns the command that ran, done.
+ */
+static struct cmd *killed_before_saved(struct place *p, const char *script, const char *pushed, const char *after)
+{
+    struct cmd *a, *b;
+
+    sh("cd %s; for i in f x both reverted; do echo 1 > $i; done", p->host);
+    run(p, 0, "true");
+    b = cmd_begin(p, 0, script);
+    b->hold_type[WIRE_OFFER] = true;
+    UNTIL(p, b->started);
+    sh("cd %s; %s; echo > go", p->host, pushed);
+    a = cmd_begin(p, 0, "true");
+    a->hold_type[WIRE_PUSHED] = true;
+    UNTIL(p, waits(&a->in, WIRE_PUSHED) && waits(&b->in, WIRE_OFFER));
+    cmd_free(a);
+    sh("cd %s; %s", p->host, after);
+    b->hold_type[WIRE_OFFER] = false;
+    UNTIL(p, b->done);
+    assert_int_equal(b->seen_out[WIRE_PULL], 1);
+    return b;
+}
+
+#define WHEN_GO "until test -e go; do sleep 0.01; done; "
+
+/* What one side alone changed is no conflict, and what the host removed does not come back. */
+static void test_killed_before_saved(void **state)
+{
+    struct place p;
+    struct cmd *b;
+
+    (void)state;
+    place_init(&p);
+    b = killed_before_saved(&p, WHEN_GO "echo b >> x; echo new > new", "echo a >> f; echo a > gone; ln -s f link",
+                            "echo b >> f; rm gone; ln -sf x link");
+    assert_string_equal(b->notes.data, "");
+    cmd_end(b);
+    sh("cd %s; test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; test -e new; ! test -e gone; "
+       "test $(readlink link) = x",
+       p.host);
+    run(&p, 0, "test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; ! test -e gone");
+    assert_agree(&p, 0);
+    assert_no_conflicts(&p);
+    place_clear(&p);
+}
+
+/* And what both did is one, also where the host took back what had been pushed. */
+static void test_killed_before_saved_conflict(void **state)
+{
+    struct place p;
+    struct cmd *b;
+
+    (void)state;
+    place_init(&p);
+    b = killed_before_saved(&p, WHEN_GO "echo b >> both; echo b >> reverted", "echo 2 > reverted",
+                            "echo host >> both; echo 1 > reverted");
+    assert_non_null(strstr(b->notes.data, "both"));
+    assert_non_null(strstr(b->notes.data, "reverted"));
+    cmd_end(b);
+    sh("cd %s; test \"$(cat both)\" = '1\nhost'; test $(cat reverted) = 1; "
+       "test \"$(cat $(find %s -type f -name both))\" = '1\nb'; "
+       "test \"$(cat $(find %s -type f -name reverted))\" = '2\nb'",
+       p.host, p.keep, p.keep);
+    run(&p, 0, "true");
+    assert_agree(&p, 0);
+    place_clear(&p);
+}
+
+/*
  * One command with changes both ways, in which `who` is killed after n frames in all: 0 the client (its process), 1 the
  * agent's session. Returns false if it came to its end before.
  */
@@ -906,6 +976,8 @@ int main(void)
         cmocka_unit_test(test_twenty),
         cmocka_unit_test(test_killed_between_data_and_state),
         cmocka_unit_test(test_killed_before_pushed),
+        cmocka_unit_test(test_killed_before_saved),
+        cmocka_unit_test(test_killed_before_saved_conflict),
         cmocka_unit_test(test_client_killed),
         cmocka_unit_test(test_agent_killed),
         cmocka_unit_test(test_successor),
@@ -920,5 +992,6 @@ int main(void)
         return 77;
     }
     signal(SIGPIPE, SIG_IGN);
+    cmocka_set_test_filter(getenv("ATP_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
