@@ -33,9 +33,9 @@
  *     A command that is killed after the agent stored its push and before the host did leaves the agent a state ahead.
  * The next push or pull then exchanges everything. What one side alone changed is no conflict all the same: the agent
  * tells what it has not touched since, the host sees what it has not. Such a pull undoes a deletion in the container.
- * A push that ends before the agent stored it may have placed files of which neither side has a record: one that the host
- * changes once more before a pull meets it is called a conflict, though the container's version is but the host's older
- * one. Both are kept then.
+ * A push that ends before the agent stored it may have placed files that neither side has a record of. One that the
+ * host changes again before a pull meets it is called a conflict, though the container's version is only the host's
+ * older one; both are kept.
  *     The first push of the container's process (MAIN) without a stored state makes the target equal (REPLACE); any
  * other command without one sends everything and deletes nothing. What is stored is stored after the data. Several
  * containers on one folder: each has its own state and lock, the folder is the hub, and changes flow at each one's next
