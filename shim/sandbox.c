@@ -289,12 +289,34 @@ static void never_came(struct app *app, const struct state_intent *in)
     state_container_clear(&c);
 }
 
+/*
+ * Whether the intent is still without a sandbox. Its client lived when the list was read and is gone now: what it wrote
+ * meanwhile counts, and a container that it has started is not to be ended.
+ */
+static bool still_nameless(struct app *app, const struct state_intent *in)
+{
+    struct state_intent *list = NULL;
+    size_t len = 0;
+    bool nameless = false;
+
+    if (state_intent_list(app->state, app->server_key, &list, &len, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        nameless |= !strcmp(list[i].sandbox_name, in->sandbox_name) && !list[i].sandbox_id;
+        state_intent_clear(&list[i]);
+    }
+    free(list);
+    return nameless;
+}
+
 /* Asked for, but the answer never came, or its client died first: nothing ran in it yet. False: nobody answers. */
 static bool find_by_name(struct app *app, const struct state_intent *in)
 {
     struct modal_sandbox found = MODAL_SANDBOX_INIT;
     cleanup_err struct err err = ERR_INIT;
 
+    if (!still_nameless(app, in))
+        return true;
     if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
         state_intent_made(app->state, in->sandbox_name, found.id, NULL);
         state_intent_ending(app->state, found.id, NULL);
