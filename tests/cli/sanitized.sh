@@ -11,7 +11,7 @@ shift 2
 cmake -S "$source_dir" -B "$build" -DATP_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug >/dev/null
 cmake --build "$build" -j "$(nproc)" | tail -n 1
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-ctest --test-dir "$build" --output-on-failure -L quick -E '^(arrows|style|unit_agent_container)$' -j "$(nproc)"
+ctest --test-dir "$build" --output-on-failure -L quick -E '^(arrows|style|loads|unit_agent_container)$' -j "$(nproc)"
 if [ "$(id -u)" = 0 ]; then
     for suite in "$@"; do
         ATP_BIN=$build/bin ATP_TESTS=$build/tests bats "$source_dir/tests/cli/$suite.bats"

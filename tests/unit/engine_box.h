@@ -377,14 +377,16 @@ static int set_up(void **st)
     return 0;
 }
 
+#define HELD "test -e /run/atp-engine/net-$n || grep -q \"@atp-engine-net-$n$\" /proc/net/unix"
+
 /* After rt_free nothing of ours may be on the machine. */
 static int tear_down(void **st)
 {
-    /* Devices and chains bear the number of an engine; one that lives holds a file for it. */
-    static const char devices[] = "for n in $(ip -o link | grep -oE ' atp[0-9]+v' | grep -oE '[0-9]+'); do "
-                                  "test -e /run/atp-engine/net-$n || echo $n; done";
+    /* Devices and chains bear the number of an engine; one that lives holds a file for it, and a socket's name. */
+    static const char devices[] =
+        "for n in $(ip -o link | grep -oE ' atp[0-9]+v' | grep -oE '[0-9]+'); do " HELD " || echo $n; done";
     static const char chains[] = "for n in $( (iptables -S; iptables -t nat -S) 2>/dev/null | grep -oE ' ATP[0-9]+' | "
-                                 "grep -oE '[0-9]+'); do test -e /run/atp-engine/net-$n || echo $n; done";
+                                 "grep -oE '[0-9]+'); do " HELD " || echo $n; done";
     cleanup_free char *containers = xasprintf("ls -A %s/containers", state);
 
     (void)st;
