@@ -26,26 +26,6 @@ static const char caps[] =
     "\"CAP_SETGID\",\"CAP_SETUID\",\"CAP_SETFCAP\",\"CAP_SETPCAP\",\"CAP_NET_BIND_SERVICE\","
     "\"CAP_SYS_CHROOT\",\"CAP_KILL\",\"CAP_AUDIT_WRITE\"";
 
-static void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void sh(const char *fmt, ...)
-{
-    cleanup_free char *script = NULL;
-    va_list ap;
-    pid_t pid;
-
-    va_start(ap, fmt);
-    script = xvasprintf(fmt, ap);
-    va_end(ap);
-    pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-ec", script, (char *)NULL);
-        _exit(99);
-    }
-    if (rig_wait(pid, RIG_DEADLINE) != 0)
-        fail_msg("failed: %s", script);
-}
-
 static bool installed(const char *program)
 {
     cleanup_free char *line = xasprintf("command -v %s >/dev/null", program);

@@ -12,26 +12,6 @@ struct place {
     int host_fd, keep_fd;
 };
 
-static void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void sh(const char *fmt, ...)
-{
-    cleanup_free char *script = NULL;
-    va_list ap;
-    pid_t pid;
-
-    va_start(ap, fmt);
-    script = xvasprintf(fmt, ap);
-    va_end(ap);
-    pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-ec", script, (char *)NULL);
-        _exit(99);
-    }
-    if (rig_wait(pid, RIG_DEADLINE) != 0)
-        fail_msg("failed: %s", script);
-}
-
 static void place_init(struct place *p)
 {
     rig_start(&p->rig, "--linger", "300", NULL);

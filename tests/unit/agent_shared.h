@@ -30,26 +30,6 @@ struct place {
     size_t n_cmds;
 };
 
-static inline void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static inline void sh(const char *fmt, ...)
-{
-    cleanup_free char *script = NULL;
-    va_list ap;
-    pid_t pid;
-
-    va_start(ap, fmt);
-    script = xvasprintf(fmt, ap);
-    va_end(ap);
-    pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-ec", script, (char *)NULL);
-        _exit(99);
-    }
-    if (rig_wait(pid, RIG_DEADLINE) != 0)
-        fail_msg("failed: %s", script);
-}
-
 static inline int open_dir(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
