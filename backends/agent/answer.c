@@ -40,6 +40,23 @@ void answer_done(struct answer *a)
     a->ended(a->arg);
 }
 
+void answer_pour(struct answer *a, const char *text, size_t len, size_t *sent)
+{
+    while (*sent < len) {
+        size_t room = answer_room(a), n = len - *sent;
+
+        if (!room)
+            return;
+        if (n > room)
+            n = room;
+        if (n > WIRE_CHUNK)
+            n = WIRE_CHUNK;
+        answer_send(a, WIRE_STDOUT, text + *sent, n);
+        *sent += n;
+    }
+    answer_done(a);
+}
+
 void answer_refuse(struct answer *a, const struct err *err)
 {
     if (a->over)
@@ -71,19 +88,7 @@ static void send_record(struct answer *a)
 {
     struct record_state *r = a->state;
 
-    while (r->sent < r->len) {
-        size_t room = answer_room(a), n = r->len - r->sent;
-
-        if (!room)
-            return;
-        if (n > room)
-            n = room;
-        if (n > WIRE_CHUNK)
-            n = WIRE_CHUNK;
-        answer_send(a, WIRE_STDOUT, r->text + r->sent, n);
-        r->sent += n;
-    }
-    answer_done(a);
+    answer_pour(a, r->text, r->len, &r->sent);
 }
 
 static int start_record(struct answer *a, struct err *err)

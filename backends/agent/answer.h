@@ -61,6 +61,9 @@ void answer_clear(struct answer *a);
 size_t answer_room(const struct answer *a);
 /* One frame; payload bytes of metered types are taken from the room. */
 void answer_send(struct answer *a, uint8_t type, const void *payload, size_t len);
+/* A text that is there as a whole, as STDOUT: sends from *sent on what there is room for, and ends after the last
+ * piece. */
+void answer_pour(struct answer *a, const char *text, size_t len, size_t *sent);
 void answer_done(struct answer *a);
 void answer_refuse(struct answer *a, const struct err *err);
 

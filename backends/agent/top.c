@@ -235,19 +235,7 @@ static void send_top(struct answer *a)
 {
     struct top_state *t = a->state;
 
-    while (t->sent < t->lines.len) {
-        size_t room = answer_room(a), n = t->lines.len - t->sent;
-
-        if (!room)
-            return;
-        if (n > room)
-            n = room;
-        if (n > WIRE_CHUNK)
-            n = WIRE_CHUNK;
-        answer_send(a, WIRE_STDOUT, t->lines.data + t->sent, n);
-        t->sent += n;
-    }
-    answer_done(a);
+    answer_pour(a, t->lines.data, t->lines.len, &t->sent);
 }
 
 static int start_top(struct answer *a, struct err *err)
