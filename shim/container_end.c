@@ -91,13 +91,11 @@ int container_keep_files(struct container *c, struct err *err)
     return 0;
 }
 
-/* Log and files, then the sandbox may go. */
-static int bring_away(struct container *c, struct err *err)
+/* What it held is brought away, or lost: the sandbox is ended, and with --rm the container is forgotten. */
+static int let_sandbox_go(struct container *c, struct err *err)
 {
     struct state_container *row = &c->row;
 
-    if (!row->auto_remove && (logs_fetch(c, err) < 0 || container_keep_files(c, err) < 0))
-        return -1;
     modal_task_free(steal(&c->task));
     sandbox_end(c->app, row);
     free(steal(&row->sandbox_id));
@@ -105,6 +103,14 @@ static int bring_away(struct container *c, struct err *err)
         return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
     container_dir_remove(row->id);
     return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+}
+
+/* Log and files, then the sandbox may go. */
+static int bring_away(struct container *c, struct err *err)
+{
+    if (!c->row.auto_remove && (logs_fetch(c, err) < 0 || container_keep_files(c, err) < 0))
+        return -1;
+    return let_sandbox_go(c, err);
 }
 
 /* The session did not come to its end: either the sandbox has ended too, or it can be tried again. */
@@ -188,13 +194,7 @@ static int end_by_server(struct container *c, const struct err *why, struct err 
     container_set_exited(row, 128 + SIGKILL, 0);
     if (state_container_update(c->app->state, row, STATE_PART_STATUS, err) < 0)
         return -1;
-    modal_task_free(steal(&c->task));
-    sandbox_end(c->app, row);
-    free(steal(&row->sandbox_id));
-    if (!row->auto_remove)
-        return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
-    container_dir_remove(row->id);
-    return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+    return let_sandbox_go(c, err);
 }
 
 int container_end_by_server(struct container *c, struct err *why, struct err *err)
