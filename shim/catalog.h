@@ -66,6 +66,31 @@ int64_t catalog_created(const char *config);
 int catalog_add(struct app *app, const struct state_image *image, const char *ref, const struct strlist *layer_paths,
                 struct err *err);
 
+/* ---- for build and commit ---- */
+
+/* What a word behind FROM (or --from=) means. */
+struct catalog_base {
+    char *config;   /* OCI configuration, JSON */
+    char *from;     /* what to write for it: "docker.io/library/x@sha256:...", NULL: modal_id */
+    char *modal_id; /* on this server, without the agent */
+    char *parent;   /* for state_image.parent of what is built on it */
+};
+void catalog_base_clear(struct catalog_base *b);
+/*
+ * Looks the word up as `docker run` would, pulling what is missing (pull: always asks the registry), without giving it
+ * a name here. Docker's texts.
+ */
+int catalog_base(struct app *app, const char *word, const char *platform, bool pull, struct catalog_base *ret,
+                 struct err *err);
+
+/*
+ * Remembers an image that this server made: image->id, config, source ("build", "commit"), parent, sizes are the
+ * caller's; modal_id is the server's without the agent. Each of refs (normalised) then names it here, and it is
+ * published on the server under that name where it has one of Modal's own form.
+ */
+int catalog_made(struct app *app, const struct state_image *image, const struct strlist *refs, const char *modal_id,
+                 struct err *err);
+
 /* state_image's `layers`; owned by caller. */
 char *catalog_layer_sizes(const int64_t *sizes, size_t len);
 

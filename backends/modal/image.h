@@ -24,6 +24,7 @@ struct modal_mount_file {
     const char *path;   /* NULL: data; read at upload, and refused if it changed meanwhile */
     uint32_t mode;      /* permission bits */
     const char *sha256; /* 64 hex digits if the caller knows them already; NULL: computed */
+    int64_t mtime_ns;   /* 0: not told; only the embedded engine heeds it */
 };
 
 /*
@@ -35,9 +36,17 @@ int modal_mount_create(struct modal_client *c, const char *app_id, const struct 
 
 /* --- build ------------------------------------------------------------------------------------------------------- */
 
+struct modal_image_base {
+    char *tag; /* the word behind FROM or --from= */
+    char *id;  /* "im-..." */
+};
+
 struct modal_image_spec {
     const char *app_id;
     struct strlist commands;        /* the layer's lines, FROM first */
+    struct modal_image_base *bases; /* further images by name, borrowed; Modal's own clients send none but "base" */
+    size_t bases_len;
+    struct strlist add_hosts;       /* "host:ip" for RUN; only the embedded engine heeds them */
     const char *base_image_id;      /* what "FROM base" means; NULL: FROM names a registry image */
     const char *context_mount_id;   /* NULL: no COPY from a context */
     struct strlist build_args;      /* K=V */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define COLUMNS "id, config, source, pull, size, created, added, layers"
+#define COLUMNS "id, config, source, pull, size, created, added, layers, parent"
 
 void state_image_clear(struct state_image *im)
 {
@@ -15,6 +15,7 @@ void state_image_clear(struct state_image *im)
     free(im->source);
     free(im->pull);
     free(im->layers);
+    free(im->parent);
     memset(im, 0, sizeof(*im));
 }
 
@@ -30,16 +31,18 @@ static void read_image(sqlite3_stmt *st, void *ret)
         .created = sqlite3_column_int64(st, 5),
         .added = sqlite3_column_int64(st, 6),
         .layers = db_text(st, 7),
+        .parent = db_text(st, 8),
     };
 }
 
 int state_image_put(struct state *s, const struct state_image *im, const char *ref, const char *digest, struct err *err)
 {
     if (db_run(s, err,
-               "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+               "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                " config = excluded.config, source = excluded.source, pull = excluded.pull, size = excluded.size,"
-               " layers = excluded.layers, removed = 0",
-               "ssssiiis", im->id, im->config, im->source, im->pull, im->size, im->created, im->added, im->layers) < 0)
+               " layers = excluded.layers, parent = excluded.parent, removed = 0",
+               "ssssiiiss", im->id, im->config, im->source, im->pull, im->size, im->created, im->added, im->layers,
+               im->parent) < 0)
         return -1;
     if (!ref)
         return 0;

@@ -52,6 +52,8 @@ static const char *const steps[] = {
 
     "ALTER TABLE images ADD COLUMN layers TEXT;"
     "ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
+
+    "ALTER TABLE images ADD COLUMN parent TEXT;",
 };
 #define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
 #define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))

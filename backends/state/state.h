@@ -52,9 +52,13 @@ int state_cache_drop(struct state *s, const char *key, struct err *err);
 struct state_image {
     char *id;     /* sha256:<64 hex>, digest of the configuration */
     char *config; /* the configuration, JSON text */
-    char *source; /* "registry", "load" or "import" */
-    char *pull;   /* registry: the reference by digest that the server pulls, else NULL */
+    char *
+        source; /* "registry", "load", "import", "build", "commit", or "named": the server's, of which we know a name */
+    char *pull; /* registry: the reference by digest that the server pulls, else NULL */
     char *layers; /* the size of each layer, bottom first, as a JSON array; NULL: of an older atp-docker */
+    /* What it was built on, for its layers: "sha256:..." of another image here, or a reference by digest; NULL: on
+     * nothing, or unknown. */
+    char *parent;
     int64_t size, created, added;
 };
 void state_image_clear(struct state_image *im);
@@ -129,7 +133,7 @@ struct state_container {
     char *files; /* the server's id of the image that holds its file system; NULL: it is as the image has it */
     bool auto_remove;
     bool stopped_by_user; /* restart policies unless-stopped and always look at it */
-    bool recovered;       /* the record came from the container and is not to be trusted: its mounts are not exchanged */
+    bool recovered; /* the record came from the container and is not to be trusted: its mounts are not exchanged */
     int exit_code;
     int restarts;
     int64_t created_ns, started_ns, finished_ns; /* 0 = never */

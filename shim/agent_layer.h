@@ -1,0 +1,24 @@
+/*
+ * What a server's image holds, told by the agent in a short-lived sandbox: for servers that give neither configuration
+ * nor layers (Modal).
+ */
+#ifndef ATP_SHIM_AGENT_LAYER_H
+#define ATP_SHIM_AGENT_LAYER_H
+
+#include <stdint.h>
+
+struct app;
+struct err;
+
+/*
+ * One OCI layer (plain tar, with whiteouts) that makes `image` out of `base`: both are server's ids of images, with or
+ * without the agent in them. base NULL: everything. /.atp, and what the platform mounts, is left out. The tar goes to
+ * fd; its digest is the caller's to take.
+ */
+int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err);
+
+/* The image's own configuration as /.atp/<version>/image.json holds it, in the shape of an OCI configuration; 1, 0 = it
+ * holds none, -1 = err. Owned by caller. */
+int agent_layer_config(struct app *app, const char *image, char **ret_config, struct err *err);
+
+#endif
