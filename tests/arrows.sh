@@ -13,7 +13,7 @@ floor() {
     translate/wire/* | translate/tree/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
     translate/*) echo 21 ;;
     backends/proto/* | backends/grpc/* | backends/state/* | backends/docker/* | backends/sync/*) echo 30 ;;
-    backends/tree/* | backends/session/* | backends/modal/* | backends/registry/* | backends/local/*) echo 31 ;;
+    backends/tree/* | backends/session/* | backends/modal/* | backends/registry/* | backends/local/* | backends/blobs/*) echo 31 ;;
     backends/agent/* | backends/engine/* | backends/monitor/*) echo 32 ;;
     shim/*) echo 40 ;;
     tests/*) echo 50 ;;
