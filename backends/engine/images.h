@@ -6,6 +6,20 @@
  * belongs to its thread.
  *
  * Two builds of one definition at a time do the work once. A crash leaves old or complete layers only.
+ *
+ * The log of a build. An item is one piece: its first character is the descriptor ('1' and '2' what a RUN wrote, '3'
+ * the builder's own remarks), the rest is text as it is sent, with its newline where it has one. Pieces of 1 and 2 are
+ * what the process wrote, cut at LIMIT_BUILD_PIECE bytes, valid UTF-8. Pieces of 3 are whole lines. An instruction is
+ *
+ *     3 "=> Step 4: RUN make\n"                    as Modal's builder has it; counted from 0 (the first FROM)
+ *     3 " => [build 2/5] RUN make\n"               stage name (or "stage-0"), number and count in it, what is shown
+ *     1, 2                                         its output
+ *     3 "<12 hex digits>: Pulling fs layer\n"      and the rest of a pull's words, under FROM and COPY --from
+ *     3 " => CACHED\n"                             instead of, or behind, the output
+ *     3 " => DONE 1.2s\n"  or  3 " => ERROR <text>\n"   always one of CACHED, DONE, ERROR as the last line
+ *
+ * Only steps that carry something out (FROM, RUN, COPY, ADD, WORKDIR) have a label line; the others have the "=> Step"
+ * line alone. Instructions come one after the other, stages in the order in which they are needed.
  */
 #ifndef ATP_ENGINE_IMAGES_H
 #define ATP_ENGINE_IMAGES_H
