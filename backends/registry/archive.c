@@ -54,6 +54,8 @@ void image_archive_free(struct image_archive *a)
         free(image->id);
         free(image->config);
         free(image->layer_sizes);
+        free(image->manifest);
+        free(image->manifest_type);
         strlist_clear(&a->images[i].files);
     }
     free(a->images);
@@ -223,6 +225,41 @@ static char *blob_name(const char *digest)
     return hex ? xasprintf("blobs/sha256/%s", hex) : NULL;
 }
 
+/* Whether the manifest is of this very image, and names the very files that it is made of. */
+static bool is_manifest_of(const struct one *one, const struct registry_image *manifest)
+{
+    if (one->image.manifest || !one->image.id || strcmp(manifest->config_digest, one->image.id) != 0 ||
+        manifest->layers_len != one->files.len)
+        return false;
+    for (size_t i = 0; i < one->files.len; i++) {
+        cleanup_free char *name = blob_name(manifest->layers[i].digest);
+
+        if (!name || strcmp(name, one->files.items[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The manifest is kept for the images of which it is. */
+static void keep_manifest(struct image_archive *a, const struct buf *text, const char *type)
+{
+    struct registry_image manifest = REGISTRY_IMAGE_INIT;
+    cleanup_err struct err why = ERR_INIT;
+    int64_t size;
+
+    if (manifest_parse(text->data, text->len, &manifest, &size, &why) == 0) {
+        for (size_t i = 0; i < a->len; i++) {
+            struct archived_image *image = &a->images[i].image;
+
+            if (!is_manifest_of(&a->images[i], &manifest))
+                continue;
+            image->manifest = xstrndup(text->data, text->len);
+            image->manifest_type = manifest_type_of(text->data, text->len, type);
+        }
+    }
+    registry_image_clear(&manifest);
+}
+
 /* Reads a blob and checks it against its digest. */
 static int read_blob(struct image_archive *a, const char *digest, struct buf *out, struct err *err)
 {
@@ -280,6 +317,8 @@ static int read_oci_image(struct image_archive *a, const json_t *entry, struct e
         ret = read_oci_tag(one, entry, err);
     if (ret == 0)
         ret = complete(a, one, &config, err);
+    if (ret == 0)
+        keep_manifest(a, &text, member(entry, "mediaType"));
     registry_image_clear(&manifest);
     return ret;
 }
@@ -300,6 +339,25 @@ static int read_oci(struct image_archive *a, struct err *err)
             return -1;
     }
     return 0;
+}
+
+/* An archive of docker save may be a layout besides: its manifests, where they can be used. */
+static void add_manifests(struct image_archive *a)
+{
+    cleanup_err struct err why = ERR_INIT;
+    cleanup_json json_t *j = archive_files_has(a->files, "index.json") ? read_json(a, "index.json", &why) : NULL;
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(json_object_get(j, "manifests"), i, entry)
+    {
+        struct buf text cleanup_buf = BUF_INIT(LIMIT_MANIFEST);
+        const char *digest = member(entry, "digest");
+
+        if (i >= MAX_IMAGES || !digest || read_blob(a, digest, &text, &why) < 0)
+            continue;
+        keep_manifest(a, &text, member(entry, "mediaType"));
+    }
 }
 
 /* ---- before Docker 1.10: repositories, <id>/json, <id>/layer.tar ---- */
@@ -403,7 +461,26 @@ struct image_archive *image_archive_read(int fd, const char *tmpdir, struct err 
         ret = read_oci(a, err);
     else
         ret = read_legacy(a, err);
+    if (ret == 0)
+        add_manifests(a);
     return ret < 0 ? NULL : steal(&a);
+}
+
+int image_archive_layer(struct image_archive *a, size_t i, size_t k, struct archived_layer *ret, struct err *err)
+{
+    static const char *const types[] = {
+        [ARCHIVE_PLAIN] = "application/vnd.oci.image.layer.v1.tar",
+        [ARCHIVE_GZIP] = "application/vnd.oci.image.layer.v1.tar+gzip",
+        [ARCHIVE_ZSTD] = "application/vnd.oci.image.layer.v1.tar+zstd",
+    };
+    enum archive_form form;
+    char hex[DIGEST_HEX + 1];
+
+    if (archive_files_own(a->files, a->images[i].files.items[k], &ret->path, hex, &ret->size, &form, err) < 0)
+        return -1;
+    snprintf(ret->digest, sizeof(ret->digest), DIGEST_PREFIX "%s", hex);
+    ret->media_type = types[form];
+    return 0;
 }
 
 /* One merged tar of all layers. */

@@ -27,6 +27,16 @@ struct archived_image {
     struct strlist layers; /* diff ids ("sha256:..."), bottom first */
     int64_t *layer_sizes;  /* of their tars, unpacked */
     int64_t size;          /* the sum */
+    char *manifest;        /* its exact text, where the archive has one whose blobs it has too; else NULL */
+    char *manifest_type;
+};
+
+/* A layer in the form in which the archive has it, for who keeps it. */
+struct archived_layer {
+    const char *path; /* below the private folder, borrowed until free; not written to any more: links may be kept */
+    char digest[72];  /* of the file's bytes: "sha256:..." */
+    const char *media_type; /* static: OCI's, of a plain tar, gzip or zstd */
+    int64_t size;
 };
 
 /* Reads the whole stream from fd. tmpdir: an existing folder in which a private one is made. */
@@ -35,6 +45,10 @@ void image_archive_free(struct image_archive *a);
 
 size_t image_archive_count(const struct image_archive *a);
 const struct archived_image *image_archive_get(const struct image_archive *a, size_t i);
+
+/* Layer k of image i, counted from the bottom. What is compressed as no registry has it (xz, bzip2) is given unpacked.
+ */
+int image_archive_layer(struct image_archive *a, size_t i, size_t k, struct archived_layer *ret, struct err *err);
 
 /*
  * Tar files (below the private folder, borrowed until free) to ADD in this order onto an empty root. One per layer,

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_FILES 100000u /* an archive of 1000 images with 100 layers each */
@@ -21,6 +22,7 @@
 struct file {
     char *name;
     char *path;               /* where its contents are; NULL for a link */
+    char *plain;              /* where they are unpacked, or NULL */
     char *target;             /* of a link, as a clean name */
     char hex[DIGEST_HEX + 1]; /* of the uncompressed contents; "" = not known yet */
     int64_t size;
@@ -55,6 +57,7 @@ void archive_files_free(struct archive_files *f)
     for (size_t i = 0; i < f->len; i++) {
         free(f->list[i].name);
         free(f->list[i].path);
+        free(f->list[i].plain);
         free(f->list[i].target);
     }
     free(f->list);
@@ -232,45 +235,89 @@ int archive_files_diff_id(struct archive_files *f, const char *name, char *ret_h
     return 0;
 }
 
-/* Whether a file begins as a zstd, xz or bzip2 stream does: not every builder's ADD unpacks those. */
-static bool needs_unpacking(int fd)
+enum form { PLAIN, GZIP, ZSTD, OTHER };
+
+/* What a file begins as; anything else is a plain tar, or will be found to be none. */
+static enum form form_of(int fd)
 {
-    unsigned char m[6] = {0};
+    static const struct {
+        const char *magic;
+        size_t len;
+        enum form form;
+    } forms[] = {
+        {"\x1f\x8b", 2, GZIP},
+        {"\x28\xb5\x2f\xfd", 4, ZSTD},
+        {"\xfd\x37\x7a\x58\x5a", 5, OTHER}, /* xz */
+        {"BZh", 3, OTHER},
+    };
+    char m[6] = {0};
 
     if (pread(fd, m, sizeof(m), 0) < 3)
-        return false;
-    return memcmp(m, "\x28\xb5\x2f\xfd", 4) == 0 ||
-           memcmp(m,
-                  "\xfd"
-                  "7zXZ",
-                  5) == 0 ||
-           memcmp(m, "BZh", 3) == 0;
+        return PLAIN;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++)
+        if (memcmp(m, forms[i].magic, forms[i].len) == 0)
+            return forms[i].form;
+    return PLAIN;
+}
+
+/* The file unpacked, beside the one that it came as. */
+static int unpack(struct archive_files *f, struct file *file, int in, struct err *err)
+{
+    cleanup_free char *path = archive_files_new(f);
+    cleanup_close int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char hex[DIGEST_HEX + 1];
+
+    if (out < 0)
+        return err_set_errno(err, 0, errno, "creating %s", path);
+    if (tar_uncompress(in, out, hex, NULL, err) < 0)
+        return -1;
+    file->plain = steal(&path);
+    return 0;
 }
 
 int archive_files_plain(struct archive_files *f, const char *name, char **ret_path, struct err *err)
 {
     struct file *file = need(f, name, err);
     cleanup_close int in = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
-    cleanup_close int out = -1;
-    cleanup_free char *path = NULL;
-    char hex[DIGEST_HEX + 1];
 
     if (!file)
         return -1;
     if (in < 0)
         return err_set_errno(err, 0, errno, "opening %s", file->path);
-    if (!needs_unpacking(in)) {
-        *ret_path = xstrdup(file->path);
-        return 0;
-    }
-    path = archive_files_new(f);
-    out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (out < 0)
-        return err_set_errno(err, 0, errno, "creating %s", path);
-    if (tar_uncompress(in, out, hex, NULL, err) < 0)
+    if (!file->plain && form_of(in) >= ZSTD && unpack(f, file, in, err) < 0) /* once is enough */
         return err_wrap(err, "%.200s", name);
-    free(file->path);
-    file->path = xstrdup(path); /* once is enough */
-    *ret_path = steal(&path);
+    *ret_path = xstrdup(file->plain ? file->plain : file->path);
     return 0;
+}
+
+/* Digest and length of the file as it is. */
+static int sum_own(int fd, char *ret_hex, int64_t *ret_size, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return err_set_errno(err, 0, errno, "reading");
+    *ret_size = st.st_size;
+    return digest_of_fd(fd, ret_hex, err);
+}
+
+int archive_files_own(struct archive_files *f, const char *name, const char **ret_path, char *ret_hex,
+                      int64_t *ret_size, enum archive_form *ret_form, struct err *err)
+{
+    struct file *file = need(f, name, err);
+    cleanup_close int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
+    enum form form;
+
+    if (!file)
+        return -1;
+    if (fd < 0)
+        return err_set_errno(err, 0, errno, "opening %s", file->path);
+    form = form_of(fd);
+    if (form == OTHER && !file->plain && unpack(f, file, fd, err) < 0)
+        return err_wrap(err, "%.200s", name);
+    *ret_path = form == OTHER ? file->plain : file->path;
+    *ret_form = form == GZIP ? ARCHIVE_GZIP : form == ZSTD ? ARCHIVE_ZSTD : ARCHIVE_PLAIN;
+    if (*ret_form != ARCHIVE_PLAIN)
+        return sum_own(fd, ret_hex, ret_size, err) < 0 ? err_wrap(err, "%.200s", name) : 0;
+    return archive_files_diff_id(f, name, ret_hex, ret_size, err);
 }
