@@ -1,5 +1,6 @@
 #include "shim/app.h"
 
+#include "backends/blobs/blobs.h"
 #include "backends/docker/handover.h"
 #include "backends/local/local.h"
 #include "backends/modal/client.h"
@@ -45,6 +46,7 @@ void app_clear(struct app *app)
         credentials_clear(app->credentials);
     if (app->route)
         route_clear(app->route);
+    blobs_free(app->blobs);
     state_free(app->state);
     loop_free(app->loop);
     strlist_clear(&app->profile);
@@ -193,6 +195,16 @@ int app_state(struct app *app, struct err *err)
 }
 
 const char *app_scope(struct app *app)
+struct blobs *app_blobs(struct app *app, struct err *err)
+{
+    if (!app->blobs) {
+        cleanup_free char *dir = fs_state_dir(), *blobs = xasprintf("%s/blobs", dir);
+
+        app->blobs = blobs_open(blobs, err);
+    }
+    return app->blobs;
+}
+
 {
     const char *scope = getenv("ATP_DOCKER_SCOPE");
 

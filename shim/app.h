@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+struct blobs;
 struct err;
 struct loop;
 struct modal_client;
@@ -35,6 +36,7 @@ struct app {
     struct route *route;
     struct state *state;
     struct modal_client *modal;
+    struct blobs *blobs;
     int64_t engine_found_at; /* loop_now() when the embedded engine took our connection */
     struct modal_cache cache;       /* the client's, kept in the state */
     struct sandbox_ending *endings; /* shim/sandbox.c */
@@ -51,6 +53,8 @@ void app_clear(struct app *app);
 int app_config(struct app *app, struct err *err);
 int app_route(struct app *app, struct err *err);
 int app_state(struct app *app, struct err *err);
+/* The layers that this machine keeps (backends/blobs), open until app_clear(); NULL and err. Borrowed. */
+struct blobs *app_blobs(struct app *app, struct err *err);
 /* The connected back end: credentials and address only, no call is made. Starts the embedded engine when that is the
  * route. */
 int app_modal(struct app *app, struct err *err);

@@ -149,6 +149,13 @@ int blobs_read(const struct blobs *b, const char *digest, struct err *err)
     return fd >= 0 ? fd : err_set_errno(err, 125, path ? errno : ENOENT, "the blob %.80s", digest ? digest : "(none)");
 }
 
+int blobs_read_text(const struct blobs *b, const char *digest, struct buf *out, struct err *err)
+{
+    cleanup_free char *path = blobs_path(b, "sha256", digest);
+
+    return path ? fs_read_file(path, out, err) : err_set(err, 125, "%.80s is no digest", digest);
+}
+
 /* ---- writing ---- */
 
 static int sync_folder(const char *path, struct err *err)

@@ -27,6 +27,7 @@
 
 struct blobs;
 struct blob_writer;
+struct buf;
 struct err;
 
 /* Waits while a sweep is under way. */
@@ -37,6 +38,8 @@ void blobs_free(struct blobs *b); /* NULL is fine */
 int64_t blobs_size(const struct blobs *b, const char *digest);
 /* A descriptor to read from; -1 and err (ENOENT in err->code) when there is none. */
 int blobs_read(const struct blobs *b, const char *digest, struct err *err);
+/* All of a small one, up to the ceiling of out. */
+int blobs_read_text(const struct blobs *b, const char *digest, struct buf *out, struct err *err);
 
 struct blob_writer *blob_writer_new(struct blobs *b, struct err *err);
 int blob_writer_add(struct blob_writer *w, const void *bytes, size_t len, struct err *err);
@@ -65,14 +68,14 @@ int blobs_note(struct blobs *b, const char *key, const struct blob_note *note, s
 bool blobs_find(const struct blobs *b, const char *key, struct blob_note *ret);
 
 /*
- * Takes the store for itself until blobs_free(): 1; 0 = others have it open, who may need anything that is in it. What
- * is to be kept is asked for after this, or what others recorded meanwhile is not in it.
+ * Takes the store for itself until the sweep, or blobs_free(): 1; 0 = others have it open, who may need anything that
+ * is in it. What is to be kept is asked for after this, or what others recorded meanwhile is not in it.
  */
 int blobs_alone(struct blobs *b, struct err *err);
 
 /*
  * Removes the blobs and notes whose digests are not in keep (sorted here), and tells the bytes that went; what notes in
- * keep name is kept too. Only after blobs_alone(). min_age_secs: younger ones stay.
+ * keep name is kept too. Only after blobs_alone(), which ends with it. min_age_secs: younger ones stay.
  */
 int blobs_sweep(struct blobs *b, const struct strlist *keep, int64_t min_age_secs, int64_t *ret_bytes, struct err *err);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -86,6 +87,9 @@ int blobs_sweep(struct blobs *b, const struct strlist *keep, int64_t min_age_sec
     if (sweep_kind(&s, b, "notes", err) == 0)
         ret = sweep_kind(&s, b, "sha256", err);
     strlist_clear(&s.keep);
+    b->alone = false;
+    if (flock(b->lock, LOCK_SH) < 0 && ret == 0)
+        ret = err_set_errno(err, 125, errno, "locking %s", b->dir);
     if (ret == 0 && ret_bytes)
         *ret_bytes = s.bytes;
     return ret;

@@ -224,7 +224,8 @@ static void clear_image(void *im)
     state_image_clear(im);
 }
 
-int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err)
+/* Those of which `removed` is at most max. */
+static int list_images(struct state *s, int64_t max, struct state_image **ret, size_t *ret_len, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st =
         db_prepare(s, err, "SELECT " COLUMNS " FROM images WHERE removed = 0 ORDER BY created DESC, id", "");
@@ -234,6 +235,16 @@ int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len,
         return -1;
     *ret = list;
     return 0;
+}
+
+int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err)
+{
+    return list_images(s, 0, ret, ret_len, err);
+}
+
+int state_image_list_all(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err)
+{
+    return list_images(s, 1, ret, ret_len, err);
 }
 
 int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret,
