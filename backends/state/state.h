@@ -89,11 +89,11 @@ int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, 
                      struct err *err);
 /* Newest first. Returns the count in *ret_len; *ret is an array owned by caller (free each with _clear, then free). */
 int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
+/* The same with those that are hidden: whatever may still be needed. */
+int state_image_list_all(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
 
 /*
  * The end of an image has two steps, so that a kill between them leaves nothing on a server, and so that containers
-/* The same with those that are hidden: whatever may still be needed. */
-int state_image_list_all(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
  * keep an image that was removed by force:
  *     state_image_hide     takes its names, and nothing above finds it any more; put brings it back
  *     state_image_kept     finds it all the same, by full id: for containers
