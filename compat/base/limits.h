@@ -15,6 +15,8 @@
 #define LIMIT_CREDIT        (4u << 20) /* output the agent may send before the reader grants more (design.md 5) */
 #define LIMIT_CONFIG_FILE   (4u << 20) /* a configuration, env or label file that a person wrote */
 #define LIMIT_MANIFEST      (4u << 20) /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
+#define LIMIT_DOCKERFILE    (4u << 20) /* a Dockerfile with its here-documents, and each text that comes out of it */
+#define LIMIT_INSTRUCTIONS  10000u     /* of one Dockerfile: each costs a step, and a line of history */
 #define LIMIT_PATH          4096u      /* PATH_MAX: a longer name cannot exist on either side */
 #define LIMIT_DEPTH         256u       /* directory nesting (sync-rules 4) */
 #define LIMIT_ENTRIES       1000000u   /* entries of one mount (sync-rules 4) */
@@ -29,6 +31,9 @@
                                        */
 #define LIMIT_SYNC_TRASH (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
 #define LIMIT_SYNC_NOTES 100u         /* lines told to the user after one exchange; the rest is counted */
+#define LIMIT_BUILD_PIECE (32u << 10) /* one piece of a build's log: a message of 500 of them is well below gRPC's */
+#define LIMIT_BUILD_OUTPUT                                                                                             \
+    (2u << 20) /* what one RUN may say, as BuildKit has it; the rest is dropped with a word about it */
 #define LIMIT_SYNC_BULK  100u         /* deletions on the host above which the bulk guard looks (sync-rules 3) */
 
 /* --- times, milliseconds --- */
