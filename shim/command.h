@@ -53,6 +53,7 @@ extern const struct command
     cmd_rm,
     cmd_rmi,
     cmd_run,
+    cmd_save,
     cmd_start,
     cmd_stop,
     cmd_tag,

@@ -79,13 +79,15 @@ int keep_archived(struct app *app, struct image_archive *archive, size_t index, 
     return image->manifest ? keep_manifest(b, image, err) : 0;
 }
 
-int keep_layer_file(struct app *app, const char *path, const char *diff_id, int64_t size, struct err *err)
+int keep_layer(struct app *app, struct blob_writer *w, const char *diff_id, int64_t size, char **ret_path,
+               struct err *err)
 {
     struct blobs *b = app_blobs(app, err);
 
-    if (!b || blobs_put_file(b, path, diff_id, err) < 0)
+    if (!b || blob_writer_commit(w, diff_id, NULL, err) < 0 || note(b, diff_id, diff_id, size, PLAIN_TAR, err) < 0)
         return -1;
-    return note(b, diff_id, diff_id, size, PLAIN_TAR, err);
+    *ret_path = blobs_file(b, diff_id);
+    return 0;
 }
 
 /* ---- what is needed ---- */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct app;
+struct blob_writer;
 struct err;
 struct image_archive;
 struct progress;
@@ -21,8 +22,10 @@ char *keep_image_id(const char *config);
 int keep_archived(struct app *app, struct image_archive *archive, size_t index, struct progress *progress,
                   struct err *err);
 
-/* A plain tar as the layer of its digest; it may be linked: it is not written to afterwards. */
-int keep_layer_file(struct app *app, const char *path, const char *diff_id, int64_t size, struct err *err);
+/* A plain tar that was written (blob_writer_fd()) as the layer of its digest. *ret_path, owned by caller: where it is.
+ */
+int keep_layer(struct app *app, struct blob_writer *w, const char *diff_id, int64_t size, char **ret_path,
+               struct err *err);
 
 /* Removes what no image in the state needs; not now if another process has the store open. */
 int keep_sweep(struct app *app, struct err *err);

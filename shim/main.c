@@ -40,6 +40,7 @@ static const struct command *const commands[] = {
     &cmd_rm,
     &cmd_rmi,
     &cmd_run,
+    &cmd_save,
     &cmd_start,
     &cmd_stop,
     &cmd_tag,

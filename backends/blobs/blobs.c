@@ -149,6 +149,11 @@ int blobs_read(const struct blobs *b, const char *digest, struct err *err)
     return fd >= 0 ? fd : err_set_errno(err, 125, path ? errno : ENOENT, "the blob %.80s", digest ? digest : "(none)");
 }
 
+char *blobs_file(const struct blobs *b, const char *digest)
+{
+    return blobs_size(b, digest) < 0 ? NULL : blobs_path(b, "sha256", digest);
+}
+
 int blobs_read_text(const struct blobs *b, const char *digest, struct buf *out, struct err *err)
 {
     cleanup_free char *path = blobs_path(b, "sha256", digest);

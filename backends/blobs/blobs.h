@@ -38,6 +38,8 @@ void blobs_free(struct blobs *b); /* NULL is fine */
 int64_t blobs_size(const struct blobs *b, const char *digest);
 /* A descriptor to read from; -1 and err (ENOENT in err->code) when there is none. */
 int blobs_read(const struct blobs *b, const char *digest, struct err *err);
+/* The path of its file, which must not be written to; owned by caller, NULL when there is none. */
+char *blobs_file(const struct blobs *b, const char *digest);
 /* All of a small one, up to the ceiling of out. */
 int blobs_read_text(const struct blobs *b, const char *digest, struct buf *out, struct err *err);
 

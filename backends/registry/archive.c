@@ -521,31 +521,30 @@ int image_archive_layers(struct image_archive *a, size_t i, struct strlist *ret_
 DEFINE_CLEANUP(struct tar_reader *, tar_close)
 
 /* Reads the written tar once: damage is told now and not when a container is to start. */
-static int check_tar(const char *path, struct err *err)
+static int check_tar(int fd, struct err *err)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    cleanup_with(tar_closep) struct tar_reader *t = fd >= 0 ? tar_open(fd, err) : NULL;
+    cleanup_with(tar_closep) struct tar_reader *t = NULL;
     struct archive_entry *e;
     int r;
 
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return err_set_errno(err, 0, errno, "reading");
+    t = tar_open(fd, err);
     if (!t)
-        return fd < 0 ? err_set_errno(err, 0, errno, "opening %s", path) : -1;
+        return -1;
     while ((r = tar_next(t, &e, err)) > 0)
         ;
     return r;
 }
 
-int image_archive_import(int fd, const char *path, char **ret_diff_id, struct err *err)
+int image_archive_import(int fd, int out, char **ret_diff_id, int64_t *ret_size, struct err *err)
 {
-    cleanup_close int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     char hex[DIGEST_HEX + 1];
+    int64_t size;
 
-    if (out < 0)
-        return err_set_errno(err, 0, errno, "creating %s", path);
-    if (tar_uncompress(fd, out, hex, NULL, err) < 0 || check_tar(path, err) < 0) {
-        unlink(path);
+    if (tar_uncompress(fd, out, hex, &size, err) < 0 || check_tar(out, err) < 0)
         return -1;
-    }
     *ret_diff_id = xasprintf(DIGEST_PREFIX "%s", hex);
+    *ret_size = size;
     return 0;
 }

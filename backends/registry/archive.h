@@ -2,7 +2,7 @@
  * Image archives: what `docker save` writes (manifest.json, or the older repositories file), OCI layouts in a tar, and
  * the plain tarballs of `docker import`; each may be compressed with gzip, zstd, xz or bzip2. Archives are hostile:
  * they are parsed as a stream, their names are only ever looked up in a table, and what is kept goes to numbered files
- * in a private folder.
+ * in a private folder. Folders of the dead are removed by whoever reads the next archive.
  *
  *     struct image_archive *a = image_archive_read(fd, tmpdir, &err);
  *     for (i < image_archive_count(a)) image_archive_get(a, i) ...
@@ -58,9 +58,9 @@ int image_archive_layer(struct image_archive *a, size_t i, size_t k, struct arch
 int image_archive_layers(struct image_archive *a, size_t i, struct strlist *ret_paths, struct err *err);
 
 /*
- * `docker import`: copies the tarball on fd, checked for being a tar, to path (plain tar), and tells the digest of what
- * was written as "sha256:...", owned by caller.
+ * `docker import`: copies the tarball on fd, checked for being a tar, to out (an empty file, open for reading too) as a
+ * plain tar, and tells the digest of what was written as "sha256:...", owned by caller, and its length.
  */
-int image_archive_import(int fd, const char *path, char **ret_diff_id, struct err *err);
+int image_archive_import(int fd, int out, char **ret_diff_id, int64_t *ret_size, struct err *err);
 
 #endif

@@ -13,11 +13,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_FILES 100000u /* an archive of 1000 images with 100 layers each */
-#define MAX_LINKS 10      /* docker save's links point at files, skopeo's too */
+#define MAX_TRIES 100     /* to make a folder that nobody takes for a leftover */
+#define FOLDER    "atp-archive-"
+#define MAX_LINKS 10 /* docker save's links point at files, skopeo's too */
 
 struct file {
     char *name;
@@ -30,6 +33,7 @@ struct file {
 
 struct archive_files {
     char *folder;
+    int lock; /* on the folder, while it is used */
     unsigned next;
     struct file *list;
     size_t len, cap;
@@ -54,6 +58,8 @@ void archive_files_free(struct archive_files *f)
     }
     if (f->folder)
         rmdir(f->folder);
+    if (f->lock >= 0)
+        close(f->lock);
     for (size_t i = 0; i < f->len; i++) {
         free(f->list[i].name);
         free(f->list[i].path);
@@ -147,19 +153,68 @@ static int keep(struct archive_files *f, struct tar_reader *t, struct archive_en
     return 0;
 }
 
+/* Removes a folder of numbered files. */
+static void remove_folder(int parent, const char *name, int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    cleanup_dir DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry;
+
+    if (copy >= 0 && !dir)
+        close(copy);
+    while (dir && (entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            unlinkat(fd, entry->d_name, 0);
+    unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* Folders that nobody has locked any more are of readers that were killed. */
+static void remove_leftovers(const char *tmpdir)
+{
+    cleanup_dir DIR *dir = opendir(tmpdir);
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        cleanup_close int fd = -1;
+
+        if (strncmp(entry->d_name, FOLDER, strlen(FOLDER)) != 0)
+            continue;
+        fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            remove_folder(dirfd(dir), entry->d_name, fd);
+    }
+}
+
+/* One of our own, locked. One that was taken for a leftover between the two is made anew. */
+static int make_folder(struct archive_files *f, const char *tmpdir, struct err *err)
+{
+    for (int i = 0; i < MAX_TRIES; i++) {
+        cleanup_free char *folder = xasprintf("%s/" FOLDER "XXXXXX", tmpdir);
+
+        if (!mkdtemp(folder))
+            return err_set_errno(err, 0, errno, "making a folder in %s", tmpdir);
+        f->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (f->lock >= 0 && flock(f->lock, LOCK_EX) == 0 && access(folder, F_OK) == 0) {
+            f->folder = steal(&folder);
+            return 0;
+        }
+        if (f->lock >= 0)
+            close(steal_fd(&f->lock));
+    }
+    return err_set(err, 0, "no folder can be made in %s", tmpdir);
+}
+
 struct archive_files *archive_files_spool(int fd, const char *tmpdir, struct err *err)
 {
     cleanup_with(archive_files_freep) struct archive_files *f = xcalloc(1, sizeof(*f));
-    cleanup_free char *folder = xasprintf("%s/atp-archive-XXXXXX", tmpdir);
     cleanup_with(tar_closep) struct tar_reader *t = NULL;
     struct archive_entry *e;
     int r;
 
-    if (!mkdtemp(folder)) {
-        err_set_errno(err, 0, errno, "making a folder in %s", tmpdir);
+    f->lock = -1;
+    remove_leftovers(tmpdir);
+    if (make_folder(f, tmpdir, err) < 0)
         return NULL;
-    }
-    f->folder = steal(&folder);
     t = tar_open(fd, err);
     if (!t)
         return NULL;

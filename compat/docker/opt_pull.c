@@ -86,9 +86,9 @@ const struct cmd_def cmd_def_import = {
 };
 
 static const struct opt_def options_save[] = {
-    OPT("output", 'o', OPT_STRING, "string", "Write to a file, instead of STDOUT", LATER),
+    OPT("output", 'o', OPT_STRING, "string", "Write to a file, instead of STDOUT", OURS),
     OPT("platform", 0, OPT_STRING, "string",
-        "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", LATER),
+        "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", OURS),
     END_OF_OPTIONS,
 };
 

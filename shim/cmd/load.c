@@ -3,14 +3,18 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
+#include "compat/sys/tty.h"
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
 #include "shim/input.h"
+#include "shim/keep.h"
+#include "shim/progress.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A name in an archive says its tag, or it is none. Normalised, owned by caller. */
 static char *archived_name(const char *word, struct err *err)
@@ -28,13 +32,30 @@ static char *archived_name(const char *word, struct err *err)
     return name;
 }
 
-/* Puts one image of the archive on the server and names it. */
-static int load_image(struct app *app, struct image_archive *archive, size_t index, struct err *err)
+/* Gives the image one more name, and says so when another one had it. */
+static int name_image(struct app *app, const char *id, const char *word, struct err *err)
+{
+    cleanup_free char *name = archived_name(word, err);
+    struct state_image before = {0};
+    int got = name ? state_image_by_ref(app->state, name, &before, err) : -1;
+
+    if (got > 0 && strcmp(before.id, id) != 0)
+        printf("The image %s already exists, renaming the old one with ID %s to empty string\n", word, before.id);
+    state_image_clear(&before);
+    if (got < 0 || state_image_tag(app->state, id, name, err) < 0)
+        return -1;
+    printf("Loaded image: %s\n", word);
+    return 0;
+}
+
+/* Keeps one image of the archive, puts it on the server and names it. */
+static int load_image(struct app *app, struct image_archive *archive, size_t index, struct progress *progress,
+                      struct err *err)
 {
     const struct archived_image *from = image_archive_get(archive, index);
     cleanup_strlist struct strlist paths = STRLIST_INIT;
     cleanup_free char *layers = catalog_layer_sizes(from->layer_sizes, from->layers.len);
-    struct state_image image = {
+    const struct state_image image = {
         .id = from->id,
         .config = from->config,
         .source = (char *)"load",
@@ -44,20 +65,14 @@ static int load_image(struct app *app, struct image_archive *archive, size_t ind
         .added = time(NULL),
     };
 
-    if (image_archive_layers(archive, index, &paths, err) < 0)
+    if (keep_archived(app, archive, index, progress, err) < 0 ||
+        image_archive_layers(archive, index, &paths, err) < 0 || catalog_add(app, &image, NULL, &paths, err) < 0)
         return -1;
-    if (!from->tags.len) {
-        if (catalog_add(app, &image, NULL, &paths, err) < 0)
-            return -1;
+    if (!from->tags.len)
         printf("Loaded image ID: %s\n", from->id);
-    }
-    for (size_t i = 0; i < from->tags.len; i++) {
-        cleanup_free char *name = archived_name(from->tags.items[i], err);
-
-        if (!name || catalog_add(app, &image, name, &paths, err) < 0)
+    for (size_t i = 0; i < from->tags.len; i++)
+        if (name_image(app, from->id, from->tags.items[i], err) < 0)
             return -1;
-        printf("Loaded image: %s\n", from->tags.items[i]);
-    }
     return 0;
 }
 
@@ -67,6 +82,7 @@ static int load_run(struct app *app, const struct opt_parsed *opts, struct err *
     cleanup_free char *dir = fs_state_dir();
     cleanup_close int fd = -1;
     struct image_archive *archive;
+    struct progress *progress;
     int ret = 0;
 
     if (catalog_check_platform(opt_str(opts, "platform"), err) < 0)
@@ -77,8 +93,10 @@ static int load_run(struct app *app, const struct opt_parsed *opts, struct err *
     archive = image_archive_read(fd, dir, err);
     if (!archive)
         return -1;
+    progress = progress_new(opt_bool(opts, "quiet") || !tty_is(STDOUT_FILENO) ? NULL : stdout);
     for (size_t i = 0; ret == 0 && i < image_archive_count(archive); i++)
-        ret = load_image(app, archive, i, err);
+        ret = load_image(app, archive, i, progress, err);
+    progress_free(progress);
     image_archive_free(archive);
     return ret;
 }

@@ -256,11 +256,12 @@ static int show_archive(const char *path, const char *out)
 
 static int import(const char *from, const char *to)
 {
-    cleanup_close int fd = open(from, O_RDONLY);
+    cleanup_close int fd = open(from, O_RDONLY), out = open(to, O_RDWR | O_CREAT | O_TRUNC, 0600);
     cleanup_free char *diff = NULL;
     struct err err = ERR_INIT;
+    int64_t size;
 
-    if (image_archive_import(fd, to, &diff, &err) < 0)
+    if (image_archive_import(fd, out, &diff, &size, &err) < 0)
         return fail(&err);
     printf("diff %s\n", diff);
     return 0;
