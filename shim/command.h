@@ -36,6 +36,7 @@ extern const struct command
     cmd_cp,
     cmd_create,
     cmd_exec,
+    cmd_export,
     cmd_history,
     cmd_image_inspect,
     cmd_image_prune,

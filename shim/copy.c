@@ -45,6 +45,9 @@ struct copy {
     struct output *out;
     struct buf raw;
     bool tree_ended, tar_ended, out_closed;
+    int out_fd;
+    struct strlist closed; /* not looked into: mounts, when all of it is exported */
+    bool whole;
     /* into it */
     struct host_source source;
     struct tar_in *tar_in;
@@ -68,6 +71,7 @@ static void copy_clear(struct copy *c)
     buf_clear(&c->raw);
     buf_clear(&c->tree);
     wire_stat_clear(&c->stat);
+    strlist_clear(&c->closed);
     err_clear(&c->err);
 }
 
@@ -76,6 +80,7 @@ static void copy_init(struct copy *c, struct app *app, const struct copy_request
     *c = (struct copy){.app = app,
                        .req = req,
                        .source = {.dir = -1},
+                       .out_fd = STDOUT_FILENO,
                        .raw = BUF_INIT(RAW_MAX),
                        .tree = BUF_INIT(2 * TREE_READER_ROOM),
                        .progress = !req->quiet && isatty(STDERR_FILENO)};
@@ -183,7 +188,7 @@ static int exchange(struct copy *c, struct open_container *o, const struct wire_
     int code = 0;
 
     o->changed = ask->kind == WIRE_ASK_WRITE;
-    return judge(c, container_copy(&o->c, ask, tree, c, /* with_mounts= */ true, &code, &why), &why, err);
+    return judge(c, container_copy(&o->c, ask, tree, c, /* with_mounts= */ !c->whole, &code, &why), &why, err);
 }
 
 /* Lets it sleep again if it did before, with what was changed. Returns the copy's status, or what went wrong here. */
@@ -280,7 +285,9 @@ static int begin_archive(struct copy *c)
     c->tar = tar_out_new(target, &c->err);
     if (!c->tar)
         return -1;
-    c->out = output_new(c->app->loop, STDOUT_FILENO, on_out_ready, on_out_closed, c);
+    if (c->whole)
+        tar_out_whole(c->tar, &c->closed);
+    c->out = output_new(c->app->loop, c->out_fd, on_out_ready, on_out_closed, c);
     return 0;
 }
 
@@ -387,6 +394,40 @@ int copy_from_container(struct app *app, const struct copy_request *req, struct 
         err_clear(err);
         return 128 + SIGPIPE;
     }
+    return status;
+}
+
+/* ---- all of it ---- */
+
+/* What docker mounts over a container's own files, and what the user does. */
+static void close_mounts(struct copy *c, const struct container *container)
+{
+    static const char *const files[] = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        strlist_add(&c->closed, files[i]);
+    for (size_t i = 0; i < container->spec.mounts.len; i++)
+        strlist_add(&c->closed, container->spec.mounts.items[i].target);
+}
+
+int copy_export(struct app *app, const char *container, int fd, struct err *err)
+{
+    const struct copy_request req = {.container = container, .source = "/", .dest = "-", .quiet = true};
+    cleanup_with(copy_clear) struct copy c;
+    struct open_container o = {.woken = false};
+    int status = -1;
+
+    copy_init(&c, app, &req);
+    c.out_fd = fd;
+    c.whole = true;
+    container_init(&o.c, app);
+    if (container_ready(&o, container, err) == 0) {
+        close_mounts(&c, &o.c);
+        status = fetch(&c, &o, NULL, err);
+    }
+    status = container_rest(&o, status, err);
+    if (c.out_closed && status < 0)
+        err_set(err, 1, "the archive could not be written to its end: its reader has gone, or there is no room");
     return status;
 }
 

@@ -12,6 +12,7 @@
 
 struct err;
 struct loop;
+struct strlist;
 
 /* ---- out ---- */
 
@@ -20,6 +21,12 @@ struct tar_out;
 /* root: how the copied thing is called in the archive; NULL: as the stream says. Owned by caller. */
 struct tar_out *tar_out_new(const char *root, struct err *err);
 void tar_out_free(struct tar_out *t); /* NULL is fine */
+/*
+ * Before the first piece: the tree is a container's whole root, for `docker export`. Names have no slash in front, the
+ * root itself is no entry, and what is below `closed` (absolute clean paths, borrowed) is left out; a file there is
+ * empty.
+ */
+void tar_out_whole(struct tar_out *t, const struct strlist *closed);
 /* Takes a piece of a tree stream. */
 int tar_out_feed(struct tar_out *t, const void *bytes, size_t len, struct err *err);
 /* The stream has ended: adds the archive's end. */

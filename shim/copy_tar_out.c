@@ -4,6 +4,8 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
+#include "compat/base/strlist.h"
 #include "compat/lib/archive.h"
 #include "translate/tree/tree.h"
 
@@ -19,7 +21,9 @@ struct tar_out {
     struct archive *archive;
     struct archive_entry *entry;
     struct buf out;
-    char *root; /* owned; of the copied thing: "" for "/" */
+    char *root;                   /* owned; of the copied thing: "" for "/" */
+    const struct strlist *closed; /* not NULL: the root of a container is exported */
+    bool dropping;                /* the contents of this file */
     locale_t utf8;
 };
 
@@ -41,6 +45,8 @@ static int fail(const struct tar_out *t, struct err *err)
 /* "dir/a": the name in the archive; owned by caller. */
 static char *name_of(const struct tar_out *t, const char *path, bool dir)
 {
+    if (t->closed)
+        return xasprintf("%s%s", path, dir ? "/" : "");
     if (*path)
         return xasprintf("%s/%s%s", t->root, path, dir ? "/" : "");
     return xasprintf("%s%s", t->root, dir ? "/" : "");
@@ -91,9 +97,19 @@ static void fill(struct tar_out *t, const struct tree_entry *e, const char *name
         archive_entry_set_hardlink(to, first);
 }
 
-static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
+/* Where the path is seen from what is left out. */
+static enum { OPEN, CLOSED, BELOW } where(const struct tar_out *t, const char *path)
 {
-    struct tar_out *t = arg;
+    cleanup_free char *absolute = xasprintf("/%s", path);
+
+    for (size_t i = 0; i < t->closed->len; i++)
+        if (path_within(absolute, t->closed->items[i]))
+            return strcmp(absolute, t->closed->items[i]) ? BELOW : CLOSED;
+    return OPEN;
+}
+
+static int put_entry(struct tar_out *t, const struct tree_entry *e, struct err *err)
+{
     cleanup_free char *name = name_of(t, e->path, e->type == TREE_DIR);
     cleanup_free char *first = e->type == TREE_HARDLINK ? name_of(t, e->link, false) : NULL;
     locale_t before;
@@ -107,10 +123,33 @@ static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
     return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 0 : fail(t, err);
 }
 
+/* Of a root that is exported: a link to what is left out is left out too. */
+static int put_exported(struct tar_out *t, const struct tree_entry *e, struct err *err)
+{
+    int at = where(t, e->path);
+    struct tree_entry shown = *e;
+
+    t->dropping = at != OPEN;
+    if (!*e->path || at == BELOW || (e->type == TREE_HARDLINK && where(t, e->link) != OPEN))
+        return 0;
+    if (at == CLOSED)
+        shown.size = 0;
+    return put_entry(t, &shown, err);
+}
+
+static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
+{
+    struct tar_out *t = arg;
+
+    return t->closed ? put_exported(t, e, err) : put_entry(t, e, err);
+}
+
 static int on_data(void *arg, const void *bytes, size_t len, struct err *err)
 {
     struct tar_out *t = arg;
 
+    if (t->dropping)
+        return 0;
     return archive_write_data(t->archive, bytes, len) == (la_ssize_t)len ? 0 : fail(t, err);
 }
 
@@ -127,7 +166,8 @@ static int on_nothing(void *arg, struct err *err)
     return 0;
 }
 
-static const struct tree_events events = {on_head, on_entry, on_data, on_hole, on_nothing, on_nothing};
+static const struct tree_events events = {
+    .head = on_head, .entry = on_entry, .data = on_data, .hole = on_hole, .file_end = on_nothing, .end = on_nothing};
 
 struct tar_out *tar_out_new(const char *root, struct err *err)
 {
@@ -165,6 +205,11 @@ void tar_out_free(struct tar_out *t)
         freelocale(t->utf8);
     free(t->root);
     free(t);
+}
+
+void tar_out_whole(struct tar_out *t, const struct strlist *closed)
+{
+    t->closed = closed;
 }
 
 int tar_out_feed(struct tar_out *t, const void *bytes, size_t len, struct err *err)

@@ -23,6 +23,7 @@ static const struct command *const commands[] = {
     &cmd_cp,
     &cmd_create,
     &cmd_exec,
+    &cmd_export,
     &cmd_history,
     &cmd_image_inspect,
     &cmd_image_prune,

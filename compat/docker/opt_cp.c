@@ -46,7 +46,7 @@ const struct cmd_def cmd_def_commit = {
 };
 
 static const struct opt_def options_export[] = {
-    OPT("output", 'o', OPT_STRING, "string", "Write to a file, instead of STDOUT", LATER),
+    OPT("output", 'o', OPT_STRING, "string", "Write to a file, instead of STDOUT", OURS),
     END_OF_OPTIONS,
 };
 
