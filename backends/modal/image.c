@@ -18,6 +18,7 @@
 #define JOIN_S        55.0f          /* one turn of the log stream on the server (protocol 3.3) */
 #define JOIN_FAILURES 3              /* streams in a row that broke without news */
 #define JOIN_PAUSE_MS 500
+#define CANCEL_MS     100  /* how soon a wish to end is seen that came between a look at it and the wait */
 #define LAST_WORDS    400u /* of the log, for the message of a failed build */
 
 static const struct modal_method image_get_or_create = {
@@ -35,6 +36,7 @@ void modal_image_clear(struct modal_image *image)
 void modal_image_spec_clear(struct modal_image_spec *spec)
 {
     strlist_clear(&spec->commands);
+    strlist_clear(&spec->add_hosts);
     strlist_clear(&spec->build_args);
     strlist_clear(&spec->secret_ids);
 }
@@ -42,17 +44,43 @@ void modal_image_spec_clear(struct modal_image_spec *spec)
 /* The spec as the protocol's message, and what it borrows. */
 struct definition {
     Modal__Client__Image image;
-    Modal__Client__BaseImage base, *bases[1];
+    Modal__Client__BaseImage *bases, **base_pointers;
     Modal__Client__ImageRegistryConfig registry;
     Modal__Client__GPUConfig gpu;
     struct modal_entries args;
 };
 
+static void undefine(struct definition *d)
+{
+    modal_entries_clear(&d->args);
+    free(d->bases);
+    free(d->base_pointers);
+}
+
+/* The images that names of the lines mean. */
+static void define_bases(struct definition *d, const struct modal_image_spec *spec)
+{
+    size_t n = 0;
+
+    d->bases = xcalloc(spec->bases_len + 1, sizeof(*d->bases));
+    d->base_pointers = xcalloc(spec->bases_len + 1, sizeof(struct Modal__Client__BaseImage *));
+    for (size_t i = 0; i <= spec->bases_len; i++) {
+        if (!i && !spec->base_image_id)
+            continue;
+        modal__client__base_image__init(&d->bases[n]);
+        d->bases[n].image_id = i ? spec->bases[i - 1].id : (char *)spec->base_image_id;
+        d->bases[n].docker_tag = i ? spec->bases[i - 1].tag : (char *)"base";
+        d->base_pointers[n] = &d->bases[n];
+        n++;
+    }
+    d->image.n_base_images = n;
+    d->image.base_images = d->base_pointers;
+}
+
 static void define(struct definition *d, const struct modal_image_spec *spec)
 {
     *d = (struct definition){0};
     modal__client__image__init(&d->image);
-    modal__client__base_image__init(&d->base);
     modal__client__image_registry_config__init(&d->registry);
     modal__client__gpuconfig__init(&d->gpu);
     modal_entries_make(&d->args, &spec->build_args);
@@ -64,13 +92,9 @@ static void define(struct definition *d, const struct modal_image_spec *spec)
     d->image.gpu_config = &d->gpu;
     d->image.n_build_args = d->args.len;
     d->image.build_args = d->args.pointers;
-    if (spec->base_image_id) {
-        d->base.image_id = (char *)spec->base_image_id;
-        d->base.docker_tag = (char *)"base";
-        d->bases[0] = &d->base;
-        d->image.n_base_images = 1;
-        d->image.base_images = d->bases;
-    }
+    d->image.n_atp_add_hosts = spec->add_hosts.len;
+    d->image.atp_add_hosts = spec->add_hosts.items;
+    define_bases(d, spec);
     if (spec->registry_secret_id) {
         d->registry.has_registry_auth_type = 1;
         d->registry.registry_auth_type = MODAL__CLIENT__REGISTRY_AUTH_TYPE__REGISTRY_AUTH_TYPE_STATIC_CREDS;
@@ -101,7 +125,7 @@ static void cache_name(struct modal_client *c, const struct modal_image_spec *sp
     modal__client__image__pack(&d.image, packed);
     sha256(packed, len, digest);
     sha256_hex(digest, hex);
-    modal_entries_clear(&d.args);
+    undefine(&d);
 }
 
 /* The cache holds "<id>" or "<id> <workdir>". */
@@ -137,6 +161,7 @@ struct join {
     struct modal_client *c;
     modal_log_fn *log;
     void *log_arg;
+    const volatile sig_atomic_t *cancelled;
     struct modal_image *image;
     struct buf last; /* the log's end */
     char *entry;     /* where the log goes on */
@@ -217,6 +242,11 @@ static void on_join_end(struct grpc_call *call, const struct grpc_result *result
     set_string(&j->grpc_message, result->message);
 }
 
+static bool is_cancelled(const struct join *j)
+{
+    return j->cancelled && *j->cancelled;
+}
+
 /* One turn of the stream, to its end: logs may follow the result. */
 static void join_once(struct join *j)
 {
@@ -240,8 +270,18 @@ static void join_once(struct join *j)
                            (int64_t)JOIN_S * 1000 + 2 * (int64_t)j->c->lost_ms, &handlers, j);
     grpc_call_send(call, packed, len);
     grpc_call_finish(call);
-    while (!j->ended)
-        loop_step(j->c->loop, -1);
+    while (!j->ended && !is_cancelled(j))
+        loop_step(j->c->loop, j->cancelled ? CANCEL_MS : -1);
+    if (!j->ended)
+        grpc_call_cancel(call);
+}
+
+static int cancelled(struct err *err)
+{
+    err_set(err, 130, "the build was cancelled");
+    if (err)
+        err->code = GRPC_CANCELLED;
+    return -1;
 }
 
 static void pause_for(struct modal_client *c, int64_t ms)
@@ -258,6 +298,8 @@ static int join(struct join *j, struct err *err)
 
     while (!j->finished) {
         join_once(j);
+        if (is_cancelled(j))
+            return cancelled(err);
         failures = j->news ? 0 : failures;
         if (j->finished)
             break;
@@ -337,7 +379,7 @@ static int get_or_create(struct modal_client *c, const struct modal_image_spec *
     request.has_ignore_cache = spec->no_cache;
     request.ignore_cache = spec->no_cache;
     ret = modal_call(c, &image_get_or_create, &request, &reply, err);
-    modal_entries_clear(&d.args);
+    undefine(&d);
     if (ret < 0)
         return -1;
     if (!reply->image_id || !*reply->image_id)
@@ -352,7 +394,12 @@ int modal_image_build(struct modal_client *c, const struct modal_image_spec *spe
                       struct modal_image *ret_image, struct err *err)
 {
     struct modal_image image = MODAL_IMAGE_INIT;
-    struct join j = {.c = c, .log = log, .log_arg = log_arg, .image = &image, .last = BUF_INIT(LAST_WORDS)};
+    struct join j = {.c = c,
+                     .log = log,
+                     .log_arg = log_arg,
+                     .cancelled = spec->cancelled,
+                     .image = &image,
+                     .last = BUF_INIT(LAST_WORDS)};
     char name[2 * SHA256_LEN + 1];
     int ret;
 

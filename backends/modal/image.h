@@ -7,6 +7,7 @@
 
 #include "compat/base/strlist.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,9 @@ struct modal_mount_file {
 int modal_mount_create(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,
                        char **ret_mount_id, struct err *err);
 
+/* Forgets that this mount was made: for a server that does not know the id out of the cache. */
+void modal_mount_forget(struct modal_client *c, const char *mount_id);
+
 /* --- build ------------------------------------------------------------------------------------------------------- */
 
 struct modal_image_base {
@@ -54,6 +58,8 @@ struct modal_image_spec {
     const char *registry_secret_id; /* static credentials for FROM; NULL: public */
     bool force_build;               /* build again and replace the server's cache entry */
     bool no_cache;                  /* build again, leave the server's cache alone; ours is not asked either */
+    /* Set by a signal's handler: nobody waits for the build any more (GRPC_CANCELLED). May be NULL. */
+    const volatile sig_atomic_t *cancelled;
 };
 
 /* One piece of the build's log: text as it came, with or without newline; fd 1, 2 or 3 (the builder's own remarks). */
@@ -81,6 +87,13 @@ int modal_image_build(struct modal_client *c, const struct modal_image_spec *spe
 
 /* Forgets that this layer was built: for a server that answers NOT_FOUND to an id out of the cache. */
 void modal_image_forget(struct modal_client *c, const struct modal_image_spec *spec);
+
+/* --- secrets ------------------------------------------------------------------------------------------------------ */
+
+/* An anonymous secret of the app: "K=V" lines. modal_secret_delete() when it has served. Owned by caller. */
+int modal_secret_create(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
+                        struct err *err);
+int modal_secret_delete(struct modal_client *c, const char *secret_id, struct err *err);
 
 /* --- existing images --------------------------------------------------------------------------------------------- */
 

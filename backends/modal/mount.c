@@ -219,7 +219,8 @@ static void hash_mount(const char *app_id, const struct item *items, size_t coun
     sha256_init(&s);
     sha256_update(&s, app_id, strlen(app_id) + 1);
     for (size_t i = 0; i < count; i++) {
-        cleanup_free char *line = xasprintf("%s %o %s", items[i].hex, items[i].file->mode, items[i].file->remote);
+        cleanup_free char *line = xasprintf("%s %o %lld %s", items[i].hex, items[i].file->mode,
+                                            (long long)items[i].file->mtime_ns, items[i].file->remote);
 
         sha256_update(&s, line, strlen(line) + 1);
     }
@@ -241,6 +242,8 @@ static int create(struct modal_client *c, const char *app_id, const struct item 
         files[i].sha256_hex = (char *)items[i].hex;
         files[i].has_mode = 1;
         files[i].mode = items[i].file->mode;
+        files[i].has_atp_mtime_ns = items[i].file->mtime_ns != 0;
+        files[i].atp_mtime_ns = items[i].file->mtime_ns;
         pointers[i] = &files[i];
     }
     request.n_files = count;
@@ -255,6 +258,14 @@ static int create(struct modal_client *c, const char *app_id, const struct item 
         return err_set(err, 125, "the server gave no mount id");
     *ret_mount_id = xstrdup(reply->mount_id);
     return 0;
+}
+
+void modal_mount_forget(struct modal_client *c, const char *mount_id)
+{
+    cleanup_free char *digest = modal_cached(c, KIND_DIGEST, mount_id);
+
+    if (digest)
+        modal_forget(c, KIND, digest);
 }
 
 int modal_mount_create(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,

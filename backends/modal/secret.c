@@ -1,3 +1,4 @@
+#include "backends/modal/image.h"
 #include "backends/modal/internal.h"
 
 #include "compat/base/alloc.h"
@@ -8,8 +9,13 @@ static const struct modal_method secret_get_or_create = {
     .reply = &modal__client__secret_get_or_create_response__descriptor,
 };
 
-int modal_secret_of(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
-                    struct err *err)
+static const struct modal_method secret_delete = {
+    .path = MODAL_CONTROL(SecretDelete),
+    .reply = &modal__client__empty__descriptor,
+};
+
+int modal_secret_create(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
+                        struct err *err)
 {
     Modal__Client__SecretGetOrCreateRequest request = MODAL__CLIENT__SECRET_GET_OR_CREATE_REQUEST__INIT;
     cleanup_message Modal__Client__SecretGetOrCreateResponse *reply = NULL;
@@ -26,9 +32,25 @@ int modal_secret_of(struct modal_client *c, const char *app_id, const struct str
     ret = modal_call(c, &secret_get_or_create, &request, &reply, err);
     modal_entries_clear(&entries);
     if (ret < 0)
-        return err_wrap(err, "handing over the environment");
+        return -1;
     if (!reply->secret_id || !*reply->secret_id)
-        return err_set(err, 125, "handing over the environment: the server gave no id");
+        return err_set(err, 125, "the server gave no id");
     *ret_secret_id = xstrdup(reply->secret_id);
     return 0;
+}
+
+int modal_secret_delete(struct modal_client *c, const char *secret_id, struct err *err)
+{
+    Modal__Client__SecretDeleteRequest request = MODAL__CLIENT__SECRET_DELETE_REQUEST__INIT;
+    cleanup_message Modal__Client__Empty *reply = NULL;
+
+    request.secret_id = (char *)secret_id;
+    return modal_call(c, &secret_delete, &request, &reply, err);
+}
+
+int modal_secret_of(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
+                    struct err *err)
+{
+    return modal_secret_create(c, app_id, env, ret_secret_id, err) < 0 ? err_wrap(err, "handing over the environment")
+                                                                       : 0;
 }
