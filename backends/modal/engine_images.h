@@ -33,7 +33,11 @@ void engine_image_clear(struct engine_image *im);
 /* 1 = *ret is filled, 0 = the server has no such calls, -1 = err. */
 int engine_image_describe(struct modal_client *c, const char *image_id, struct engine_image *ret, struct err *err);
 
-/* Gives the layer's bytes to sink, in order; its digest and size are checked at the end. -1 of sink ends it. */
+/*
+ * Gives the layer's bytes to sink, in order; its digest and size are checked at the end, so what the sink was given is
+ * good only when this returned 0. -1 of sink ends it. A stream that breaks is taken up where it ended. The sink may use
+ * the client's loop itself, and take its time: nothing piles up meanwhile. Describe the image first.
+ */
 typedef int engine_sink_fn(const void *bytes, size_t len, void *arg, struct err *err);
 int engine_layer_read(struct modal_client *c, const char *image_id, size_t index, const struct engine_layer *layer,
                       engine_sink_fn *sink, void *arg, struct err *err);

@@ -67,6 +67,7 @@ struct modal_client {
     struct strlist metadata; /* the same on every control-plane call */
     struct modal_auth auth;
     struct modal_rpc *rpcs; /* all that are under way */
+    bool not_engine;        /* the server answered UNIMPLEMENTED to a call of the engine's own */
     char scope[17];         /* server, token and environment in the keys of the cache */
 };
 
