@@ -1,45 +1,28 @@
 #include "backends/registry/client.h"
 
 #include "backends/registry/challenge.h"
+#include "backends/registry/client_private.h"
 #include "backends/registry/digest.h"
-#include "backends/registry/http.h"
 #include "backends/registry/manifest.h"
+#include "backends/registry/push.h"
 #include "backends/registry/token.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
-#include "translate/reference.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_ATTEMPTS        5      /* in a row without a new byte; Docker has the same */
-#define FIRST_PAUSE_MS      250    /* doubles each time: 250, 500, 1000, 2000 */
-#define MAX_RETRY_AFTER     60     /* seconds: a registry that asks for more is not waited for */
-#define MANIFEST_TIMEOUT_MS 60000L /* 4 MiB at the slowest useful line */
-#define HUB                 "docker.io"
-#define HUB_API             "registry-1.docker.io" /* where docker.io keeps its registry */
+#define FIRST_PAUSE_MS  250 /* doubles each time: 250, 500, 1000, 2000 */
+#define MAX_RETRY_AFTER 60  /* seconds: a registry that asks for more is not waited for */
+#define HUB             "docker.io"
+#define HUB_API         "registry-1.docker.io" /* where docker.io keeps its registry */
 
-struct registry {
-    struct registry_options options;
-    struct reference named; /* as the user wrote it, normalised */
-    struct reference from;  /* where it is really pulled from: the same, or a mirror's */
-    char *familiar;         /* alpine:3.20 */
-    char *familiar_name;    /* alpine */
-    char *base;             /* https://host/v2/path */
-    struct http *http;
-    pthread_mutex_t lock; /* guards authorization, user, password */
-    char *authorization;  /* NULL until the registry asked for one */
-    char *user, *password;
-    bool credentials_known;
-};
-
-static int fail_code(struct err *err, enum registry_error code)
+int registry_fail(struct err *err, enum registry_error code)
 {
     if (err)
         err->code = code;
@@ -76,7 +59,7 @@ struct registry *registry_open(const char *reference, const struct registry_opti
     pthread_mutex_init(&r->lock, NULL);
     r->http = http_new(r->options.cancelled);
     if (reference_parse(reference, &r->named, err) < 0) {
-        fail_code(err, REGISTRY_BAD_REFERENCE);
+        registry_fail(err, REGISTRY_BAD_REFERENCE);
         return NULL;
     }
     reference_add_latest(&r->named);
@@ -90,6 +73,11 @@ struct registry *registry_open(const char *reference, const struct registry_opti
     r->familiar = reference_familiar(&r->named);
     r->familiar_name = name_only(&r->named);
     host = strcmp(r->from.domain, HUB) == 0 ? HUB_API : r->from.domain;
+    if (r->options.push) {
+        strlist_addf(&r->scopes, "repository:%s:pull,push", r->from.path);
+        for (size_t i = 0; r->options.mount_from && i < r->options.mount_from->len; i++)
+            strlist_addf(&r->scopes, "repository:%s:pull", r->options.mount_from->items[i]);
+    }
     r->base = xasprintf("%s://%s/v2/%s", plain_http(&r->options, host) ? "http" : "https", host, r->from.path);
     return steal(&r);
 }
@@ -103,6 +91,7 @@ void registry_free(struct registry *r)
     free(r->familiar);
     free(r->familiar_name);
     free(r->base);
+    strlist_clear(&r->scopes);
     free(r->authorization);
     free(r->user);
     free(r->password);
@@ -157,7 +146,10 @@ static int log_in(struct registry *r, const char *used, const struct http_reply 
     challenge_parse(&reply->challenges, &challenge);
     ret = find_credentials(r, err);
     if (ret == 0) {
-        login = (struct login){.user = r->user, .password = r->password, .repository = r->from.path};
+        login = (struct login){.user = r->user,
+                               .password = r->password,
+                               .repository = r->asks_nothing ? NULL : r->from.path,
+                               .scopes = &r->scopes};
         ret = token_authorization(r->http, &challenge, &login, &fresh, err);
     }
     if (ret == 0) {
@@ -186,31 +178,39 @@ static int refused(struct registry *r, const char *url, const struct http_reply 
     cleanup_free char *message = NULL;
 
     manifest_error(reply->body.data, reply->body.len, &code, &message);
+    if (r->options.push && (message || reply->status == 401 || reply->status == 403)) {
+        bool denied = reply->status == 401 || reply->status == 403;
+
+        err_set(err, 0, "%s", message ? message : "denied: requested access to the resource is denied");
+        return registry_fail(err, denied                 ? REGISTRY_DENIED
+                                  : reply->status == 404 ? REGISTRY_NOT_FOUND
+                                                         : REGISTRY_SERVER);
+    }
     if (reply->status == 401 || reply->status == 403 || (code && strcmp(code, "DENIED") == 0)) {
         err_set(err, 0, "pull access denied for %s, repository does not exist or may require 'docker login': %s",
                 r->familiar_name, message ? message : "denied: requested access to the resource is denied");
-        return fail_code(err, REGISTRY_DENIED);
+        return registry_fail(err, REGISTRY_DENIED);
     }
     if (code && strcmp(code, "NAME_UNKNOWN") == 0) {
         err_set(err, 0, "repository %s not found: %s", r->familiar_name, message);
-        return fail_code(err, REGISTRY_NOT_FOUND);
+        return registry_fail(err, REGISTRY_NOT_FOUND);
     }
     if (reply->status == 404 && strstr(url, "/manifests/")) {
         err_set(err, 0, "manifest for %s not found: %s", r->familiar,
                 message ? message : "manifest unknown: manifest unknown");
-        return fail_code(err, REGISTRY_NOT_FOUND);
+        return registry_fail(err, REGISTRY_NOT_FOUND);
     }
     if (reply->status == 404) {
         err_set(err, 0, "Get \"%s\": %s", url, message ? message : "blob unknown: blob unknown to registry");
-        return fail_code(err, REGISTRY_NOT_FOUND);
+        return registry_fail(err, REGISTRY_NOT_FOUND);
     }
     if (reply->status == 429) {
         err_set(err, 0, "%s", message ? message : "toomanyrequests: too many requests");
-        return fail_code(err, REGISTRY_SERVER);
+        return registry_fail(err, REGISTRY_SERVER);
     }
     err_set(err, 0, "received unexpected HTTP status: %ld from \"%s\"%s%s", reply->status, url, message ? ": " : "",
             message ? message : "");
-    return fail_code(err, REGISTRY_SERVER);
+    return registry_fail(err, REGISTRY_SERVER);
 }
 
 /* How long to wait before the next attempt; -1 when it is not worth it. */
@@ -228,32 +228,33 @@ static long pause_before(int attempt, const struct http_reply *reply)
 /* A login that failed is told with the URL that wanted it, or as Docker tells a private repository. */
 static int login_failed(struct registry *r, const char *url, struct err *err)
 {
-    if (!err || err->code != REGISTRY_DENIED)
+    if (!err || err->code != REGISTRY_DENIED || r->options.push)
         return -1;
     if (strncmp(err->msg, "denied", 6) == 0)
         err_wrap(err, "pull access denied for %s, repository does not exist or may require 'docker login'",
                  r->familiar_name);
     else
         err_wrap(err, "Get \"%s\"", url);
-    return fail_code(err, REGISTRY_DENIED);
+    return registry_fail(err, REGISTRY_DENIED);
 }
 
-/* The state of one request over its attempts. */
-struct attempts {
-    struct http_request q;
-    int failures; /* in a row */
-    bool logged_in;
-};
+/* Whether the answer is what was hoped for. */
+static bool is_good(const struct attempts *a, long status)
+{
+    if (a->q.method)
+        return (status >= 200 && status < 300) || status == a->also;
+    return status == 200 || status == 206 || status == a->also;
+}
 
-/* One attempt: 1 there is a good answer, 0 try again (after any pause), -1 it is over. */
-static int attempt(struct registry *r, struct attempts *a, struct http_reply *reply, struct err *err)
+int registry_attempt(struct registry *r, struct attempts *a, struct http_reply *reply, struct err *err)
 {
     cleanup_free char *authorization = current_authorization(r);
     struct err why cleanup_err = ERR_INIT;
     long wait;
     bool again;
 
-    a->q.authorization = authorization;
+    /* An upload may be sent to another place, which has no business with what opens this one. */
+    a->q.authorization = http_same_place(a->q.url, r->base) ? authorization : NULL;
     if (http_do(r->http, &a->q, reply, &again, &why) < 0) {
         wait = again ? pause_before(a->failures++, reply) : -1;
         if (wait < 0)
@@ -261,9 +262,9 @@ static int attempt(struct registry *r, struct attempts *a, struct http_reply *re
         pause_ms(r, wait);
         return 0;
     }
-    if (reply->status == 200 || reply->status == 206)
+    if (is_good(a, reply->status))
         return 1;
-    if (reply->status == 401 && !a->logged_in) {
+    if (reply->status == 401 && !a->logged_in && http_same_place(a->q.url, r->base)) {
         a->logged_in = true;
         return log_in(r, authorization, reply, err) < 0 ? login_failed(r, a->q.url, err) : 0;
     }
@@ -274,15 +275,21 @@ static int attempt(struct registry *r, struct attempts *a, struct http_reply *re
     return 0;
 }
 
+int registry_request(struct registry *r, struct attempts *a, struct http_reply *reply, struct err *err)
+{
+    int ret;
+
+    while ((ret = registry_attempt(r, a, reply, err)) == 0)
+        ;
+    return ret < 0 ? -1 : 0;
+}
+
 /* A whole small document. */
 static int get_document(struct registry *r, const char *url, struct http_reply *reply, struct err *err)
 {
     struct attempts a = {.q = {.url = url, .accept = manifest_accept, .timeout_ms = MANIFEST_TIMEOUT_MS}};
-    int ret;
 
-    while ((ret = attempt(r, &a, reply, err)) == 0)
-        ;
-    return ret < 0 ? -1 : 0;
+    return registry_request(r, &a, reply, err);
 }
 
 /* A blob on its way: how far it is, and its digest so far. */
@@ -299,7 +306,7 @@ static int on_blob(const void *bytes, size_t len, void *arg, struct err *err)
 
     if (d->size >= 0 && (int64_t)len > d->size - d->got) {
         err_set(err, 0, "the blob is larger than its %lld bytes", (long long)d->size);
-        return fail_code(err, REGISTRY_CORRUPT);
+        return registry_fail(err, REGISTRY_CORRUPT);
     }
     digest_add(d->digest, bytes, len);
     d->got += (int64_t)len;
@@ -321,7 +328,7 @@ static int download(struct registry *r, const char *url, struct download *d, str
         a.q.range_from = d->got;
         if (d->size >= 0 && d->got == d->size && d->got > 0)
             break; /* the last byte came although the transfer broke */
-        ret = attempt(r, &a, &reply, err);
+        ret = registry_attempt(r, &a, &reply, err);
         if (d->got > before) {
             a.failures = 0;
             a.logged_in = false;
@@ -342,7 +349,7 @@ int registry_blob_read(struct registry *r, const char *digest, int64_t size, reg
 
     if (!want) {
         err_set(err, 0, "invalid digest \"%s\"", digest);
-        return fail_code(err, REGISTRY_CORRUPT);
+        return registry_fail(err, REGISTRY_CORRUPT);
     }
     d.digest = digest_new();
     ret = download(r, url, &d, err);
@@ -353,11 +360,11 @@ int registry_blob_read(struct registry *r, const char *digest, int64_t size, reg
     if (size >= 0 && d.got != size) {
         err_set(err, 0, "filesystem layer verification failed for digest %s: %lld of %lld bytes", digest,
                 (long long)d.got, (long long)size);
-        return fail_code(err, REGISTRY_CORRUPT);
+        return registry_fail(err, REGISTRY_CORRUPT);
     }
     if (strcmp(hex, want) != 0) {
         err_set(err, 0, "filesystem layer verification failed for digest %s", digest);
-        return fail_code(err, REGISTRY_CORRUPT);
+        return registry_fail(err, REGISTRY_CORRUPT);
     }
     return 0;
 }
@@ -390,7 +397,14 @@ static int buf_sink(const void *bytes, size_t len, void *arg, struct err *err)
     if (buf_add(arg, bytes, len) == 0)
         return 0;
     err_set(err, 0, "the image's configuration is larger than %u bytes", LIMIT_MANIFEST);
-    return fail_code(err, REGISTRY_CORRUPT);
+    return registry_fail(err, REGISTRY_CORRUPT);
+}
+
+char *registry_small_blob(struct registry *r, const char *digest, int64_t size, struct err *err)
+{
+    struct buf text cleanup_buf = BUF_INIT(LIMIT_MANIFEST);
+
+    return registry_blob_read(r, digest, size, buf_sink, &text, err) < 0 ? NULL : buf_detach(&text);
 }
 
 /* One manifest by tag or digest: its text, checked against the digest where one is known, and that digest. */
@@ -407,10 +421,26 @@ static int get_manifest(struct registry *r, const char *tag, const char *digest,
         digest = digest_strip(reply->digest) ? reply->digest : NULL;
     if (digest && strcmp(digest_strip(digest) ? digest_strip(digest) : "", hex) != 0) {
         err_set(err, 0, "manifest verification failed for digest %s", digest);
-        return fail_code(err, REGISTRY_CORRUPT);
+        return registry_fail(err, REGISTRY_CORRUPT);
     }
     *ret_digest = xasprintf(DIGEST_PREFIX "%s", hex);
     return 0;
+}
+
+int registry_get_manifest(struct registry *r, const char *tag, const char *digest, struct registry_document *ret,
+                          struct err *err)
+{
+    struct http_reply reply;
+    int result;
+
+    http_reply_init(&reply);
+    result = get_manifest(r, tag, digest, &reply, &ret->digest, err);
+    if (result == 0) {
+        ret->media_type = manifest_type_of(reply.body.data, reply.body.len, reply.content_type);
+        ret->text = buf_detach(&reply.body);
+    }
+    http_reply_clear(&reply);
+    return result;
 }
 
 /* The manifest of the image itself, through an index when there is one. */
@@ -436,7 +466,7 @@ static int find_manifest(struct registry *r, const struct registry_platform *pla
             return -1;
     }
     err_set(err, 0, "invalid manifest: indexes within indexes");
-    return fail_code(err, REGISTRY_CORRUPT);
+    return registry_fail(err, REGISTRY_CORRUPT);
 }
 
 int registry_image(struct registry *r, const struct registry_platform *platform, struct registry_image *ret,
@@ -456,6 +486,7 @@ int registry_image(struct registry *r, const struct registry_platform *platform,
         result = registry_blob_read(r, image.config_digest, config_size, buf_sink, &config, err);
     if (result == 0) {
         image.name = xstrdup(r->familiar);
+        image.manifest_type = manifest_type_of(reply.body.data, reply.body.len, reply.content_type);
         image.manifest = buf_detach(&reply.body);
         image.config = buf_detach(&config);
         *ret = image;
@@ -477,6 +508,7 @@ void registry_image_clear(struct registry_image *image)
     free(image->digest);
     free(image->manifest_digest);
     free(image->manifest);
+    free(image->manifest_type);
     free(image->config_digest);
     free(image->config);
     *image = (struct registry_image)REGISTRY_IMAGE_INIT;

@@ -1,6 +1,6 @@
 /*
- * The pulling side of a registry (OCI distribution, Docker registry v2): one handle per image reference, which keeps
- * its connections and its token for as long as it lives.
+ * A registry (OCI distribution, Docker registry v2): one handle per image reference, which keeps its connections and
+ * its token for as long as it lives. Here is the pulling side; push.h has the other.
  *
  *     struct registry *r = registry_open("alpine:3.20", &options, &err);
  *     registry_image(r, NULL, &image, &err);                            manifest, configuration, list of layers
@@ -19,6 +19,7 @@
 #define ATP_REGISTRY_CLIENT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,7 +48,9 @@ struct registry_options {                 /* borrowed until registry_free(); all
     const char *user, *password;          /* for the reference's own host; never sent to a mirror */
     registry_credentials_fn *credentials; /* asked when user is NULL; NULL = anonymous */
     void *credentials_arg;
-    const atomic_bool *cancelled; /* set to true elsewhere: transfers end with REGISTRY_CANCELLED */
+    bool push;                        /* a token is asked for that may write; errors are those of a push */
+    const struct strlist *mount_from; /* push: repositories of this registry ("library/x") that blobs are taken from */
+    const atomic_bool *cancelled;     /* set to true elsewhere: transfers end with REGISTRY_CANCELLED */
 };
 
 struct registry_platform { /* NULL fields: linux, amd64 (or this machine's for a NULL pointer: still linux/amd64), any
@@ -70,12 +73,13 @@ struct registry_image {
     char *config;          /* JSON text */
     struct registry_layer *layers; /* bottom first */
     size_t layers_len;
-    int64_t size; /* sum of the layers as they travel */
+    int64_t size;        /* sum of the layers as they travel */
+    char *manifest_type; /* the manifest's media type */
 };
 
 #define REGISTRY_IMAGE_INIT                                                                                            \
     {                                                                                                                  \
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0                                                                 \
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL                                                           \
     }
 
 struct registry *registry_open(const char *reference, const struct registry_options *options, struct err *err);
@@ -94,6 +98,9 @@ int registry_blob_read(struct registry *r, const char *digest, int64_t size, reg
                        struct err *err);
 /* The same into a descriptor, from its current position on. */
 int registry_blob(struct registry *r, const char *digest, int64_t size, int fd, struct err *err);
+
+/* A blob of at most LIMIT_MANIFEST bytes as text, checked; owned by caller, NULL and err. */
+char *registry_small_blob(struct registry *r, const char *digest, int64_t size, struct err *err);
 
 /* All of it for one image's configuration: what `pull` and `images` need. */
 int registry_image_config(const char *reference, const struct registry_platform *platform,

@@ -6,15 +6,18 @@
 #include "compat/base/limits.h"
 #include "compat/lib/curl.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
-#define IDLE_HANDLES  4   /* connections kept: one for manifests and as many as layers are fetched at a time */
-#define STALL_SECONDS 30L /* a transfer that moves less than a byte per second for this long is cut (and resumed) */
-#define MAX_REDIRECTS 10L /* Docker's own */
+#define IDLE_HANDLES  4    /* connections kept: one for manifests and as many as layers are fetched at a time */
+#define STALL_SECONDS 30L  /* a transfer that moves less than a byte per second for this long is cut (and resumed) */
+#define STALL_UPLOAD  120L /* the same where the registry may be busy with what it was sent */
+#define MAX_REDIRECTS 10L  /* Docker's own */
 
 struct http {
     pthread_mutex_t lock;
@@ -30,6 +33,7 @@ struct exchange {
     struct http_reply *reply;
     const atomic_bool *cancelled;
     int64_t skip; /* the server sent everything though the rest was asked for */
+    int64_t sent; /* of the request's body */
     bool begun;   /* the first byte of the body has come */
     bool sink_failed;
     struct err sink_err;
@@ -64,7 +68,7 @@ void http_free(struct http *h)
 
 void http_reply_init(struct http_reply *reply)
 {
-    *reply = (struct http_reply){.retry_after = -1};
+    *reply = (struct http_reply){.retry_after = -1, .range_end = -1};
     buf_init(&reply->body, LIMIT_MANIFEST);
 }
 
@@ -74,6 +78,8 @@ void http_reply_clear(struct http_reply *reply)
     strlist_clear(&reply->challenges);
     free(reply->content_type);
     free(reply->digest);
+    free(reply->location);
+    free(reply->link);
     http_reply_init(reply);
 }
 
@@ -142,6 +148,12 @@ static size_t on_header(char *line, size_t one, size_t len, void *arg)
     if (x->reply->content_type)
         x->reply->content_type[strcspn(x->reply->content_type, "; ")] = '\0';
     replace(&x->reply->digest, header_value(line, len, "Docker-Content-Digest"));
+    replace(&x->reply->location, header_value(line, len, "Location"));
+    replace(&x->reply->link, header_value(line, len, "Link"));
+    value = header_value(line, len, "Range");
+    if (value && strncmp(value, "0-", 2) == 0)
+        x->reply->range_end = strtoll(value + 2, NULL, 10);
+    free(steal(&value));
     value = header_value(line, len, "Retry-After");
     if (value && *value >= '0' && *value <= '9')
         x->reply->retry_after = (int)strtol(value, NULL, 10);
@@ -182,6 +194,43 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
     return len;
 }
 
+/* The next piece of the request's body. */
+static size_t on_send(char *to, size_t one, size_t len, void *arg)
+{
+    struct exchange *x = arg;
+    const struct http_body *b = x->request->body;
+    int64_t left = b->len - x->sent;
+    ssize_t n = (ssize_t)(len < (uint64_t)left ? (int64_t)len : left);
+
+    (void)one;
+    if (n > 0 && b->bytes)
+        memcpy(to, b->bytes + x->sent, (size_t)n);
+    else if (n > 0)
+        do
+            n = pread(b->fd, to, (size_t)n, (off_t)(b->offset + x->sent));
+        while (n < 0 && errno == EINTR);
+    if (n < 0 || (n == 0 && left > 0)) {
+        err_set_errno(&x->sink_err, 0, n < 0 ? errno : EIO, "reading what is to be uploaded");
+        x->sink_failed = true;
+        return CURL_READFUNC_ABORT;
+    }
+    x->sent += n;
+    if (b->sent)
+        b->sent(x->sent, b->sent_arg);
+    return (size_t)n;
+}
+
+/* A redirect, or a connection that was closed while idle: from the beginning again. */
+static int on_rewind(void *arg, curl_off_t offset, int origin)
+{
+    struct exchange *x = arg;
+
+    if (origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    x->sent = offset;
+    return CURL_SEEKFUNC_OK;
+}
+
 /* Called at least once a second: the way out of a transfer that nobody wants any more. */
 static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
@@ -202,18 +251,35 @@ bool http_is_local(const char *host)
     return strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == len;
 }
 
-/* Where the URL's host begins. */
-static const char *url_host(const char *url)
+const char *http_host(const char *url)
 {
     const char *p = strstr(url, "://");
 
     return p ? p + 3 : url;
 }
 
+bool http_same_place(const char *a, const char *b)
+{
+    size_t len = (size_t)(http_host(a) - a) + strcspn(http_host(a), "/?#");
+
+    return len == (size_t)(http_host(b) - b) + strcspn(http_host(b), "/?#") && strncasecmp(a, b, len) == 0;
+}
+
+/* The request's method as Go's net package writes it: "Get", "Put". */
+static char *verb_of(const struct http_request *q)
+{
+    char *verb = xstrdup(q->method ? q->method : q->form ? "POST" : "GET");
+
+    for (char *p = verb + 1; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return verb;
+}
+
 /* No exchange in the words that Go's net package has for it, which are the ones that Docker shows. */
 static int transport_error(struct exchange *x, CURLcode code, bool *ret_again, struct err *err)
 {
-    const char *host = url_host(x->request->url), *verb = x->request->form ? "Post" : "Get";
+    const char *host = http_host(x->request->url);
+    cleanup_free char *verb = verb_of(x->request);
     int len = (int)strcspn(host, "/"), name = (int)strcspn(host, ":/");
     long connected = 0, os_errno = 0;
     cleanup_free char *what = NULL;
@@ -264,6 +330,49 @@ static int transport_error(struct exchange *x, CURLcode code, bool *ret_again, s
     return -1;
 }
 
+/* What is beyond a GET. */
+static struct curl_slist *prepare_method(struct exchange *x, struct curl_slist *headers)
+{
+    const struct http_request *q = x->request;
+    CURL *c = x->curl;
+
+    if (q->form)
+        curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, q->form);
+    if (!q->method)
+        return headers;
+    if (strcmp(q->method, "HEAD") == 0) {
+        curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+        return headers;
+    }
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, STALL_UPLOAD);
+    curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, q->method);
+    if (strcmp(q->method, "GET") == 0)
+        return headers;
+    if (!q->body) {
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, "");
+        headers = curl_slist_append(headers, "Content-Type:");
+    } else {
+        curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->body->len);
+        curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
+        curl_easy_setopt(c, CURLOPT_READDATA, x);
+        curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_rewind);
+        curl_easy_setopt(c, CURLOPT_SEEKDATA, x);
+    }
+    if (q->body && q->range_start > 0) {
+        cleanup_free char *line = xasprintf("Content-Range: %lld-%lld", (long long)q->range_start,
+                                            (long long)(q->range_start + q->body->len - 1));
+
+        headers = curl_slist_append(headers, line);
+    }
+    if (q->body && q->body->type) {
+        cleanup_free char *line = xasprintf("Content-Type: %s", q->body->type);
+
+        headers = curl_slist_append(headers, line);
+    }
+    return curl_slist_append(headers, "Expect:"); /* who is let in was asked before */
+}
+
 /* Everything that libcurl must know of one request. The header list is the caller's to free. */
 static struct curl_slist *prepare(struct exchange *x)
 {
@@ -292,15 +401,14 @@ static struct curl_slist *prepare(struct exchange *x)
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
-    if (http_is_local(url_host(q->url)))
+    if (http_is_local(http_host(q->url)))
         curl_easy_setopt(c, CURLOPT_PROXY, "");
     if (q->range_from > 0) {
         cleanup_free char *range = xasprintf("%lld-", (long long)q->range_from);
 
         curl_easy_setopt(c, CURLOPT_RANGE, range);
     }
-    if (q->form)
-        curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, q->form);
+    headers = prepare_method(x, headers);
     if (q->authorization) {
         cleanup_free char *line = xasprintf("Authorization: %s", q->authorization);
 
@@ -341,7 +449,9 @@ int http_do(struct http *h, const struct http_request *request, struct http_repl
         if (err)
             err->code = REGISTRY_CANCELLED;
     } else if (code == CURLE_WRITE_ERROR) {
-        ret = err_set(err, 0, "Get \"%s\": the answer is larger than %u bytes", request->url, LIMIT_MANIFEST);
+        cleanup_free char *verb = verb_of(request);
+
+        ret = err_set(err, 0, "%s \"%s\": the answer is larger than %u bytes", verb, request->url, LIMIT_MANIFEST);
         if (err)
             err->code = REGISTRY_CORRUPT;
     } else if (code != CURLE_OK) {

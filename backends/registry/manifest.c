@@ -54,6 +54,27 @@ static const char *member(const json_t *j, const char *key)
     return json_string_value(json_object_get(j, key));
 }
 
+/* The text's own word for what it is, else what its shape says, else how it was sent. */
+static const char *type_of(const json_t *j, const char *content_type)
+{
+    const char *type = member(j, "mediaType");
+
+    if (!type && json_is_array(json_object_get(j, "manifests")))
+        type = OCI_INDEX;
+    if (!type && json_integer_value(json_object_get(j, "schemaVersion")) == 1)
+        type = DOCKER_SCHEMA1;
+    if (!type && json_is_object(json_object_get(j, "config")))
+        type = OCI_MANIFEST;
+    return type ? type : content_type ? content_type : "unknown";
+}
+
+char *manifest_type_of(const char *text, size_t len, const char *content_type)
+{
+    cleanup_json json_t *j = json_loadb(text, len, 0, NULL);
+
+    return xstrdup(type_of(j, content_type));
+}
+
 int manifest_kind_of(const char *text, size_t len, const char *content_type, enum manifest_kind *ret, struct err *err)
 {
     cleanup_json json_t *j = load(text, len, err);
@@ -61,15 +82,7 @@ int manifest_kind_of(const char *text, size_t len, const char *content_type, enu
 
     if (!j)
         return -1;
-    type = member(j, "mediaType");
-    if (!type && json_is_array(json_object_get(j, "manifests")))
-        type = OCI_INDEX;
-    if (!type && json_integer_value(json_object_get(j, "schemaVersion")) == 1)
-        type = DOCKER_SCHEMA1;
-    if (!type && json_is_object(json_object_get(j, "config")))
-        type = OCI_MANIFEST;
-    if (!type)
-        type = content_type ? content_type : "unknown";
+    type = type_of(j, content_type);
     if (strcmp(type, OCI_INDEX) == 0 || strcmp(type, DOCKER_LIST) == 0) {
         *ret = MANIFEST_INDEX;
         return 0;

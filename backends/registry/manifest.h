@@ -19,6 +19,9 @@ enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX };
  */
 int manifest_kind_of(const char *text, size_t len, const char *content_type, enum manifest_kind *ret, struct err *err);
 
+/* The media type that the text is of: its own word, else what its shape says; owned by caller. */
+char *manifest_type_of(const char *text, size_t len, const char *content_type);
+
 /* Fills config_digest, layers, layers_len and size; *ret_config_size is -1 when it is not told. */
 int manifest_parse(const char *text, size_t len, struct registry_image *ret, int64_t *ret_config_size, struct err *err);
 

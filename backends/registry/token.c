@@ -8,6 +8,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/base/strlist.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -92,11 +93,25 @@ static int judge(const char *url, const struct http_reply *reply, char **ret, st
     return -1;
 }
 
+/* What the token is to be good for: nothing at all when there is no repository (a login). */
+static void add_scopes(struct buf *to, const char *separator, const struct challenge *c, const struct login *login)
+{
+    if (login->scopes && login->scopes->len) {
+        for (size_t i = 0; i < login->scopes->len; i++)
+            add_param(to, i ? "&" : separator, "scope", login->scopes->items[i]);
+    } else if (c->scope) {
+        add_param(to, separator, "scope", c->scope);
+    } else if (login->repository) {
+        cleanup_free char *scope = xasprintf("repository:%s:pull", login->repository);
+
+        add_param(to, separator, "scope", scope);
+    }
+}
+
 /* Docker's token protocol: GET with Basic, or POST of an identity token. */
 static int fetch_token(struct http *http, const struct challenge *c, const struct login *login, char **ret,
                        struct err *err)
 {
-    cleanup_free char *scope = c->scope ? xstrdup(c->scope) : xasprintf("repository:%s:pull", login->repository);
     bool identity = login->user && strcmp(login->user, "<token>") == 0;
     struct buf text cleanup_buf = BUF_INIT(LIMIT_MANIFEST);
     cleanup_free char *header = NULL;
@@ -115,11 +130,11 @@ static int fetch_token(struct http *http, const struct challenge *c, const struc
     } else {
         buf_adds(&text, c->realm);
     }
-    add_param(&text, identity || strchr(c->realm, '?') ? "&" : "?", "scope", scope);
+    add_scopes(&text, identity || strchr(c->realm, '?') ? "&" : "?", c, login);
     if (c->service)
-        add_param(&text, "&", "service", c->service);
+        add_param(&text, identity || strchr(text.data, '?') ? "&" : "?", "service", c->service);
     if (login->user && !identity) {
-        add_param(&text, "&", "account", login->user);
+        add_param(&text, strchr(text.data, '?') ? "&" : "?", "account", login->user);
         q.authorization = header = basic_header(login->user, login->password);
     }
     if (identity)

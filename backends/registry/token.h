@@ -7,10 +7,12 @@
 struct challenge;
 struct err;
 struct http;
+struct strlist;
 
 struct login {
-    const char *user, *password; /* NULL = anonymous; user "<token>": password is an identity token */
-    const char *repository;      /* "library/alpine": the scope when the challenge names none */
+    const char *user, *password;  /* NULL = anonymous; user "<token>": password is an identity token */
+    const char *repository;       /* "library/alpine": the scope when the challenge names none */
+    const struct strlist *scopes; /* asked for instead of the challenge's; NULL or empty: that one */
 };
 
 /* "Basic ..." or "Bearer ...", owned by caller. err->code is REGISTRY_DENIED when the credentials do not do. */

@@ -39,6 +39,7 @@ struct err;
     X(archive_entry_sparse_clear)                                                                                      \
     X(archive_entry_symlink)                                                                                           \
     X(archive_entry_uid)                                                                                               \
+    X(archive_entry_xattr_add_entry)                                                                                   \
     X(archive_error_string)                                                                                            \
     X(archive_read_data_block)                                                                                         \
     X(archive_read_free)                                                                                               \
@@ -54,6 +55,7 @@ struct err;
     X(archive_read_support_format_raw)                                                                                 \
     X(archive_read_support_format_tar)                                                                                 \
     X(archive_set_error)                                                                                               \
+    X(archive_write_add_filter_gzip)                                                                                   \
     X(archive_write_close)                                                                                             \
     X(archive_write_data)                                                                                              \
     X(archive_write_fail)                                                                                              \
@@ -65,6 +67,7 @@ struct err;
     X(archive_write_set_bytes_in_last_block)                                                                           \
     X(archive_write_set_bytes_per_block)                                                                               \
     X(archive_write_set_format_pax_restricted)                                                                         \
+    X(archive_write_set_format_raw)                                                                                    \
     X(archive_write_set_options)
 
 struct archive_calls {
@@ -103,6 +106,7 @@ int lib_archive(struct err *err);
 #define archive_entry_sparse_clear              (archive_calls.archive_entry_sparse_clear)
 #define archive_entry_symlink                   (archive_calls.archive_entry_symlink)
 #define archive_entry_uid                       (archive_calls.archive_entry_uid)
+#define archive_entry_xattr_add_entry           (archive_calls.archive_entry_xattr_add_entry)
 #define archive_error_string                    (archive_calls.archive_error_string)
 #define archive_read_data_block                 (archive_calls.archive_read_data_block)
 #define archive_read_free                       (archive_calls.archive_read_free)
@@ -118,6 +122,7 @@ int lib_archive(struct err *err);
 #define archive_read_support_format_raw         (archive_calls.archive_read_support_format_raw)
 #define archive_read_support_format_tar         (archive_calls.archive_read_support_format_tar)
 #define archive_set_error                       (archive_calls.archive_set_error)
+#define archive_write_add_filter_gzip           (archive_calls.archive_write_add_filter_gzip)
 #define archive_write_close                     (archive_calls.archive_write_close)
 #define archive_write_data                      (archive_calls.archive_write_data)
 #define archive_write_fail                      (archive_calls.archive_write_fail)
@@ -129,6 +134,7 @@ int lib_archive(struct err *err);
 #define archive_write_set_bytes_in_last_block   (archive_calls.archive_write_set_bytes_in_last_block)
 #define archive_write_set_bytes_per_block       (archive_calls.archive_write_set_bytes_per_block)
 #define archive_write_set_format_pax_restricted (archive_calls.archive_write_set_format_pax_restricted)
+#define archive_write_set_format_raw            (archive_calls.archive_write_set_format_raw)
 #define archive_write_set_options               (archive_calls.archive_write_set_options)
 
 #endif

@@ -63,22 +63,38 @@ static void guard_signals(void)
     }
 }
 
-int tty_raw(int fd, struct err *err)
+/* Changes the mode until tty_restore(). */
+static int change(int fd, void (*how)(struct termios *mode), struct err *err)
 {
     static bool at_exit;
-    struct termios raw;
+    struct termios mode;
 
     if (tcgetattr(fd, &saved) < 0)
         return err_set_errno(err, 1, errno, "reading the terminal's mode");
-    raw = saved;
-    cfmakeraw(&raw);
+    mode = saved;
+    how(&mode);
     guard_signals();
     if (!at_exit)
         at_exit = atexit(tty_restore) == 0;
     raw_fd = fd;
-    if (tcsetattr(fd, TCSANOW, &raw) < 0) {
+    if (tcsetattr(fd, TCSANOW, &mode) < 0) {
         raw_fd = -1;
         return err_set_errno(err, 1, errno, "setting the terminal's mode");
     }
     return 0;
+}
+
+int tty_raw(int fd, struct err *err)
+{
+    return change(fd, cfmakeraw, err);
+}
+
+static void without_echo(struct termios *mode)
+{
+    mode->c_lflag &= ~(tcflag_t)ECHO;
+}
+
+int tty_hide(int fd, struct err *err)
+{
+    return change(fd, without_echo, err);
 }

@@ -17,6 +17,7 @@ bool tty_size(int fd, uint16_t *ret_rows, uint16_t *ret_cols);
  * also when the process exits or is ended by a signal that it does not handle itself (INT, TERM, HUP, QUIT).
  */
 int tty_raw(int fd, struct err *err);
+int tty_hide(int fd, struct err *err); /* only what is typed is not shown: passwords */
 void tty_restore(void);
 
 #endif
