@@ -87,6 +87,9 @@ int state_image_drop_digest(struct state *s, const char *id, const char *reposit
 /* Every tag of an image; digests[i] belongs to refs[i] and is "" where there is none. */
 int state_image_tags(struct state *s, const char *id, struct strlist *ret_refs, struct strlist *ret_digests,
                      struct err *err);
+/* The image gets another id, im->id, for a configuration that only now is complete: names, copies on servers,
+ * containers and what was built on it move along, and nothing is left of the old one. All or nothing. */
+int state_image_replace(struct state *s, const char *old_id, const struct state_image *im, struct err *err);
 /* Newest first. Returns the count in *ret_len; *ret is an array owned by caller (free each with _clear, then free). */
 int state_image_list(struct state *s, struct state_image **ret, size_t *ret_len, struct err *err);
 /* The same with those that are hidden: whatever may still be needed. */
@@ -107,7 +110,9 @@ int state_image_forget(struct state *s, const char *id, struct err *err);
 
 /*
  * The image on one server: server = server URL and workspace; layer = "base" or the agent's digest. 1/0/-1 like above.
+ * An id that is put under STATE_LAYER_KEPT too is not ours to delete: others have a name for it.
  */
+#define STATE_LAYER_KEPT "kept"
 int state_server_image_get(struct state *s, const char *server, const char *id, const char *layer, char **ret,
                            struct err *err);
 int state_server_image_put(struct state *s, const char *server, const char *id, const char *layer, const char *modal_id,
