@@ -194,7 +194,6 @@ int app_state(struct app *app, struct err *err)
     return app->state ? 0 : -1;
 }
 
-const char *app_scope(struct app *app)
 struct blobs *app_blobs(struct app *app, struct err *err)
 {
     if (!app->blobs) {
@@ -205,6 +204,7 @@ struct blobs *app_blobs(struct app *app, struct err *err)
     return app->blobs;
 }
 
+const char *app_scope(struct app *app)
 {
     const char *scope = getenv("ATP_DOCKER_SCOPE");
 
