@@ -86,7 +86,8 @@ int app_config(struct app *app, struct err *err)
     err_clear(&why);
     config = xcalloc(1, sizeof(*config));
     config_init(config);
-    if (text.len && config_parse(path, text.data, text.len, config, err) < 0) {
+    if ((text.len && config_parse(path, text.data, text.len, config, err) < 0) ||
+        config_environment(config, environ, err) < 0) {
         config_clear(config);
         free(config);
         return -1;

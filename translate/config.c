@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define PROFILE_ENV "ATP_DOCKER_PROFILE"
+#define LOOKUP_ENV  "ATP_DOCKER_LOOKUP"
+#define PUBLISH_ENV "ATP_DOCKER_PUBLISH"
 
 /* What the functions below need in common. */
 struct reader {
@@ -31,7 +33,7 @@ struct key_def {
 
 void config_init(struct config *c)
 {
-    *c = (struct config){0};
+    *c = (struct config){.lookup = lookup_default};
 }
 
 void config_clear(struct config *c)
@@ -162,6 +164,58 @@ static int read_registry(struct reader *r, int line, struct fy_node *value)
     return each_pair(r, line, "registry", value, fixed_pair, &fixed);
 }
 
+/* A list's items, joined with newlines. */
+static int list_text(struct reader *r, int line, const char *key, struct fy_node *list, char **ret)
+{
+    cleanup_free char *all = xstrdup("");
+    struct fy_node *item;
+    void *it = NULL;
+
+    while ((item = fy_node_sequence_iterate(list, &it))) {
+        cleanup_free char *text = NULL;
+        char *longer;
+
+        if (scalar(r, line, key, item, &text) < 0)
+            return -1;
+        longer = xasprintf("%s%s\n", all, text);
+        free(all);
+        all = longer;
+    }
+    *ret = steal(&all);
+    return 0;
+}
+
+static int read_lookup(struct reader *r, int line, struct fy_node *value)
+{
+    cleanup_free char *words = NULL, *from = xasprintf("%s:%d: images.lookup", r->file, line);
+
+    if (!value || !fy_node_is_sequence(value))
+        return err_set(r->err, 125, "%s: a list is expected here, as [local, modal, registry]", from);
+    if (list_text(r, line, "images.lookup", value, &words) < 0)
+        return -1;
+    return lookup_parse(words, from, &r->config->lookup, r->err);
+}
+
+static int read_publish(struct reader *r, int line, struct fy_node *value)
+{
+    cleanup_free char *word = NULL;
+
+    if (scalar(r, line, "images.publish", value, &word) < 0)
+        return -1;
+    if (strcmp(word, "true") && strcmp(word, "false"))
+        return err_set(r->err, 125, "%s:%d: images.publish: true or false is expected here", r->file, line);
+    r->config->no_publish = !strcmp(word, "false");
+    return 0;
+}
+
+static int read_images(struct reader *r, int line, struct fy_node *value)
+{
+    static const struct key_def keys[] = {{"lookup", read_lookup}, {"publish", read_publish}, {NULL, NULL}};
+    struct fixed fixed = {"images.", keys};
+
+    return each_pair(r, line, "images", value, fixed_pair, &fixed);
+}
+
 static int read_modal_server(struct reader *r, int line, struct fy_node *value)
 {
     return scalar(r, line, "modal.server", value, &r->config->modal_server);
@@ -183,27 +237,6 @@ static int read_modal(struct reader *r, int line, struct fy_node *value)
 static int read_profile(struct reader *r, int line, struct fy_node *value)
 {
     return scalar(r, line, "profile", value, &r->config->profile);
-}
-
-/* A list's items, joined with newlines. */
-static int list_text(struct reader *r, int line, const char *key, struct fy_node *list, char **ret)
-{
-    cleanup_free char *all = xstrdup("");
-    struct fy_node *item;
-    void *it = NULL;
-
-    while ((item = fy_node_sequence_iterate(list, &it))) {
-        cleanup_free char *text = NULL;
-        char *longer;
-
-        if (scalar(r, line, key, item, &text) < 0)
-            return -1;
-        longer = xasprintf("%s%s\n", all, text);
-        free(all);
-        all = longer;
-    }
-    *ret = steal(&all);
-    return 0;
 }
 
 /* One key of one profile, checked against the table of Modal options. */
@@ -246,13 +279,8 @@ static int read_routing(struct reader *r, int line, struct fy_node *value)
 }
 
 static const struct key_def top_keys[] = {
-    {"backend", read_backend},
-    {"modal", read_modal},
-    {"profile", read_profile},
-    {"profiles", read_profiles},
-    {"registry", read_registry},
-    {"routing", read_routing},
-    {NULL, NULL},
+    {"backend", read_backend},   {"images", read_images},     {"modal", read_modal},     {"profile", read_profile},
+    {"profiles", read_profiles}, {"registry", read_registry}, {"routing", read_routing}, {NULL, NULL},
 };
 
 /* --- the file --- */
@@ -389,5 +417,20 @@ int config_profile(const struct config *c, char *const *environ, struct strlist 
     if (overlay(name, environ, ret) == 0 && !found)
         return err_set(err, 125, "%s names the profile '%s', which config.yaml does not have",
                        asked ? PROFILE_ENV : "profile:", name);
+    return 0;
+}
+
+/* --- the environment --- */
+
+int config_environment(struct config *c, char *const *environ, struct err *err)
+{
+    const char *lookup = environ_nonempty(environ, LOOKUP_ENV), *publish = environ_nonempty(environ, PUBLISH_ENV);
+
+    if (lookup && lookup_parse(lookup, LOOKUP_ENV, &c->lookup, err) < 0)
+        return -1;
+    if (publish && strcmp(publish, "0") && strcmp(publish, "1"))
+        return err_set(err, 125, PUBLISH_ENV ": 0 or 1 is expected, not '%s'", publish);
+    if (publish)
+        c->no_publish = !strcmp(publish, "0");
     return 0;
 }

@@ -6,6 +6,9 @@
  *     registry:
  *       mirrors:
  *         docker.io: localhost:5000
+ *     images:
+ *       lookup: [local, modal, registry]  # where a name without a domain is looked up, in this order
+ *       publish: true                     # `build -t name` publishes on the server under that name
  *     modal:
  *       server: https://api.modal.com
  *       profile: work                     # of ~/.modal.toml
@@ -18,7 +21,9 @@
 
 #include "compat/base/strlist.h"
 #include "translate/plan.h"
+#include "translate/reference.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct err;
@@ -33,6 +38,8 @@ struct config {
     enum backend backend;
     int backend_line;       /* 0 = not said */
     struct strlist mirrors; /* "docker.io=localhost:5000" */
+    struct lookup_order lookup;
+    bool no_publish; /* images.publish: false */
     char *modal_server;
     char *modal_profile;
     char *profile;
@@ -52,5 +59,8 @@ int config_parse(const char *name, const char *text, size_t len, struct config *
  * neither the file nor the environment knows is an error.
  */
 int config_profile(const struct config *c, char *const *environ, struct strlist *ret, struct err *err);
+
+/* Lays ATP_DOCKER_LOOKUP ("local,modal,registry") and ATP_DOCKER_PUBLISH (0, 1) over the file's words. */
+int config_environment(struct config *c, char *const *environ, struct err *err);
 
 #endif

@@ -8,12 +8,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DEFAULT_DOMAIN  "docker.io"
 #define LEGACY_DOMAIN   "index.docker.io"
 #define OFFICIAL_PREFIX "library/"
 #define NAME_MAX_LEN    255u
 #define TAG_MAX_LEN     128u
+#define MODAL_SCHEME    "modal://"
 
 static bool is_lower(char c)
 {
@@ -333,18 +335,41 @@ void image_ref_clear(struct image_ref *r)
     *r = (struct image_ref){0};
 }
 
-/* name[:tag] of modal://. */
+/* A name of Modal's that may be an environment's or a workspace's: not an id of one, and it starts with a letter or a
+ * digit. */
+static bool modal_prefix_ok(const char *s)
+{
+    return modal_name_valid(s) && is_alnum(s[0]) && strncasecmp(s, "en-", 3) != 0;
+}
+
+/* "[[workspace/]environment/]name" by Modal's rules. */
+static bool modal_path_ok(const char *s)
+{
+    cleanup_strlist struct strlist parts = STRLIST_INIT;
+
+    strlist_split(&parts, s, '/');
+    if (parts.len < 1 || parts.len > 3)
+        return false;
+    for (size_t i = 0; i + 1 < parts.len; i++)
+        if (!modal_prefix_ok(parts.items[i]))
+            return false;
+    s = parts.items[parts.len - 1];
+    return modal_name_valid(s) && strncmp(s, "im-", 3) != 0;
+}
+
+/* What stands behind modal://. The tag is what follows the colon after the last slash. */
 static int parse_modal_name(const char *s, struct image_ref *r, struct err *err)
 {
-    const char *colon = strchr(s, ':');
+    const char *slash = strrchr(s, '/'), *colon = strchr(slash ? slash : s, ':');
 
     r->kind = IMAGE_MODAL_NAME;
     r->id = colon ? xstrndup(s, (size_t)(colon - s)) : xstrdup(s);
     r->tag = xstrdup(colon ? colon + 1 : "latest");
-    if (!modal_name_valid(r->id) || !modal_name_valid(r->tag) || strncmp(r->id, "im-", 3) == 0)
+    if (!modal_path_ok(r->id) || !modal_name_valid(r->tag))
         return err_set(err, 125,
-                       "invalid reference format: modal://%s: a Modal image is modal://NAME[:TAG], each up to %u "
-                       "letters, digits, '-', '_', '.', and NAME does not start with im-",
+                       "invalid reference format: modal://%s: a Modal image is "
+                       "modal://[[WORKSPACE/]ENVIRONMENT/]NAME[:TAG], each up to %u letters, digits, '-', '_', '.', "
+                       "and NAME does not start with im-",
                        s, MODAL_NAME_MAX_LEN);
     return 0;
 }
@@ -365,8 +390,8 @@ static int parse_image(const char *s, struct image_ref *r, struct err *err)
 {
     const char *hex = strncmp(s, "sha256:", 7) == 0 ? s + 7 : s;
 
-    if (strncmp(s, "modal://", 8) == 0)
-        return parse_modal_name(s + 8, r, err);
+    if (strncmp(s, MODAL_SCHEME, strlen(MODAL_SCHEME)) == 0)
+        return parse_modal_name(s + strlen(MODAL_SCHEME), r, err);
     if (is_modal_id(s) || is_full_id(hex)) {
         r->kind = is_full_id(hex) ? IMAGE_ID : IMAGE_MODAL_ID;
         r->id = xstrdup(hex);
@@ -396,6 +421,115 @@ bool image_ref_may_be_id(const char *s)
     size_t len = strlen(s);
 
     return len >= 1 && len <= 64 && all_of(s, len, is_lower_hex);
+}
+
+char *image_ref_name(const struct image_ref *r)
+{
+    if (r->kind == IMAGE_REFERENCE)
+        return reference_string(&r->ref);
+    return r->kind == IMAGE_MODAL_NAME ? xasprintf(MODAL_SCHEME "%s:%s", r->id, r->tag) : NULL;
+}
+
+char *image_ref_familiar(const struct image_ref *r)
+{
+    switch (r->kind) {
+    case IMAGE_REFERENCE:
+        return reference_familiar(&r->ref);
+    case IMAGE_ID:
+        return xasprintf("sha256:%s", r->id);
+    case IMAGE_MODAL_NAME:
+        return image_ref_name(r);
+    default:
+        return xstrdup(r->id);
+    }
+}
+
+/* Was a registry's domain written? Then it was meant. */
+static bool has_domain(const char *text)
+{
+    const char *slash = strchr(text, '/');
+    size_t len = slash ? (size_t)(slash - text) : 0;
+
+    for (size_t i = 0; i < len; i++)
+        if (strchr(".:", text[i]) || is_upper(text[i]))
+            return true;
+    return len == strlen("localhost") && strncmp(text, "localhost", len) == 0;
+}
+
+char *image_ref_modal_tag(const struct image_ref *r)
+{
+    const char *slash, *colon;
+    cleanup_free char *path = NULL;
+
+    if (r->kind == IMAGE_MODAL_NAME)
+        return xasprintf("%s:%s", r->id, r->tag);
+    if (r->kind != IMAGE_REFERENCE || r->ref.digest || has_domain(r->text))
+        return NULL;
+    slash = strrchr(r->text, '/');
+    colon = strchr(slash ? slash : r->text, ':');
+    path = colon ? xstrndup(r->text, (size_t)(colon - r->text)) : xstrdup(r->text);
+    return modal_path_ok(path) && modal_name_valid(r->ref.tag) ? xasprintf("%s:%s", path, r->ref.tag) : NULL;
+}
+
+char *reference_published(const char *name)
+{
+    cleanup_with(reference_clear) struct reference r = {0};
+    const char *path;
+
+    if (reference_parse(name, &r, NULL) < 0 || r.digest || strcmp(r.domain, DEFAULT_DOMAIN) != 0 ||
+        strncmp(r.path, OFFICIAL_PREFIX, strlen(OFFICIAL_PREFIX)) != 0)
+        return NULL;
+    reference_add_latest(&r);
+    path = r.path + strlen(OFFICIAL_PREFIX);
+    if (strchr(path, '/') || !modal_path_ok(path) || !modal_name_valid(r.tag))
+        return NULL;
+    return xasprintf("%s:%s", path, r.tag);
+}
+
+/* --- where a name is looked up --- */
+
+const struct lookup_order lookup_default = {{LOOKUP_LOCAL, LOOKUP_MODAL, LOOKUP_REGISTRY}, LOOKUP_MAX};
+
+bool lookup_has(const struct lookup_order *order, enum lookup_place place)
+{
+    for (size_t i = 0; i < order->len; i++)
+        if (order->places[i] == place)
+            return true;
+    return false;
+}
+
+/* One word of the list. */
+static int lookup_add(struct lookup_order *order, const char *word, const char *from, struct err *err)
+{
+    static const char *const words[LOOKUP_MAX] = {"local", "modal", "registry"};
+
+    for (uint8_t i = 0; i < LOOKUP_MAX; i++) {
+        if (strcmp(words[i], word) != 0)
+            continue;
+        if (lookup_has(order, i))
+            return err_set(err, 125, "%s: '%s' is there twice", from, word);
+        order->places[order->len++] = i;
+        return 0;
+    }
+    return err_set(err, 125, "%s: '%s' is no place where images are looked up: local, modal, registry", from, word);
+}
+
+int lookup_parse(const char *words, const char *from, struct lookup_order *ret, struct err *err)
+{
+    struct lookup_order order = {.len = 0};
+
+    for (const char *p = words + strspn(words, ", \t\n"); *p; p += strspn(p, ", \t\n")) {
+        size_t len = strcspn(p, ", \t\n");
+        cleanup_free char *word = xstrndup(p, len);
+
+        if (lookup_add(&order, word, from, err) < 0)
+            return -1;
+        p += len;
+    }
+    if (!order.len)
+        return err_set(err, 125, "%s: names no place where images are looked up: local, modal, registry", from);
+    *ret = order;
+    return 0;
 }
 
 int mirror_check(const char *entry, struct err *err)

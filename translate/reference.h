@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct err;
 struct strlist;
@@ -32,13 +33,21 @@ char *reference_string(const struct reference *r);   /* docker.io/library/x:tag@
 char *reference_familiar(const struct reference *r); /* x:tag@digest, as `docker ps` shows it; owned by caller */
 char *reference_name(const struct reference *r);     /* docker.io/library/x: no tag, no digest; owned by caller */
 
-/* --- what a person may type after `docker run` --- */
+/*
+ * --- what a person may type after `docker run` and behind FROM ---
+ *
+ *     debian:12, user/app             looked up where struct lookup_order says
+ *     docker.io/library/debian:12     with a domain: in that registry
+ *     3f2a..., sha256:3f2a...         an image here by its id, or the start of it
+ *     im-...                          an image of the server by Modal's id
+ *     modal://[[WORKSPACE/]ENVIRONMENT/]NAME[:TAG]   an image that the server has by name, and nothing else
+ */
 
 enum image_kind {
     IMAGE_REFERENCE, /* ref is set (tag or digest always present) */
     IMAGE_ID,        /* id is the 64 hex digits of an image's digest */
     IMAGE_MODAL_ID,  /* id is "im-..." */
-    IMAGE_MODAL_NAME /* modal://name[:tag]: id is the name, tag the tag ("latest" when left out) */
+    IMAGE_MODAL_NAME /* modal://name[:tag]: id is what stands before the tag, tag the tag ("latest" when left out) */
 };
 
 struct image_ref {
@@ -57,6 +66,33 @@ int image_ref_parse(const char *s, struct image_ref *ret, struct err *err);
  * looks for a local image of that name first, then for the id.
  */
 bool image_ref_may_be_id(const char *s);
+
+/* How the image is called in the state: "docker.io/library/x:1", "modal://x:1"; NULL for an id. Owned by caller. */
+char *image_ref_name(const struct image_ref *r);
+/* As Docker's messages have it: "x:1", "modal://x:1", "sha256:...", "im-...". Owned by caller. */
+char *image_ref_familiar(const struct image_ref *r);
+/* The name to ask a Modal server for, "[[workspace/]environment/]name:tag"; NULL for what cannot be one (it has a
+ * domain or a digest, or breaks Modal's rules for names). Owned by caller. */
+char *image_ref_modal_tag(const struct image_ref *r);
+/* The name under which an image of this normalised name is published: "x:1" for "docker.io/library/x:1"; NULL for names
+ * of registries and accounts, and what Modal does not take. Owned by caller. */
+char *reference_published(const char *name);
+
+/* --- where a name without a domain is looked up --- */
+
+enum lookup_place { LOOKUP_LOCAL, LOOKUP_MODAL, LOOKUP_REGISTRY, LOOKUP_MAX };
+
+struct lookup_order {
+    uint8_t places[LOOKUP_MAX]; /* enum lookup_place */
+    size_t len;
+};
+
+extern const struct lookup_order lookup_default; /* local, modal, registry */
+
+/* "local,modal,registry", also with blanks or newlines between the words; from is for messages. At least one, each at
+ * most once. */
+int lookup_parse(const char *words, const char *from, struct lookup_order *ret, struct err *err);
+bool lookup_has(const struct lookup_order *order, enum lookup_place place);
 
 /* --- mirrors --- */
 
