@@ -342,7 +342,7 @@ static int on_end(void *arg, struct err *err)
     return 0;
 }
 
-static const struct tree_events events = {on_head, on_entry, on_data, on_hole, on_file_end, on_end};
+static const struct tree_events events = {on_head, on_entry, on_data, on_hole, on_file_end, on_end, NULL};
 
 /* ---- life ---- */
 

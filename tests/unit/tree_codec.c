@@ -89,7 +89,7 @@ static int on_end(void *arg, struct err *err)
     return 0;
 }
 
-static const struct tree_events events = {on_head, on_entry, on_data, on_hole, on_file_end, on_end};
+static const struct tree_events events = {on_head, on_entry, on_data, on_hole, on_file_end, on_end, NULL};
 
 /* Parses all of it, `step` bytes at a time; "" or the error. Owned by caller. */
 static char *parse(const struct buf *b, size_t step, struct seen *s)

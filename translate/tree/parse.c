@@ -148,6 +148,7 @@ static int take_entry(struct tree_parser *p, struct slice *s, struct err *err)
     if (++p->entries > LIMIT_ENTRIES)
         return err_set(err, 1, "the tree has more than %u files and directories", LIMIT_ENTRIES);
     p->tar_size += tree_tar_size(&e);
+    p->xattrs = 0;
     if (p->events->entry(p->arg, &e, err) < 0)
         return -1;
     p->in_file = e.type == TREE_FILE && e.size;
@@ -172,6 +173,15 @@ static int take_contents(struct tree_parser *p, uint8_t kind, struct slice *s, s
     return p->events->file_end(p->arg, err);
 }
 
+static int take_xattr(struct tree_parser *p, struct slice *s, struct err *err)
+{
+    cleanup_free char *name = take_string(s, LIMIT_NAME);
+
+    if (!p->events->xattr || s->bad || !*name || s->left > TREE_CHUNK || ++p->xattrs > TREE_XATTRS_MAX)
+        return malformed(err, "an extended attribute that was not expected");
+    return p->events->xattr(p->arg, name, s->at, s->left, err);
+}
+
 static int take_record(struct tree_parser *p, uint8_t kind, struct slice *s, struct err *err)
 {
     if (p->ended || (kind != RECORD_HEAD && !p->headed))
@@ -185,8 +195,10 @@ static int take_record(struct tree_parser *p, uint8_t kind, struct slice *s, str
         return take_head(p, s, err);
     case RECORD_ENTRY:
         return take_entry(p, s, err);
+    case RECORD_XATTR:
+        return take_xattr(p, s, err);
     case RECORD_END:
-        if (s->left || (!p->entries && !(p->flags & TREE_LOOSE)))
+        if (s->left || p->xattrs || (!p->entries && !(p->flags & TREE_LOOSE)))
             return malformed(err, "an end without a tree");
         p->ended = true;
         return p->events->end(p->arg, err);

@@ -3,6 +3,7 @@
  * nothing else; tar exists only where the user said "-". Pure: values in, bytes out, and the other way round.
  *
  *     HEAD    how the copied thing is called, and how it was asked for
+ *     XATTR.. extended attributes of the entry that follows; only where they are expected
  *     ENTRY   one file, directory, link...; a regular file is followed by its contents:
  *     DATA / HOLE     together exactly `size` bytes, no more and no fewer
  *     END     nothing is missing
@@ -66,6 +67,8 @@ struct tree_head {
 /* Append a record. -1 if the value is impossible (too long a path, too much data), or at b's ceiling. */
 int tree_put_head(struct buf *b, const struct tree_head *head);
 int tree_put_entry(struct buf *b, const struct tree_entry *e);
+/* value: at most TREE_CHUNK. Comes before its entry. */
+int tree_put_xattr(struct buf *b, const char *name, const void *value, size_t len);
 int tree_put_data(struct buf *b, const void *bytes, size_t len); /* at most TREE_CHUNK */
 int tree_put_hole(struct buf *b, uint64_t len);
 int tree_put_end(struct buf *b);
@@ -85,6 +88,8 @@ struct tree_events {
     int (*hole)(void *arg, uint64_t len, struct err *err);
     int (*file_end)(void *arg, struct err *err); /* the contents of the last TREE_FILE are complete */
     int (*end)(void *arg, struct err *err);
+    /* Of the entry that comes next. NULL: a stream that has some is malformed. */
+    int (*xattr)(void *arg, const char *name, const void *value, size_t len, struct err *err);
 };
 
 struct tree_parser {
@@ -97,7 +102,10 @@ struct tree_parser {
     uint32_t entries;
     uint8_t flags;
     bool headed, in_file, ended;
+    uint32_t xattrs; /* of the entry that comes next */
 };
+
+#define TREE_XATTRS_MAX 64u /* of one entry */
 
 void tree_parser_init(struct tree_parser *p, const struct tree_events *events, void *arg);
 void tree_parser_clear(struct tree_parser *p);

@@ -85,6 +85,18 @@ int tree_put_entry(struct buf *b, const struct tree_entry *e)
     return end(b, start);
 }
 
+int tree_put_xattr(struct buf *b, const char *name, const void *value, size_t len)
+{
+    size_t start;
+
+    if (strlen(name) > LIMIT_NAME || len > TREE_CHUNK)
+        return -1;
+    start = begin(b, RECORD_XATTR);
+    add_string(b, name);
+    buf_add(b, value, len);
+    return end(b, start);
+}
+
 int tree_put_data(struct buf *b, const void *bytes, size_t len)
 {
     size_t start;

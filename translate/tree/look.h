@@ -1,0 +1,44 @@
+/*
+ * What a whole file system looks like, without contents: one record per file, in the order of tree_path_compare(). Two
+ * such lists are compared by going through both at once. Pure; what is read may be hostile.
+ */
+#ifndef ATP_TREE_LOOK_H
+#define ATP_TREE_LOOK_H
+
+#include "compat/base/limits.h"
+#include "translate/tree/tree.h"
+
+struct tree_look {
+    struct tree_entry entry; /* never TREE_HARDLINK: each name of a file is listed as the file */
+    uint32_t links;          /* how many names the file has; 0 for a directory */
+    uint64_t xattrs;         /* digest of its extended attributes; 0 = none */
+};
+
+/* By names, a directory just before what is in it: "a", "a/b", "a.b". */
+int tree_path_compare(const char *a, const char *b);
+/* Is path below dir, or dir itself? */
+bool tree_path_within(const char *path, const char *dir);
+
+int tree_put_look(struct buf *b, const struct tree_look *look);
+
+/* Equal but for the contents, which are taken to be the same where size and time of change (mtime) are. */
+bool tree_look_same(const struct tree_look *a, const struct tree_look *b);
+
+struct look_reader {
+    struct buf in;
+    size_t taken;
+    char path[LIMIT_PATH], link[LIMIT_PATH]; /* of the last record */
+    bool begun;
+};
+
+/* ceiling: how many bytes may wait to be read. */
+void look_reader_init(struct look_reader *r, size_t ceiling);
+void look_reader_clear(struct look_reader *r);
+int look_reader_feed(struct look_reader *r, const void *bytes, size_t len, struct err *err);
+/* 1 and *ret, whose strings are valid until the next call; 0: no whole record is there; -1. *ret_size (may be NULL): of
+ * the record. */
+int look_reader_next(struct look_reader *r, struct tree_look *ret, size_t *ret_size, struct err *err);
+/* Nothing is left over. */
+bool look_reader_empty(const struct look_reader *r);
+
+#endif
