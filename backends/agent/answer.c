@@ -135,6 +135,9 @@ static const struct answer_kind *const kinds[WIRE_ASK_MAX] = {
     [WIRE_ASK_STAT] = &answer_stat,
     [WIRE_ASK_READ] = &answer_read,
     [WIRE_ASK_WRITE] = &answer_write,
+    [WIRE_ASK_LIST] = &answer_list,
+    [WIRE_ASK_LAYER] = &answer_layer,
+    [WIRE_ASK_CONFIG] = &answer_config,
 };
 
 const struct answer_kind *answer_find(uint8_t kind)

@@ -67,6 +67,7 @@ void answer_pour(struct answer *a, const char *text, size_t len, size_t *sent);
 void answer_done(struct answer *a);
 void answer_refuse(struct answer *a, const struct err *err);
 
-extern const struct answer_kind answer_logs, answer_top, answer_stat, answer_read, answer_write;
+extern const struct answer_kind answer_logs, answer_top, answer_stat, answer_read, answer_write, answer_list,
+    answer_layer, answer_config;
 
 #endif

@@ -483,10 +483,18 @@ static int64_t patience(const struct session *s)
         return s->ask.grace_ms < 0 ? 0 : s->ask.grace_ms + answer;
     case WIRE_ASK_READ:
     case WIRE_ASK_WRITE:
+    case WIRE_ASK_LIST:
+    case WIRE_ASK_LAYER:
         return SESSION_TREES_MS;
     default:
         return answer;
     }
+}
+
+/* Whether TREE frames go to the agent. */
+static bool sends_tree(const struct session *s)
+{
+    return s->asks && (s->ask.kind == WIRE_ASK_WRITE || s->ask.kind == WIRE_ASK_LAYER);
 }
 
 /* Whether it is our side that everything waits for: a tree that is read, a reader or a writer that is slow, a
@@ -494,8 +502,7 @@ static int64_t patience(const struct session *s)
 static bool is_our_turn(struct session *s)
 {
     size_t pending = s->cb->out_pending(s->arg), was = s->pending;
-    bool writes =
-        s->asks && s->ask.kind == WIRE_ASK_WRITE && s->greeted && s->start_sent && !s->stdin_eof && s->stdin_credit;
+    bool writes = sends_tree(s) && s->greeted && s->start_sent && !s->stdin_eof && s->stdin_credit;
 
     s->pending = pending;
     if (pending < was || writes || output_waits(s) || s->granted < WIRE_CHUNK)
@@ -645,7 +652,7 @@ static void copy_ask(struct session *s, const struct wire_ask *ask)
     s->asks = true;
     s->ask = *ask;
     s->ask.text = xstrdup(ask->text ? ask->text : "");
-    s->attach_stdin = ask->kind == WIRE_ASK_WRITE || (ask->kind == WIRE_ASK_ATTACH && (ask->flags & WIRE_ASK_STDIN));
+    s->attach_stdin = sends_tree(s) || (ask->kind == WIRE_ASK_ATTACH && (ask->flags & WIRE_ASK_STDIN));
 }
 
 int session_put_request(struct session *s)
@@ -654,7 +661,7 @@ int session_put_request(struct session *s)
         return wire_put_start(&s->frame, &s->start);
     if (wire_put_ask(&s->frame, &s->ask) < 0)
         return -1;
-    if (s->ask.kind == WIRE_ASK_WRITE && s->stdin_eof) {
+    if (sends_tree(s) && s->stdin_eof) {
         s->stdin_eof_sent = true;
         wire_put(&s->frame, WIRE_TREE_END, NULL, 0);
     }

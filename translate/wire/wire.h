@@ -323,6 +323,10 @@ enum wire_ask_kind {
     WIRE_ASK_WRITE, /* cp: TREE frames from the client, to be laid out at `text` as Docker does it, until TREE_END.
                        With ARCHIVE `text` is a user (as in START; no "/" in it), "/", then the path: all that is
                        made belongs to that user */
+    WIRE_ASK_LIST,   /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END */
+    WIRE_ASK_LAYER,  /* TREE frames from the client: such a list, TREE_END. TREE frames from the agent: what makes the
+                        root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END */
+    WIRE_ASK_CONFIG, /* STDOUT frames: the newest /.atp/<version>/image.json; nothing if there is none */
     WIRE_ASK_MAX
 };
 
