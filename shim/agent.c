@@ -48,14 +48,23 @@ int agent_mount(struct modal_client *client, const char *app_id, const char *con
     cleanup_buf struct buf agent = BUF_INIT(AGENT_MAX);
     cleanup_free char *json = NULL;
 
-    if (read_agent(&agent, err) < 0 || oci_config_parse(config, strlen(config), &image, err) < 0)
+    if (read_agent(&agent, err) < 0 || (config && oci_config_parse(config, strlen(config), &image, err) < 0))
         return -1;
     json = oci_config_print(&image);
     oci_config_clear(&image);
     const struct modal_mount_file files[] = {
         {.remote = AGENT_PATH, .data = agent.data, .size = agent.len, .mode = 0755},
-        {.remote = "/.atp/" ATP_VERSION "/image.json", .data = json, .size = strlen(json), .mode = 0644},
+        {.remote = AGENT_CONFIG_PATH, .data = json, .size = strlen(json), .mode = 0644},
     };
 
-    return modal_mount_create(client, app_id, files, 2, ret_mount_id, err);
+    return modal_mount_create(client, app_id, files, config ? 2 : 1, ret_mount_id, err);
+}
+
+int agent_mount_config(struct modal_client *client, const char *app_id, const char *config, char **ret_mount_id,
+                       struct err *err)
+{
+    const struct modal_mount_file file = {
+        .remote = AGENT_CONFIG_PATH, .data = config, .size = strlen(config), .mode = 0644};
+
+    return modal_mount_create(client, app_id, &file, 1, ret_mount_id, err);
 }

@@ -6,6 +6,7 @@
 #include "compat/base/err.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define PAGE 100u /* the server's own maximum */
 
@@ -55,7 +56,7 @@ int modal_image_by_tag(struct modal_client *c, const char *tag, struct modal_ima
     cleanup_message Modal__Client__ImageGetByTagResponse *reply = NULL;
 
     request.tag = (char *)tag;
-    request.environment_name = c->environment;
+    request.environment_name = strchr(tag, '/') ? (char *)"" : c->environment; /* it names one */
     if (modal_call(c, &image_get_by_tag, &request, &reply, err) < 0)
         return -1;
     if (!reply->image_id || !*reply->image_id)

@@ -228,7 +228,7 @@ static void clear_image(void *im)
 static int list_images(struct state *s, int64_t max, struct state_image **ret, size_t *ret_len, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st =
-        db_prepare(s, err, "SELECT " COLUMNS " FROM images WHERE removed = 0 ORDER BY created DESC, id", "");
+        db_prepare(s, err, "SELECT " COLUMNS " FROM images WHERE removed <= ? ORDER BY created DESC, id", "i", max);
     void *list = NULL;
 
     if (db_list(s, st, sizeof(**ret), read_image, clear_image, &list, ret_len, err) < 0)
@@ -273,7 +273,8 @@ int state_server_image_own(struct state *s, const char *server, const char *id, 
     cleanup_stmt sqlite3_stmt *st =
         db_prepare(s, err,
                    "SELECT DISTINCT modal_id FROM server_images WHERE server = ? AND image = ? AND modal_id NOT IN"
-                   " (SELECT modal_id FROM server_images WHERE server = ? AND image != ?)",
+                   " (SELECT modal_id FROM server_images WHERE server = ? AND (image != ? OR layer = '" STATE_LAYER_KEPT
+                   "'))",
                    "ssss", server, id, server, id);
 
     return add_texts(s, st, ret_modal_ids, err);

@@ -1,0 +1,306 @@
+#include "shim/agent_layer.h"
+
+#include "backends/grpc/frame.h"
+#include "backends/modal/task.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/sys/beneath.h"
+#include "shim/app.h"
+#include "shim/catalog_private.h"
+#include "shim/inquiry.h"
+#include "shim/layer_tar.h"
+#include "shim/sandbox.h"
+#include "translate/image_config.h"
+#include "translate/names.h"
+#include "translate/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define LIFETIME    "3600" /* seconds: a whole image may come through it */
+#define PATIENCE_MS 120000 /* for its agent to answer: the sandbox may be waiting for a machine */
+#define LIST_MAX    (INT64_C(4) << 30)
+#define PIECE       (64u << 10)
+
+/* ---- a sandbox to look into an image ---- */
+
+struct probe {
+    struct app *app;
+    struct state_container row; /* never in the state: an intent without a container is ended by who finds it */
+    struct modal_task *task;
+};
+
+static void probe_close(struct probe *p)
+{
+    modal_task_free(p->task);
+    if (p->row.sandbox_id)
+        sandbox_end(p->app, &p->row);
+    state_container_clear(&p->row);
+}
+
+/* No network, nothing mounted, an hour at most. */
+static int probe_spec(struct container_spec *ret, struct err *err)
+{
+    uint8_t random[32];
+
+    spec_init(ret);
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return err_set_errno(err, 125, errno, "reading random bytes");
+    container_id_make(random, ret->id);
+    ret->network = NETWORK_NONE;
+    return modal_options_set(&ret->modal, MODAL_FROM_LABEL, "the layer's sandbox", "timeout", LIFETIME, err);
+}
+
+/* -1: nothing is left of it. */
+static int probe_open(struct probe *p, struct app *app, const char *image, struct err *err)
+{
+    struct container_spec spec;
+    int ret = -1;
+
+    *p = (struct probe){.app = app};
+    if (app_state(app, err) < 0 || app_modal(app, err) < 0)
+        return -1;
+    if (probe_spec(&spec, err) == 0) {
+        for (int anew = 0; anew < 2 && ret < 0; anew++) {
+            cleanup_free char *id = NULL;
+            struct err why = ERR_INIT;
+
+            p->row.id = xstrdup(spec.id);
+            if (catalog_probe_image(app, image, anew, &id, &why) == 0)
+                ret = sandbox_create(app, &spec, id, NULL, &p->row, &p->task, &why);
+            if (ret == 0)
+                break;
+            state_container_clear(&p->row);
+            if (anew || why.code != GRPC_NOT_FOUND) {
+                err_move(err, &why);
+                break;
+            }
+            err_clear(&why);
+        }
+    }
+    spec_clear(&spec);
+    return ret;
+}
+
+/* ---- a question ---- */
+
+/* What an answer's tree is for. */
+struct asking {
+    struct session *session; /* NULL: not now */
+    int spool;               /* the list of the base, which is written or read; -1: none */
+    int64_t at, size;        /* in it */
+    struct layer_tar *tar;
+    bool ended;
+    struct err err;
+};
+
+static void on_begun(void *arg, struct session *s)
+{
+    ((struct asking *)arg)->session = s;
+}
+
+static void on_over(void *arg)
+{
+    ((struct asking *)arg)->session = NULL;
+}
+
+static void give_up(struct asking *a)
+{
+    if (a->session)
+        session_lost(a->session, a->err.msg);
+}
+
+static void on_end(void *arg)
+{
+    ((struct asking *)arg)->ended = true;
+}
+
+/* Asks; the answer's own words are the error. */
+static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *tree, struct asking *a, char **ret_text,
+                     struct err *err)
+{
+    struct inquiry q;
+    int ret = 0;
+
+    inquiry_init(&q, p->row.sandbox_id, kind);
+    q.task = p->task;
+    q.patience_ms = PATIENCE_MS;
+    q.quiet = q.alone = true;
+    q.tree = tree;
+    q.tree_arg = a;
+    inquiry_run(p->app, &q, 1, 0);
+    if (a && a->err.msg)
+        ret = err_move(err, &a->err);
+    else if (!q.done || q.end != SESSION_EXITED || q.code != 0)
+        ret = err_set(err, 125, "%s", q.err.msg ? q.err.msg : "its agent did not answer");
+    else if (tree && !a->ended)
+        ret = err_set(err, 125, "its agent sent no end");
+    else if (ret_text && q.out.overflowed)
+        ret = err_set(err, 125, "its agent sent too much");
+    else if (ret_text)
+        *ret_text = buf_detach(&q.out);
+    inquiry_clear(&q);
+    return ret;
+}
+
+/* ---- the list of the base ---- */
+
+static void on_list(void *arg, const void *bytes, size_t len)
+{
+    struct asking *a = arg;
+
+    if (a->err.msg)
+        return;
+    if (a->size + (int64_t)len > LIST_MAX)
+        err_set(&a->err, 125, "its agent sent too long a list of files");
+    else if (pwrite(a->spool, bytes, len, a->size) != (ssize_t)len)
+        err_set_errno(&a->err, 125, errno, "keeping the list of files");
+    a->size += (int64_t)len;
+    if (a->err.msg)
+        give_up(a);
+    else if (a->session)
+        session_tree_taken(a->session, len);
+}
+
+static const struct inquiry_tree into_list = {.begun = on_begun, .over = on_over, .bytes = on_list, .end = on_end};
+
+/* A file without a name, below $TMPDIR. */
+static int open_spool(struct err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    cleanup_close int dir = open(tmp && *tmp ? tmp : "/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dir < 0 ? -1 : beneath_unnamed_open(dir);
+
+    return fd < 0 ? err_set_errno(err, 125, errno, "keeping the list of files") : fd;
+}
+
+static int list_of(struct app *app, const char *image, struct asking *ret, struct err *err)
+{
+    struct probe p;
+    int status;
+
+    ret->spool = open_spool(err);
+    if (ret->spool < 0 || probe_open(&p, app, image, err) < 0)
+        return -1;
+    status = probe_ask(&p, WIRE_ASK_LIST, &into_list, ret, NULL, err);
+    probe_close(&p);
+    return status;
+}
+
+/* ---- the layer ---- */
+
+static void on_layer(void *arg, const void *bytes, size_t len)
+{
+    struct asking *a = arg;
+
+    if (a->err.msg)
+        return;
+    if (layer_tar_feed(a->tar, bytes, len, &a->err) < 0)
+        give_up(a);
+    else if (a->session)
+        session_tree_taken(a->session, len);
+}
+
+/* Sends the base's list while the agent takes it. */
+static void push_list(void *arg)
+{
+    struct asking *a = arg;
+
+    while (a->session && !a->err.msg && a->at < a->size) {
+        char piece[PIECE];
+        ssize_t n = pread(a->spool, piece, sizeof(piece), a->at);
+        size_t taken;
+
+        if (n <= 0) {
+            err_set_errno(&a->err, 125, n < 0 ? errno : EIO, "reading the list of files");
+            give_up(a);
+            return;
+        }
+        taken = session_tree(a->session, piece, (size_t)n);
+        a->at += (int64_t)taken;
+        if (taken < (size_t)n)
+            return; /* until it is ready again */
+    }
+    if (a->session && !a->err.msg)
+        session_tree_end(a->session);
+}
+
+static const struct inquiry_tree into_layer = {
+    .begun = on_begun, .over = on_over, .bytes = on_layer, .end = on_end, .ready = push_list};
+
+/* The layer that leads from the list to the image. */
+static int layer_of(struct app *app, const char *image, struct asking *a, int fd, int64_t *ret_size, struct err *err)
+{
+    struct probe p;
+    int status = -1;
+
+    a->ended = false;
+    a->tar = layer_tar_new(fd, err);
+    if (!a->tar || probe_open(&p, app, image, err) < 0)
+        return -1;
+    if (probe_ask(&p, WIRE_ASK_LAYER, &into_layer, a, NULL, err) == 0)
+        status = layer_tar_finish(a->tar, ret_size, err);
+    probe_close(&p);
+    return status;
+}
+
+int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err)
+{
+    struct asking a = {.spool = -1};
+    int ret = base ? list_of(app, base, &a, err) : 0;
+
+    if (ret == 0)
+        ret = layer_of(app, image, &a, fd, ret_size, err);
+    layer_tar_free(a.tar);
+    if (a.spool >= 0)
+        close(a.spool);
+    err_clear(&a.err);
+    return ret < 0 ? err_wrap(err, "making a layer of %s", image) : 0;
+}
+
+/* ---- the configuration ---- */
+
+/* Published images hold the whole configuration, ones that an agent was laid upon only its inner part. */
+static int shape_config(const char *text, const char *image, char **ret_config, struct err *err)
+{
+    json_auto_t *root = json_loads(text, 0, NULL), *config = NULL;
+    struct oci_config checked = {0};
+
+    if (!json_is_object(root) || oci_config_parse(text, strlen(text), &checked, NULL) < 0)
+        return err_set(err, 125, "its /.atp/<version>/image.json is damaged");
+    oci_config_clear(&checked);
+    if (json_is_object(json_object_get(root, "config"))) {
+        *ret_config = xstrdup(text);
+        return 0;
+    }
+    json_object_del(root, "os");
+    json_object_del(root, "architecture");
+    json_object_del(root, "variant");
+    config = json_pack("{s:s, s:s, s:O, s:s, s:{s:s, s:[]}}", "architecture", "amd64", "comment", image, "config", root,
+                       "os", "linux", "rootfs", "type", "layers", "diff_ids");
+    *ret_config = json_dumps(config, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    return 0;
+}
+
+int agent_layer_config(struct app *app, const char *image, char **ret_config, struct err *err)
+{
+    cleanup_free char *text = NULL;
+    struct probe p;
+    int status;
+
+    if (probe_open(&p, app, image, err) < 0)
+        return -1;
+    status = probe_ask(&p, WIRE_ASK_CONFIG, NULL, NULL, &text, err);
+    probe_close(&p);
+    if (status < 0)
+        return -1;
+    if (!*text)
+        return 0;
+    return shape_config(text, image, ret_config, err) < 0 ? -1 : 1;
+}

@@ -1,0 +1,199 @@
+#include "shim/catalog.h"
+
+#include "agent_digest.h"
+#include "backends/registry/auth.h"
+#include "backends/registry/client.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "shim/app.h"
+#include "shim/catalog_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* "linux/arm64/v8" -> its parts; only linux/amd64 images run on Modal, and on this machine's engine. */
+static int platform_parse(const char *text, struct strlist *parts, struct registry_platform *ret, struct err *err)
+{
+    strlist_split(parts, text ? text : "linux/amd64", '/');
+    if (parts->len == 1 && !strcmp(parts->items[0], "linux"))
+        strlist_add(parts, "amd64");
+    else if (parts->len == 1)
+        strlist_insert(parts, 0, "linux");
+    *ret = (struct registry_platform){parts->items[0], parts->items[1], parts->len > 2 ? parts->items[2] : NULL};
+    if (strcmp(ret->os, "linux") || (strcmp(ret->architecture, "amd64") && strcmp(ret->architecture, "x86_64")))
+        return err_set(err, 125, "platform %s is not carried out by atp-docker: sandboxes are linux/amd64", text);
+    ret->architecture = "amd64";
+    return 0;
+}
+
+int catalog_check_platform(const char *platform, struct err *err)
+{
+    cleanup_strlist struct strlist parts = STRLIST_INIT;
+    struct registry_platform ignored;
+
+    return *platform ? platform_parse(platform, &parts, &ignored, err) : 0;
+}
+
+/* The size of each layer as it travels. */
+static char *layer_sizes(const struct registry_image *found)
+{
+    cleanup_free int64_t *sizes = xcalloc(found->layers_len + 1, sizeof(*sizes));
+
+    for (size_t i = 0; i < found->layers_len; i++)
+        sizes[i] = found->layers[i].size;
+    return catalog_layer_sizes(sizes, found->layers_len);
+}
+
+/* The registry's answer as the state remembers it: pulled by digest from where the mirror says. */
+int catalog_fetch(struct app *app, const struct pull_request *req, struct registry_image *found,
+                  struct state_image *ret, struct err *err)
+{
+    cleanup_strlist struct strlist parts = STRLIST_INIT;
+    struct registry_options options = {.mirrors = &app->config->mirrors, .credentials = auth_find};
+    struct registry_platform platform;
+    struct reference place = {0};
+    cleanup_free char *wanted = reference_string(&req->ref->ref);
+
+    if (platform_parse(req->platform, &parts, &platform, err) < 0)
+        return -1;
+    if (registry_image_config(wanted, &platform, &options, found, err) < 0)
+        return err_wrap(err, DAEMON_SAYS);
+    mirror_apply(&app->config->mirrors, &req->ref->ref, &place);
+    free(place.tag);
+    free(place.digest);
+    place.tag = NULL;
+    place.digest = xstrdup(found->manifest_digest);
+    *ret = (struct state_image){
+        .id = xstrdup(found->config_digest),
+        .config = xstrdup(found->config),
+        .source = xstrdup("registry"),
+        .pull = reference_string(&place),
+        .layers = layer_sizes(found),
+        .size = found->size,
+        .created = catalog_created(found->config),
+        .added = time(NULL),
+    };
+    reference_clear(&place);
+    return 0;
+}
+
+/* Docker's line per layer. */
+static void print_layers(FILE *progress, const struct registry_image *found, const char *what)
+{
+    for (size_t i = 0; progress && i < found->layers_len; i++)
+        fprintf(progress, "%.12s: %s\n", found->layers[i].digest + strlen("sha256:"), what);
+    if (progress)
+        fflush(progress);
+}
+
+/* Pulls what the registry described; news when this machine or the server did not have it. */
+static int pull_described(struct app *app, const struct pull_request *req, const struct registry_image *found,
+                          const struct state_image *image, bool *ret_news, struct err *err)
+{
+    cleanup_free char *name = reference_string(&req->ref->ref), *modal_id = NULL, *known = NULL;
+    struct state_image before = {0};
+    int had;
+
+    if (req->progress)
+        fprintf(req->progress, "%s: Pulling from %s\n", req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag,
+                req->ref->ref.path);
+    had = state_image_by_ref(app->state, name, &before, err);
+    if (had < 0)
+        return -1;
+    had = had && before.id && !strcmp(before.id, image->id) &&
+          state_server_image_get(app->state, app->server_key, image->id, ATP_AGENT_SHA256, &known, NULL) > 0;
+    state_image_clear(&before);
+    if (!had)
+        print_layers(req->progress, found, "Pulling fs layer");
+    if (state_image_put(app->state, image, NULL, NULL, err) < 0 ||
+        catalog_on_server(app, image, NULL, &modal_id, err) < 0)
+        return -1;
+    if (!had)
+        print_layers(req->progress, found, "Pull complete");
+    *ret_news = !had;
+    return state_image_put(app->state, image, name, found->digest, err);
+}
+
+/* From the registry that the reference names. */
+static int pull_registry(struct app *app, const struct pull_request *req, struct state_image *ret, char **ret_digest,
+                         bool *ret_news, struct err *err)
+{
+    struct registry_image found = REGISTRY_IMAGE_INIT;
+    struct state_image image = {0};
+    bool news = false;
+
+    if (catalog_fetch(app, req, &found, &image, err) < 0)
+        return -1;
+    if (pull_described(app, req, &found, &image, &news, err) < 0) {
+        registry_image_clear(&found);
+        state_image_clear(&image);
+        return -1;
+    }
+    *ret = image;
+    if (ret_digest)
+        *ret_digest = xstrdup(found.digest);
+    if (ret_news)
+        *ret_news = news;
+    registry_image_clear(&found);
+    return 0;
+}
+
+/* What the server has under this name, or by this id. */
+static int pull_named(struct app *app, const struct pull_request *req, struct state_image *ret, bool *ret_news,
+                      struct err *err)
+{
+    cleanup_free char *modal_id = NULL, *tag = image_ref_modal_tag(req->ref), *name = image_ref_name(req->ref);
+    struct state_image image = {0}, before = {0};
+    int got = catalog_named_id(app, req->ref, &modal_id, err);
+
+    if (got == 0)
+        return catalog_no_such_image(req->ref, err);
+    if (got > 0 && req->progress)
+        fprintf(req->progress, "%s: Pulling from modal://%.*s\n", tag ? strrchr(tag, ':') + 1 : modal_id,
+                tag ? (int)(strrchr(tag, ':') - tag) : 0, tag ? tag : "");
+    if (got < 0 || catalog_named_image(app, modal_id, &image, err) < 0)
+        return -1;
+    got = name ? state_image_by_ref(app->state, name, &before, err) : 0;
+    if (ret_news)
+        *ret_news = got == 0 || strcmp(before.id, image.id) != 0;
+    state_image_clear(&before);
+    if (got < 0 || (name && state_image_tag(app->state, image.id, name, err) < 0)) {
+        state_image_clear(&image);
+        return -1;
+    }
+    *ret = image;
+    return 0;
+}
+
+int catalog_pull_from(struct app *app, const struct pull_request *req, enum lookup_place place, struct state_image *ret,
+                      char **ret_digest, bool *ret_news, struct err *err)
+{
+    if (app_config(app, err) < 0 || app_state(app, err) < 0 || app_modal(app, err) < 0)
+        return -1;
+    if (place == LOOKUP_MODAL)
+        return pull_named(app, req, ret, ret_news, err);
+    return pull_registry(app, req, ret, ret_digest, ret_news, err);
+}
+
+int catalog_pull(struct app *app, const struct pull_request *req, struct state_image *ret, char **ret_digest,
+                 bool *ret_news, struct err *err)
+{
+    cleanup_err struct err why = ERR_INIT;
+    struct lookup_order order;
+
+    if (app_config(app, err) < 0)
+        return -1;
+    order = catalog_places(app, req->ref);
+    for (size_t i = 0; i < order.len; i++) {
+        if (order.places[i] == LOOKUP_LOCAL)
+            continue;
+        err_clear(&why);
+        if (catalog_pull_from(app, req, order.places[i], ret, ret_digest, ret_news, &why) == 0)
+            return 0;
+        if (!catalog_is_missing(&why))
+            break;
+    }
+    return why.msg ? err_move(err, &why) : catalog_no_such_image(req->ref, err);
+}
