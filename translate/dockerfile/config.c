@@ -258,6 +258,23 @@ void df_config_put(json_t *config, const char *object, const char *key, const ch
     json_decref(name);
 }
 
+void df_config_add_history(json_t *config, const char *created_by, const char *created, bool empty_layer)
+{
+    json_t *history = json_object_get(config, "history"), *line = json_object();
+
+    if (!json_is_array(history)) {
+        history = json_array();
+        json_object_set_new(config, "history", history);
+    }
+    if (created)
+        json_object_set_new(line, "created", text_of(created));
+    json_object_set_new(line, "created_by", text_of(created_by));
+    json_object_set_new(line, "comment", json_string("buildkit.dockerfile.v0"));
+    if (empty_layer)
+        json_object_set_new(line, "empty_layer", json_true());
+    json_array_append_new(history, line);
+}
+
 /* ---- writing ---- */
 
 /* A shallow copy with the named members first, in that order; the others follow as they stand. */

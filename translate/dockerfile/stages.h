@@ -1,12 +1,18 @@
 /*
  * A Dockerfile as a build: its stages, which of them a target needs, and what each instruction of a stage asks for once
  * variables are put in. Pure: the engine carries the steps out, the client walks the same file to learn what has to be
- * uploaded and what configuration will come out. What BuildKit's frontend (dockerfile 1.x, version 0.11) does decides.
+ * uploaded and what configuration will come out. What BuildKit's frontend (dockerfile 1.x, version 0.34) does decides.
  *
- *     df_build_open(lines, build_args, &b, &err);             parses all of it; every error that needs no files is
- * found df_build_target(&b, "final", &target, &err);            NULL or "": the last stage df_build_needed(&b, target,
- * needed); for each needed stage, in order: w = df_walk_new(&b, stage, config, &err);           config: the base's,
- * changed in place while (df_walk_next(w, &step, &err) > 0) { ...; df_step_clear(&step); } df_walk_free(w);
+ *     df_build_open(lines, build_args, &b, &err);      parses all of it; errors that need no files are found
+ *     df_build_target(&b, "final", &target, &err);     NULL or "": the last stage
+ *     df_build_needed(&b, target, needed, &err);
+ *     for each needed stage, in order:
+ *         w = df_walk_new(&b, stage, config, &err);    config: the base's, changed in place
+ *         while (df_walk_next(w, &step, &err) > 0) { ...; df_walk_done(w, &step, created); df_step_clear(&step); }
+ *         df_walk_free(w);
+ *
+ * A stage that stands on another one of the file inherits its ARGs: walk that one first, with the same df_build, up to
+ * its end. Different stages may be walked by different threads.
  *
  * Error texts are BuildKit's ("dockerfile parse error on line 3: unknown instruction: FOO").
  */
@@ -38,21 +44,30 @@ struct df_build {
     struct df_stage *stages;
     size_t len;
     struct strlist build_args;  /* K=V, as given */
-    struct strlist global_args; /* K=V or K: ARG lines before the first FROM */
+    struct strlist global_args; /* K=V: the predefined ones (TARGETARCH...) and ARG lines before the first FROM */
     struct strlist unused_args; /* names of build_args that no ARG declares (proxies and the predefined are none) */
-    struct strlist warnings;    /* BuildKit's lint lines that cost nothing to find; may be empty */
+    struct strlist warnings; /* "LegacyKeyValueFormat: ... (line 3)": what BuildKit's linter would say; may be empty */
+    struct df_stage_end *ends; /* private: where walks of stages ended */
 };
 
 /* build_args: "K=V", or "K" for one whose value the caller did not know (it is then as if it was not given). */
 int df_build_open(const struct strlist *lines, const struct strlist *build_args, struct df_build *ret, struct err *err);
+/* The same when --target is known: $TARGETSTAGE has it (else the last stage's name). target may be NULL. */
+int df_build_open_for(const struct strlist *lines, const struct strlist *build_args, const char *target,
+                      struct df_build *ret, struct err *err);
 void df_build_clear(struct df_build *b);
 
 /* By name (without regard to case) or number; NULL or "" is the last one. `target stage "x" could not be found`. */
 int df_build_target(const struct df_build *b, const char *target, size_t *ret, struct err *err);
 /* needed[i] for each stage: those that target stands on or copies from, itself included. */
 int df_build_needed(const struct df_build *b, size_t target, bool *needed, struct err *err);
-/* "[stage-1 2/5]"'s parts: the name or "stage-N", the instruction's number in its stage (FROM is 1) and their count. */
+/*
+ * "[stage-1 2/5]"'s parts: the name or "stage-N" ("" when the file has one stage and uses no other, then it is
+ * "[2/5]"), and how many steps progress counts: FROM of an image is 1, then RUN, COPY, ADD and WORKDIR (not those of a
+ * base's ONBUILD).
+ */
 char *df_stage_label(const struct df_build *b, size_t stage); /* owned by caller */
+size_t df_stage_steps(const struct df_build *b, size_t stage);
 
 /* ---- what instructions ask for ---- */
 
@@ -82,25 +97,27 @@ struct df_mount { /* RUN --mount; strings are NULL when not said, variables are 
     int64_t uid, gid;
 };
 
-struct df_inline { /* a here-document: a file of COPY, or the script of RUN */
-    char *name;
-    char *data; /* variables put in unless its word was quoted */
+struct df_inline { /* a here-document: a file of COPY (mode 0644), or RUN's script that begins with "#!" (mode 0755): it
+                      has to be /dev/pipes/<name>, read-only, while the command runs */
+    char *name;    /* one name, no path */
+    char *data;    /* variables put in unless its word was quoted */
 };
 
 struct df_step { /* owned; what does not belong to the kind is empty */
     enum df_kind kind;
-    int line, last_line; /* of the file, counted from 1 */
-    size_t instruction;  /* index into file.items */
+    int line, last_line; /* of the file, counted from 1; FROM's for a base's ONBUILD */
+    size_t instruction;  /* index into file.items; FROM's for a base's ONBUILD */
+    bool onbuild;        /* it comes from the base image */
     char *shown;         /* as progress shows it: "RUN apt-get update" */
     char *created_by;    /* as history shows it: "RUN /bin/sh -c apt-get update # buildkit" */
     bool empty_layer;
 
-    struct strlist argv; /* RUN: complete, the shell's words included */
+    struct strlist argv; /* RUN: complete, the shell's words included; with an inline, it is the file's path */
     struct strlist env;  /* RUN: ENV, and ARG for those that ENV does not name */
-    char *user;          /* RUN, COPY (for names in chown there is none): USER so far; NULL = root */
-    char *workdir;       /* RUN, COPY, ADD: WORKDIR so far, "/" at least; WORKDIR: the new one, absolute and clean */
-    char *network;       /* RUN --network: "default", "none", "host" */
-    char *security;      /* RUN --security: "sandbox", "insecure" */
+    char *user;     /* USER so far; NULL = root (COPY does not look at it, WORKDIR's new directory belongs to it) */
+    char *workdir;  /* RUN, COPY, ADD: WORKDIR so far, "/" at least; WORKDIR: the new one, absolute and clean */
+    char *network;  /* RUN --network: "default", "none", "host" */
+    char *security; /* RUN --security: "sandbox", "insecure" */
     struct df_mount *mounts;
     size_t mounts_len;
     struct df_inline *inlines;
