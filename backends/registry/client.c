@@ -171,12 +171,41 @@ static char *current_authorization(struct registry *r)
     return copy;
 }
 
+/* What a status is called where Docker says it. */
+static const char *status_text(long status)
+{
+    static const struct {
+        long status;
+        const char *text;
+    } texts[] = {
+        {401, " Unauthorized"},
+        {403, " Forbidden"},
+        {404, " Not Found"},
+        {429, " Too Many Requests"},
+        {500, " Internal Server Error"},
+        {502, " Bad Gateway"},
+        {503, " Service Unavailable"},
+        {504, " Gateway Timeout"},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i].status == status)
+            return texts[i].text;
+    }
+    return "";
+}
+
 /* An answer that is none of the good ones, in Docker's words. */
 static int refused(struct registry *r, const char *url, const struct http_reply *reply, struct err *err)
 {
     cleanup_free char *code = NULL;
     cleanup_free char *message = NULL;
 
+    if (r->asks_nothing) {
+        err_set(err, 0, "login attempt to %s failed with status: %ld%s", url, reply->status,
+                status_text(reply->status));
+        return registry_fail(err, reply->status == 401 ? REGISTRY_DENIED : REGISTRY_SERVER);
+    }
     manifest_error(reply->body.data, reply->body.len, &code, &message);
     if (r->options.push && (message || reply->status == 401 || reply->status == 403)) {
         bool denied = reply->status == 401 || reply->status == 403;
@@ -208,8 +237,8 @@ static int refused(struct registry *r, const char *url, const struct http_reply 
         err_set(err, 0, "%s", message ? message : "toomanyrequests: too many requests");
         return registry_fail(err, REGISTRY_SERVER);
     }
-    err_set(err, 0, "received unexpected HTTP status: %ld from \"%s\"%s%s", reply->status, url, message ? ": " : "",
-            message ? message : "");
+    err_set(err, 0, "received unexpected HTTP status: %ld%s from \"%s\"%s%s", reply->status, status_text(reply->status),
+            url, message ? ": " : "", message ? message : "");
     return registry_fail(err, REGISTRY_SERVER);
 }
 
@@ -230,7 +259,7 @@ static int login_failed(struct registry *r, const char *url, struct err *err)
 {
     if (!err || err->code != REGISTRY_DENIED || r->options.push)
         return -1;
-    if (strncmp(err->msg, "denied", 6) == 0)
+    if (strncmp(err->msg, "denied", 6) == 0 && !r->asks_nothing)
         err_wrap(err, "pull access denied for %s, repository does not exist or may require 'docker login'",
                  r->familiar_name);
     else

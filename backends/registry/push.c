@@ -41,7 +41,10 @@ int registry_has_blob(struct registry *r, const char *digest, struct err *err)
 static char *absolute(const struct registry *r, const char *location)
 {
     size_t place = (size_t)(http_host(r->base) - r->base) + strcspn(http_host(r->base), "/");
+    bool secure = strncmp(r->base, "https://", 8) == 0;
 
+    if (secure && strncmp(location, "http://", 7) == 0) /* a registry that does not know of the proxy before it */
+        return xasprintf("https://%s", location + 7);
     if (strstr(location, "://") && strcspn(location, "/?") > strcspn(location, ":"))
         return xstrdup(location);
     return xasprintf("%.*s%s%s", (int)place, r->base, *location == '/' ? "" : "/", location);
@@ -326,9 +329,11 @@ int registry_tags(struct registry *r, struct strlist *ret, struct err *err)
 
 /* ---- login ---- */
 
-int registry_login(const char *host, const char *user, const char *password, char **ret_url, struct err *err)
+int registry_login(const char *host, const char *user, const char *password, struct err *err)
 {
-    cleanup_free char *name = xasprintf("%s/login", host);
+    /* A word without a dot would be read as a repository's name. */
+    bool bare = !strpbrk(host, ".:") && strcmp(host, "localhost") != 0;
+    cleanup_free char *name = xasprintf("%s%s/login", host, bare ? ":443" : ""), *url = NULL;
     struct registry_options options = {.user = user, .password = password};
     struct registry *r = registry_open(name, &options, err);
     struct attempts a = {.q = {.timeout_ms = MANIFEST_TIMEOUT_MS}};
@@ -336,13 +341,14 @@ int registry_login(const char *host, const char *user, const char *password, cha
     int ret;
 
     http_reply_init(&reply);
-    *ret_url = NULL;
     if (!r)
         return -1;
-    *ret_url = xasprintf("%.*s", (int)(strstr(r->base, "/v2/") + 4 - r->base), r->base);
     r->asks_nothing = true;
-    a.q.url = *ret_url;
-    ret = registry_request(r, &a, &reply, err);
+    a.q.url = url = xstrndup(r->base, (size_t)(strstr(r->base, "/v2/") + 4 - r->base));
+    if (bare || strncmp(r->named.domain, host, strlen(host)) == 0)
+        ret = registry_request(r, &a, &reply, err);
+    else
+        ret = err_set(err, 0, "%s is not the name of a registry", host);
     registry_free(r);
     return ret;
 }

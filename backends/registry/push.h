@@ -46,8 +46,7 @@ int registry_manifest(struct registry *r, const char *what, struct registry_docu
 /* All tags of the repository, as the registry sorts them. */
 int registry_tags(struct registry *r, struct strlist *ret, struct err *err);
 
-/* Whether the registry lets user and password in (a GET of /v2/, as a login asks it); host "docker.io", "x:5000".
- * *ret_url is what was asked, for messages; owned by caller, set whatever is returned. */
-int registry_login(const char *host, const char *user, const char *password, char **ret_url, struct err *err);
+/* Whether the registry lets user and password in (a GET of /v2/, as a login asks it); host: "docker.io", "x:5000". */
+int registry_login(const char *host, const char *user, const char *password, struct err *err);
 
 #endif

@@ -71,6 +71,7 @@ const struct cmd_def *const cmd_defs[] = {
     &cmd_def_logout,
     &cmd_def_logs,
     &cmd_def_manifest,
+    &cmd_def_manifest_inspect,
     &cmd_def_network,
     &cmd_def_network_connect,
     &cmd_def_network_create,

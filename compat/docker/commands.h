@@ -18,7 +18,7 @@ extern const struct cmd_def cmd_def_root, cmd_def_atp, cmd_def_atp_monitor, cmd_
     cmd_def_container_inspect, cmd_def_container_prune, cmd_def_context, cmd_def_cp, cmd_def_create, cmd_def_diff,
     cmd_def_events, cmd_def_exec, cmd_def_export, cmd_def_history, cmd_def_image, cmd_def_image_inspect,
     cmd_def_image_prune, cmd_def_images, cmd_def_import, cmd_def_info, cmd_def_inspect, cmd_def_kill, cmd_def_load,
-    cmd_def_login, cmd_def_logout, cmd_def_logs, cmd_def_manifest, cmd_def_network, cmd_def_network_connect,
+    cmd_def_login, cmd_def_logout, cmd_def_logs, cmd_def_manifest, cmd_def_manifest_inspect, cmd_def_network, cmd_def_network_connect,
     cmd_def_network_create, cmd_def_network_disconnect, cmd_def_network_inspect, cmd_def_network_ls,
     cmd_def_network_prune, cmd_def_network_rm, cmd_def_node, cmd_def_pause, cmd_def_plugin, cmd_def_port, cmd_def_ps,
     cmd_def_pull, cmd_def_push, cmd_def_rename, cmd_def_restart, cmd_def_rm, cmd_def_rmi, cmd_def_run, cmd_def_save,

@@ -1,10 +1,10 @@
-/* Registries that only the real docker talks to */
+/* Who one is for a registry, and what only the real docker asks one */
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_login[] = {
-    OPT("password", 'p', OPT_STRING, "string", "Password or Personal Access Token (PAT)", REAL_DOCKER),
-    FLAG("password-stdin", 0, "Take the Password or Personal Access Token (PAT) from stdin", REAL_DOCKER),
-    OPT("username", 'u', OPT_STRING, "string", "Username", REAL_DOCKER),
+    OPT("password", 'p', OPT_STRING, "string", "Password or Personal Access Token (PAT)", OURS),
+    FLAG("password-stdin", 0, "Take the Password or Personal Access Token (PAT) from stdin", OURS),
+    OPT("username", 'u', OPT_STRING, "string", "Username", OURS),
     END_OF_OPTIONS,
 };
 
@@ -17,7 +17,7 @@ const struct cmd_def cmd_def_login = {
     .max_args = 1,
     .interspersed = true,
     .section = SECTION_COMMON,
-    DELEGATED(REAL_DOCKER_ONLY),
+    OURS,
 };
 
 const struct cmd_def cmd_def_logout = {
@@ -28,7 +28,31 @@ const struct cmd_def cmd_def_logout = {
     .max_args = 1,
     .interspersed = true,
     .section = SECTION_COMMON,
-    DELEGATED(REAL_DOCKER_ONLY),
+    OURS,
+};
+
+static const struct opt_def options_manifest_inspect[] = {
+    FLAG("insecure", 0, "Allow communication with an insecure registry", OURS),
+    FLAG("verbose", 'v', "Output additional info including layers and platform", OURS),
+    END_OF_OPTIONS,
+};
+
+const struct cmd_def cmd_def_manifest_inspect = {
+    .path = "manifest inspect",
+    .usage = "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+    .summary = "Display an image manifest, or manifest list",
+    .description = "Display an image manifest, or manifest list\n\n"
+                   "EXPERIMENTAL:\n"
+                   "  docker manifest inspect is an experimental feature.\n"
+                   "  Experimental features provide early access to product functionality. These\n"
+                   "  features may change between releases without warning, or can be removed from a\n"
+                   "  future release. Learn more about experimental features in our documentation:\n"
+                   "  https://docs.docker.com/go/experimental/",
+    .options = options_manifest_inspect,
+    .min_args = 1,
+    .max_args = 2,
+    .interspersed = true,
+    OURS,
 };
 
 static const struct opt_def options_search[] = {

@@ -2,9 +2,8 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_pull[] = {
-    FLAG("all-tags", 'a', "Download all tagged images in the repository", LATER),
-    FLAG("disable-content-trust", 0, "Skip image verification", REFUSED("image signatures are not looked at"),
-         .def = "true"),
+    FLAG("all-tags", 'a', "Download all tagged images in the repository", OURS),
+    FLAG("disable-content-trust", 0, "Skip image verification", OURS, .def = "true"),
     OPT("platform", 0, OPT_STRING, "string", "Set platform if server is multi-platform capable", OURS),
     FLAG("quiet", 'q', "Suppress verbose output", OURS),
     END_OF_OPTIONS,
@@ -24,14 +23,14 @@ const struct cmd_def cmd_def_pull = {
 };
 
 static const struct opt_def options_push[] = {
-    FLAG("all-tags", 'a', "Push all tags of an image to the repository", LATER),
-    FLAG("disable-content-trust", 0, "Skip image signing", LATER, .def = "true"),
+    FLAG("all-tags", 'a', "Push all tags of an image to the repository", OURS),
+    FLAG("disable-content-trust", 0, "Skip image signing", OURS, .def = "true"),
     OPT("platform", 0, OPT_STRING, "string",
         "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, "
         "meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit "
         "platform (eg. linux/amd64)",
-        LATER),
-    FLAG("quiet", 'q', "Suppress verbose output", LATER),
+        OURS),
+    FLAG("quiet", 'q', "Suppress verbose output", OURS),
     END_OF_OPTIONS,
 };
 
@@ -45,7 +44,7 @@ const struct cmd_def cmd_def_push = {
     .max_args = 1,
     .interspersed = true,
     .section = SECTION_COMMON,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_load[] = {
@@ -101,5 +100,5 @@ const struct cmd_def cmd_def_save = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
