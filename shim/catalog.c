@@ -168,7 +168,7 @@ int catalog_resolve(struct app *app, const struct container_spec *spec, struct s
     got = search(app, spec, familiar, ret, &why, err);
     if (got != 0)
         return got < 0 ? -1 : 0;
-    if (why.msg)
+    if (why.msg && why.code != CATALOG_NO_SUCH_IMAGE)
         return err_move(err, &why);
     return err_set(err, 125, DAEMON "No such image: %s", familiar);
 }

@@ -64,6 +64,10 @@ static int load_refs(struct victim *v, struct err *err)
     for (size_t i = 0; i < names.len; i++) {
         struct reference ref = {0};
 
+        if (image_name_is_modal(names.items[i])) {
+            add_ref(v, xstrdup(names.items[i]));
+            continue;
+        }
         if (reference_parse(names.items[i], &ref, err) < 0)
             return -1;
         if (!ref.digest)
@@ -109,7 +113,7 @@ static bool single_reference(const struct strlist *refs)
 static int drop_ref(struct victim *v, const char *ref, struct catalog_gone *gone, struct err *err)
 {
     const char *at = strchr(ref, '@');
-    struct reference parsed = {0};
+    char *familiar = image_name_familiar(ref);
     int ret;
 
     if (at) {
@@ -119,10 +123,11 @@ static int drop_ref(struct victim *v, const char *ref, struct catalog_gone *gone
     } else {
         ret = state_image_untag(v->app->state, ref, err);
     }
-    if (ret < 0 || reference_parse(ref, &parsed, err) < 0)
+    if (ret < 0 || !familiar) {
+        free(familiar);
         return -1;
-    strlist_add_owned(&gone->untagged, reference_familiar(&parsed));
-    reference_clear(&parsed);
+    }
+    strlist_add_owned(&gone->untagged, familiar);
     return 0;
 }
 
@@ -295,10 +300,10 @@ static int find_victim(struct victim *v, const char *word, char **ret_name, stru
     v->size = image.size;
     state_image_clear(&image);
     if (strncmp(v->id, word, strlen(word)) && strncmp(HEX(v->id), word, strlen(word)) &&
-        image_ref_parse(word, &ref, NULL) == 0 && ref.kind == IMAGE_REFERENCE) {
+        image_ref_parse(word, &ref, NULL) == 0) {
         if (ref.ref.digest)
             free(steal(&ref.ref.tag));
-        *ret_name = reference_string(&ref.ref);
+        *ret_name = image_ref_name(&ref); /* none for a server's id */
     }
     image_ref_clear(&ref);
     return load_refs(v, err) < 0 || load_users(v, err) < 0 ? -1 : 0;

@@ -37,6 +37,8 @@ static void add_names(const char *name, const char *digest, json_t *tags, json_t
     struct reference ref = {0};
     cleanup_free char *tag = NULL, *repository = NULL;
 
+    if (image_name_is_modal(name))
+        json_array_append_new(tags, json_string(name));
     if (reference_parse(name, &ref, NULL) < 0)
         return;
     if (ref.tag) {

@@ -444,6 +444,20 @@ char *image_ref_familiar(const struct image_ref *r)
     }
 }
 
+bool image_name_is_modal(const char *name)
+{
+    return strncmp(name, MODAL_SCHEME, strlen(MODAL_SCHEME)) == 0;
+}
+
+char *image_name_familiar(const char *name)
+{
+    cleanup_with(reference_clear) struct reference r = {0};
+
+    if (image_name_is_modal(name))
+        return xstrdup(name);
+    return reference_parse(name, &r, NULL) == 0 ? reference_familiar(&r) : NULL;
+}
+
 /* Was a registry's domain written? Then it was meant. */
 static bool has_domain(const char *text)
 {

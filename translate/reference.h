@@ -74,6 +74,10 @@ char *image_ref_familiar(const struct image_ref *r);
 /* The name to ask a Modal server for, "[[workspace/]environment/]name:tag"; NULL for what cannot be one (it has a
  * domain or a digest, or breaks Modal's rules for names). Owned by caller. */
 char *image_ref_modal_tag(const struct image_ref *r);
+/* Of names as the state has them: is it "modal://..."? How a person writes it; owned by caller, NULL for what is no
+ * name. */
+bool image_name_is_modal(const char *name);
+char *image_name_familiar(const char *name);
 /* The name under which an image of this normalised name is published: "x:1" for "docker.io/library/x:1"; NULL for names
  * of registries and accounts, and what Modal does not take. Owned by caller. */
 char *reference_published(const char *name);

@@ -48,11 +48,11 @@ static int time_of(struct app *app, const char *word, int64_t *ret, struct err *
 
     if (image_ref_parse(word, &ref, err) < 0)
         return -1;
-    familiar = ref.kind == IMAGE_REFERENCE ? reference_familiar(&ref.ref) : NULL;
+    familiar = image_ref_familiar(&ref);
     got = catalog_find(app, &ref, &image, err);
     image_ref_clear(&ref);
     if (got == 0)
-        return err_set(err, 1, "Error response from daemon: No such image: %s", familiar ? familiar : word);
+        return err_set(err, 1, "Error response from daemon: No such image: %s", familiar);
     if (got < 0)
         return -1;
     *ret = image.created;
@@ -136,7 +136,10 @@ static void split_name(const char *name, const char *digest, struct row *ret)
     struct reference ref = {0};
 
     *ret = (struct row){.digest = xstrdup(*digest ? digest : NONE)};
-    if (reference_parse(name, &ref, NULL) == 0) {
+    if (image_name_is_modal(name)) {
+        ret->repository = xstrndup(name, (size_t)(strrchr(name, ':') - name));
+        ret->tag = xstrdup(strrchr(name, ':') + 1);
+    } else if (reference_parse(name, &ref, NULL) == 0) {
         ret->tag = xstrdup(ref.tag ? ref.tag : NONE);
         free(steal(&ref.tag));
         free(steal(&ref.digest));

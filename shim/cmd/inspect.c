@@ -68,7 +68,9 @@ static json_t *find_container(struct inspect *in, const char *word, struct err *
 /* What the daemon says about an image that is not there. */
 static void no_such_image(const char *word, const struct image_ref *ref, struct err *err)
 {
-    cleanup_free char *familiar = ref->kind == IMAGE_REFERENCE ? reference_familiar(&ref->ref) : xstrdup(word);
+    cleanup_free char *familiar = ref->kind == IMAGE_MODAL_NAME  ? image_ref_familiar(ref)
+                                  : ref->kind == IMAGE_REFERENCE ? reference_familiar(&ref->ref)
+                                                                 : xstrdup(word);
 
     err_set(err, 1, "Error response from daemon: No such image: %s", familiar);
     if (err)

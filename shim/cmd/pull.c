@@ -22,16 +22,16 @@ static int pull_reference(struct app *app, const struct opt_parsed *opts, struct
 {
     bool quiet = opt_bool(opts, "quiet"), news = false;
     struct pull_request req = {.ref = ref, .platform = platform_of(opts), .progress = quiet ? NULL : stdout};
-    cleanup_free char *digest = NULL, *full = reference_string(&ref->ref), *familiar = reference_familiar(&ref->ref);
+    cleanup_free char *digest = NULL, *full = image_ref_name(ref), *familiar = image_ref_familiar(ref);
     struct state_image image = {0};
 
     if (catalog_pull(app, &req, &image, &digest, &news, err) < 0)
         return -1;
-    if (!quiet) {
+    if (!quiet && digest) /* an image that the server has by name comes from no registry */
         printf("Digest: %s\n", digest);
+    if (!quiet)
         printf("Status: %s for %s\n", news ? "Downloaded newer image" : "Image is up to date", familiar);
-    }
-    puts(full);
+    puts(full ? full : familiar);
     state_image_clear(&image);
     return 0;
 }
@@ -44,11 +44,12 @@ static int pull_run(struct app *app, const struct opt_parsed *opts, struct err *
 
     if (image_ref_parse(word, &ref, err) < 0)
         return -1;
-    if (ref.kind != IMAGE_REFERENCE) {
+    if (ref.kind == IMAGE_ID) {
         image_ref_clear(&ref);
-        return err_set(err, 1, "docker pull takes a registry's reference, not %s", word);
+        return err_set(err, 1, "docker pull takes a name, not the image id %s", word);
     }
-    if (!ref.ref.digest && !strchr(strrchr(word, '/') ? strrchr(word, '/') : word, ':') && !opt_bool(opts, "quiet"))
+    if (ref.kind == IMAGE_REFERENCE && !ref.ref.digest &&
+        !strchr(strrchr(word, '/') ? strrchr(word, '/') : word, ':') && !opt_bool(opts, "quiet"))
         puts("Using default tag: latest");
     ret = pull_reference(app, opts, &ref, err);
     image_ref_clear(&ref);
