@@ -14,6 +14,7 @@
 
 struct app;
 struct err;
+struct progress;
 
 /*
  * Looks the image up in the state: by reference, then by id. 1 = found, 0 = not. What Docker would say about a missing
@@ -54,14 +55,14 @@ int catalog_check_platform(const char *platform, struct err *err);
 
 #define CATALOG_LAYER_BASE "base" /* state_server_image_get(): the image without the agent */
 
-/* The server's id of the image with the agent on top; built there on the first use, `progress` (may be NULL) gets its
- * log. */
-int catalog_on_server(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
+/* The server's id of the image with the agent on top; built there on the first use, `progress` (may be NULL) gets what
+ * its log says of layers. */
+int catalog_on_server(struct app *app, const struct state_image *image, struct progress *progress, char **ret_modal_id,
                       struct err *err);
 
 /* The same when the server did not know the id that catalog_on_server() gave: what is remembered of it is void. */
-int catalog_on_server_anew(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
-                           struct err *err);
+int catalog_on_server_anew(struct app *app, const struct state_image *image, struct progress *progress,
+                           char **ret_modal_id, struct err *err);
 
 /*
  * What the registry at the domain is to be logged in with, as a secret on this server (REGISTRY_USERNAME and

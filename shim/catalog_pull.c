@@ -8,10 +8,13 @@
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
+#include "shim/progress.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+DEFINE_CLEANUP(struct progress *, progress_free)
 
 /* "linux/arm64/v8" -> its parts; only linux/amd64 images run on Modal, and on this machine's engine. */
 static int platform_parse(const char *text, struct strlist *parts, struct registry_platform *ret, struct err *err)
@@ -79,13 +82,29 @@ int catalog_fetch(struct app *app, const struct pull_request *req, struct regist
     return 0;
 }
 
-/* Docker's line per layer. */
-static void print_layers(FILE *progress, const struct registry_image *found, const char *what)
+/* The layers of which the server has told no end (some tell nothing) have one now. */
+static void end_layers(struct progress *progress, const struct registry_image *found)
 {
-    for (size_t i = 0; progress && i < found->layers_len; i++)
-        fprintf(progress, "%.12s: %s\n", found->layers[i].digest + strlen("sha256:"), what);
-    if (progress)
-        fflush(progress);
+    for (size_t i = 0; i < found->layers_len; i++) {
+        const char *id = found->layers[i].digest + strlen("sha256:");
+
+        if (!progress_is(progress, id, "Already exists"))
+            progress_state(progress, id, "Pull complete");
+    }
+}
+
+/* Has the server pull it; `progress` shows what it says. */
+static int put_there(struct app *app, const struct registry_image *found, const struct state_image *image,
+                     struct progress *progress, struct err *err)
+{
+    cleanup_free char *modal_id = NULL;
+
+    for (size_t i = 0; progress_draws(progress) && i < found->layers_len; i++)
+        progress_state(progress, found->layers[i].digest + strlen("sha256:"), "Pulling fs layer");
+    if (catalog_on_server(app, image, progress, &modal_id, err) < 0)
+        return -1;
+    end_layers(progress, found);
+    return 0;
 }
 
 /* Pulls what the registry described; news when this machine or the server did not have it. */
@@ -93,25 +112,22 @@ static int pull_described(struct app *app, const struct pull_request *req, const
                           const struct state_image *image, bool *ret_news, struct err *err)
 {
     cleanup_free char *name = reference_string(&req->ref->ref), *modal_id = NULL, *known = NULL;
+    cleanup_with(progress_freep) struct progress *progress = progress_new(req->progress);
     struct state_image before = {0};
     int had;
 
-    if (req->progress)
-        fprintf(req->progress, "%s: Pulling from %s\n", req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag,
-                req->ref->ref.path);
+    progress_line(progress, "%s: Pulling from %s", req->ref->ref.digest ? req->ref->ref.digest : req->ref->ref.tag,
+                  req->ref->ref.path);
     had = state_image_by_ref(app->state, name, &before, err);
     if (had < 0)
         return -1;
     had = had && before.id && !strcmp(before.id, image->id) &&
           state_server_image_get(app->state, app->server_key, image->id, ATP_AGENT_SHA256, &known, NULL) > 0;
     state_image_clear(&before);
-    if (!had)
-        print_layers(req->progress, found, "Pulling fs layer");
-    if (state_image_put(app->state, image, NULL, NULL, err) < 0 ||
-        catalog_on_server(app, image, NULL, &modal_id, err) < 0)
+    if (state_image_put(app->state, image, NULL, NULL, err) < 0)
         return -1;
-    if (!had)
-        print_layers(req->progress, found, "Pull complete");
+    if (had ? catalog_on_server(app, image, NULL, &modal_id, err) < 0 : put_there(app, found, image, progress, err) < 0)
+        return -1;
     *ret_news = !had;
     return state_image_put(app->state, image, name, found->digest, err);
 }

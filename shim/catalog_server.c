@@ -13,6 +13,7 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
+#include "shim/progress.h"
 
 #include <string.h>
 #include <time.h>
@@ -92,11 +93,11 @@ void catalog_forget_secret(struct app *app, const char *reference)
 
 /* ---- the agent on top ---- */
 
-/* Passes the build's log on, whole lines or not. */
-static void print_log(void *arg, int fd, const char *text)
+/* What the builder itself says, not what it runs. */
+static void on_log(void *arg, int fd, const char *text)
 {
-    (void)fd;
-    fputs(text, arg);
+    if (fd != 1 && fd != 2)
+        progress_log(arg, text);
 }
 
 /*
@@ -104,7 +105,8 @@ static void print_log(void *arg, int fd, const char *text)
  * does not count: the state does not know the image, so it was removed, or the server has lost it.
  */
 static int build_agent_layer(struct app *app, const struct state_image *image, const char *from, const char *base_id,
-                             const char *registry_secret, FILE *progress, char **ret_modal_id, struct err *err)
+                             const char *registry_secret, struct progress *progress, char **ret_modal_id,
+                             struct err *err)
 {
     struct modal_image_spec spec = {.base_image_id = base_id, .registry_secret_id = registry_secret};
     cleanup_free char *app_id = NULL, *mount_id = NULL;
@@ -120,7 +122,7 @@ static int build_agent_layer(struct app *app, const struct state_image *image, c
     strlist_add(&spec.commands, "COPY . /");
     strlist_add(&spec.commands, "ENTRYPOINT []");
     modal_image_forget(app->modal, &spec);
-    if (modal_image_build(app->modal, &spec, progress ? print_log : NULL, progress, &built, err) == 0) {
+    if (modal_image_build(app->modal, &spec, progress ? on_log : NULL, progress, &built, err) == 0) {
         *ret_modal_id = steal(&built.id);
         ret = 0;
     }
@@ -131,8 +133,8 @@ static int build_agent_layer(struct app *app, const struct state_image *image, c
 
 /* The same on an image that the server is to pull, logged in where we are. A secret that the server has lost is made
  * once again. */
-static int pull_agent_layer(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
-                            struct err *err)
+static int pull_agent_layer(struct app *app, const struct state_image *image, struct progress *progress,
+                            char **ret_modal_id, struct err *err)
 {
     for (bool again = false;; again = true) {
         cleanup_free char *secret = NULL;
@@ -149,8 +151,8 @@ static int pull_agent_layer(struct app *app, const struct state_image *image, FI
 }
 
 /* Builds the image with the agent on this server and remembers its id. */
-static int put_on_server(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
-                         struct err *err)
+static int put_on_server(struct app *app, const struct state_image *image, struct progress *progress,
+                         char **ret_modal_id, struct err *err)
 {
     cleanup_free char *base = NULL, *modal_id = NULL;
     int got;
@@ -174,7 +176,7 @@ static int put_on_server(struct app *app, const struct state_image *image, FILE 
     return 0;
 }
 
-int catalog_on_server(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
+int catalog_on_server(struct app *app, const struct state_image *image, struct progress *progress, char **ret_modal_id,
                       struct err *err)
 {
     int got;
@@ -187,8 +189,8 @@ int catalog_on_server(struct app *app, const struct state_image *image, FILE *pr
     return put_on_server(app, image, progress, ret_modal_id, err);
 }
 
-int catalog_on_server_anew(struct app *app, const struct state_image *image, FILE *progress, char **ret_modal_id,
-                           struct err *err)
+int catalog_on_server_anew(struct app *app, const struct state_image *image, struct progress *progress,
+                           char **ret_modal_id, struct err *err)
 {
     modal_app_forget(app->modal, AGENT_APP);
     return put_on_server(app, image, progress, ret_modal_id, err);

@@ -126,6 +126,20 @@ static void draw(struct progress *p, const struct line *l, const char *state, co
     fflush(p->to);
 }
 
+bool progress_is(const struct progress *p, const char *id, const char *state)
+{
+    for (size_t i = 0; i < p->len; i++) {
+        if (strncmp(p->lines[i].id, id, 12) == 0)
+            return p->lines[i].state && strcmp(p->lines[i].state, state) == 0;
+    }
+    return false;
+}
+
+bool progress_draws(const struct progress *p)
+{
+    return p->tty;
+}
+
 void progress_state(struct progress *p, const char *id, const char *state)
 {
     struct line *l = p->to ? find_line(p, id) : NULL;
@@ -163,4 +177,33 @@ void progress_bytes(struct progress *p, const char *id, const char *state, int64
     l->state = xstrdup(state);
     l->drawn = now;
     draw(p, l, state, tail);
+}
+
+/* What a server may say of a layer. */
+static bool is_state(const char *text)
+{
+    static const char *const states[] = {
+        "Already exists",   "Download complete",  "Extracting", "Pull complete",
+        "Pulling fs layer", "Verifying Checksum", "Waiting",
+    };
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (strcmp(text, states[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+void progress_log(struct progress *p, const char *text)
+{
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        cleanup_free char *line = xstrndup(text, len);
+
+        if (strspn(line, "0123456789abcdef") == 12 && strncmp(line + 12, ": ", 2) == 0 && is_state(line + 14)) {
+            line[12] = '\0';
+            progress_state(p, line, line + 14);
+        }
+        text += len + (text[len] == '\n');
+    }
 }
