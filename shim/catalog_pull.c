@@ -156,6 +156,17 @@ static int pull_registry(struct app *app, const struct pull_request *req, struct
     return 0;
 }
 
+/* Docker's first line, for an image that is the server's own. */
+static void announce_named(FILE *progress, const char *tag, const char *modal_id)
+{
+    const char *colon = tag ? strrchr(tag, ':') : NULL;
+
+    if (colon)
+        fprintf(progress, "%s: Pulling from modal://%.*s\n", colon + 1, (int)(colon - tag), tag);
+    else
+        fprintf(progress, "%s: Pulling from the server\n", modal_id);
+}
+
 /* What the server has under this name, or by this id. */
 static int pull_named(struct app *app, const struct pull_request *req, struct state_image *ret, bool *ret_news,
                       struct err *err)
@@ -167,8 +178,7 @@ static int pull_named(struct app *app, const struct pull_request *req, struct st
     if (got == 0)
         return catalog_no_such_image(req->ref, err);
     if (got > 0 && req->progress)
-        fprintf(req->progress, "%s: Pulling from modal://%.*s\n", tag ? strrchr(tag, ':') + 1 : modal_id,
-                tag ? (int)(strrchr(tag, ':') - tag) : 0, tag ? tag : "");
+        announce_named(req->progress, tag, modal_id);
     if (got < 0 || catalog_named_image(app, modal_id, &image, err) < 0)
         return -1;
     got = name ? state_image_by_ref(app->state, name, &before, err) : 0;

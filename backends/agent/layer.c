@@ -9,6 +9,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/beneath.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,7 @@ static int write_entry(struct layer *l, struct err *err)
 
     if (!strncmp(slash ? slash + 1 : e.path, ".wh.", 4))
         return 0;
+    e.mtime = beneath_mtime(layer_walk_stat(l->walk));
     first = other_name(l, layer_walk_stat(l->walk), e.path);
     if (first) {
         e.type = TREE_HARDLINK;

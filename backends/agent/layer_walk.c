@@ -284,6 +284,19 @@ static uint8_t type_of(mode_t mode)
     }
 }
 
+/* Is something below the directory not part of the image? Making that has changed the directory's time. */
+static bool holds_hidden(const struct layer_walk *w)
+{
+    for (size_t i = 0; i < w->hidden.len; i++) {
+        const char *slash = strrchr(w->hidden.items[i], '/');
+
+        if (slash && (size_t)(slash - w->hidden.items[i]) == w->path_len &&
+            !strncmp(w->hidden.items[i], w->path, w->path_len))
+            return true;
+    }
+    return false;
+}
+
 /* What stands there: 1, 0 = nothing that an image can hold, or it vanished. */
 static int look_at(struct layer_walk *w, struct tree_look *ret, struct err *err)
 {
@@ -310,6 +323,8 @@ static int look_at(struct layer_walk *w, struct tree_look *ret, struct err *err)
     }
     if (!l.entry.type || !l.entry.link || !tree_path_ok(w->path))
         return 0;
+    if (l.entry.type == TREE_DIR && holds_hidden(w))
+        l.entry.mtime = 0;
     l.links = l.entry.type == TREE_DIR ? 0 : (uint32_t)w->st.st_nlink;
     l.xattrs = xattrs_digest(w->path);
     *ret = l;
