@@ -3,6 +3,7 @@
 #include "backends/engine/img_config.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
+#include "backends/engine/img_task.h"
 #include "backends/engine/timer.h"
 #include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
@@ -135,6 +136,7 @@ void images_free(struct images *im)
     if (!im)
         return;
     images_stop(im);
+    img_tasks_leave(im);
     timer_stop(&im->expiry);
     for (struct image *i = im->list, *next; i; i = next) {
         next = i->next;
@@ -398,8 +400,7 @@ static void finish_build(struct images *im, struct image *image)
         image->key = NULL; /* the next build of this definition tries again */
     }
     run_free(run);
-    if (im->sweep_waits)
-        img_sweep(im);
+    img_sweep(im);
 }
 
 /* Moves new lines to the image; true when there is news. */

@@ -51,7 +51,9 @@ struct images {
     void *on_change_arg;
     size_t building;
     struct timer *expiry;
-    bool sweep_waits; /* layers are removed when no build could be counting on them */
+    struct images_task *tasks; /* img_task.h */
+    bool sweeping;             /* garbage is being removed */
+    bool sweep_waits;          /* and there may be more */
 };
 
 struct image *img_find(struct images *im, const char *id); /* NULL when there is none, or it was deleted */
@@ -66,13 +68,16 @@ int64_t img_now(void); /* milliseconds since 1970 */
 /* Deletes what has expired and looks again in time. */
 void img_expire(struct images *im);
 
+/* The layers that a configuration names, appended to ret: the empty one below images without any is none of them. */
+void img_described_layers(const struct strlist *layers, struct strlist *ret);
+
 /* ---- on the disk ---- */
 
 int img_record_load_all(struct images *im, struct err *err);
 int img_record_save(struct images *im, const struct image *image, struct err *err);
 void img_record_remove(struct images *im, const char *id);
 int img_tags_save(struct images *im, struct err *err);
-/* Removes the layers that no image stands on; waits for builds to end first. */
+/* Removes what nobody needs (img_gc.h), in a thread. */
 void img_sweep(struct images *im);
 
 #endif

@@ -1,10 +1,12 @@
 #include "backends/engine/img_build.h"
 
+#include "backends/engine/img_blobs.h"
 #include "backends/engine/img_config.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_view.h"
 #include "backends/registry/digest.h"
+#include "backends/registry/tar.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -22,8 +24,8 @@ struct part {
     const struct registry_layer *layer;
     const char *diff_id; /* borrowed from diff_ids */
     char key[DIGEST_HEX + 1];
-    char *file; /* where it is downloaded to; NULL = it is there already */
-    bool done;
+    enum { PART_NEEDED, PART_THERE, PART_DOWNLOADED } state;
+    bool locked; /* nobody else is making this layer */
 };
 
 /* A pull under way: threads download parts in order, the build's own thread unpacks them in order. */
@@ -63,20 +65,86 @@ static struct part *take_part(struct pull *p)
     while (!part && !p->failed && p->next < p->len) {
         struct part *candidate = &p->parts[p->next++];
 
-        if (candidate->file)
+        if (candidate->state == PART_NEEDED)
             part = candidate;
     }
     pthread_mutex_unlock(&p->lock);
     return part;
 }
 
+/* Whether a layer is there, with a blob to give it back from (which older engines did not keep). */
+static bool is_there(const struct pull *p, const struct part *part)
+{
+    struct img_layer_meta meta;
+    bool there;
+
+    if (!img_layer_exists(p->job->dir, part->key) || img_layer_load(p->job->dir, part->key, &meta, NULL) < 0)
+        return false;
+    there = meta.blob && img_blob_size(p->job->dir, meta.blob) == meta.blob_size;
+    img_layer_meta_clear(&meta);
+    return there;
+}
+
+/* Downloads the blob to tmp/ and keeps it. */
 static int download(struct pull *p, const struct part *part, struct err *err)
 {
-    cleanup_close int fd = open(part->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    cleanup_free char *file = img_store_tmp(p->job->dir, err);
+    cleanup_close int fd = -1;
+    int ret;
 
+    if (!file)
+        return -1;
+    fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return err_set_errno(err, 0, errno, "creating %s", part->file);
-    return registry_blob(p->registry, part->layer->digest, part->layer->size, fd, err);
+        return err_set_errno(err, 0, errno, "creating %s", file);
+    ret = registry_blob(p->registry, part->layer->digest, part->layer->size, fd, err);
+    if (ret == 0)
+        ret = img_blob_keep(p->job->dir, part->layer->digest, file, err);
+    if (ret < 0)
+        unlink(file);
+    return ret;
+}
+
+/* Gets the blob unless it is there: two layers, also of two images, may have the same. */
+static int get_blob(struct pull *p, const struct part *part, struct err *err)
+{
+    int ret = 0;
+
+    if (img_lock(p->job->locks, part->layer->digest, &p->job->cancelled, err) < 0)
+        return -1;
+    if (img_blob_size(p->job->dir, part->layer->digest) != part->layer->size)
+        ret = download(p, part, err);
+    img_unlock(p->job->locks, part->layer->digest);
+    return ret;
+}
+
+static void set_state(struct pull *p, struct part *part, int state)
+{
+    pthread_mutex_lock(&p->lock);
+    part->state = state;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/*
+ * One layer: whoever pulls an image that has it too waits for us, or we for them. That cannot end in a ring: layers are
+ * shared from the bottom up only, and the lowest one that is not there is being made by somebody who waits for none.
+ */
+static int obtain(struct pull *p, struct part *part, struct err *err)
+{
+    if (img_lock(p->job->locks, part->key, &p->job->cancelled, err) < 0)
+        return -1;
+    part->locked = true;
+    if (is_there(p, part)) {
+        img_log(p->job, "%.12s: Already exists", part->layer->digest + strlen(DIGEST_PREFIX));
+        set_state(p, part, PART_THERE);
+        return 0;
+    }
+    if (get_blob(p, part, err) < 0)
+        return -1;
+    img_log(p->job, "%.12s: Download complete", part->layer->digest + strlen(DIGEST_PREFIX));
+    set_state(p, part, PART_DOWNLOADED);
+    return 0;
 }
 
 static void *downloader(void *arg)
@@ -87,62 +155,99 @@ static void *downloader(void *arg)
     while ((part = take_part(p))) {
         struct err why = ERR_INIT;
 
-        if (download(p, part, &why) < 0) {
+        if (obtain(p, part, &why) < 0) {
             fail(p, &why);
             break;
         }
-        img_log(p->job, "%.12s: Download complete", part->layer->digest + strlen(DIGEST_PREFIX));
-        pthread_mutex_lock(&p->lock);
-        part->done = true;
-        pthread_cond_broadcast(&p->changed);
-        pthread_mutex_unlock(&p->lock);
     }
     return NULL;
 }
 
-/* Unpacks one downloaded part onto the layers that are there. */
-static int unpack(struct pull *p, struct part *part, struct err *err)
+static int check_diff(const struct part *part, const char *hex, struct err *err)
+{
+    if (strcmp(hex, digest_strip(part->diff_id)) == 0)
+        return 0;
+    err_set(err, 0, "wrong diff id calculated on extraction \"" DIGEST_PREFIX "%s\"", hex);
+    if (err)
+        err->code = REGISTRY_CORRUPT;
+    return -1;
+}
+
+/* Makes the layer on those that are there. */
+static int make_layer(struct pull *p, const struct part *part, const struct img_layer_meta *meta, int fd,
+                      struct err *err)
 {
     struct img_view *below = img_job_view(p->job, err);
-    struct img_writer_options options = {.below = below};
+    struct img_writer_options options = {.below = below, .meta = meta};
     struct img_unpack how = {.whiteouts = true};
-    cleanup_close int fd = open(part->file, O_RDONLY | O_CLOEXEC);
-    struct img_writer *w = NULL;
+    struct img_writer *w = below ? img_writer_new(p->job->dir, &options, err) : NULL;
     char diff[DIGEST_HEX + 1];
     int ret = -1;
 
-    if (below && fd < 0)
-        err_set_errno(err, 0, errno, "opening %s", part->file);
-    else if (below)
-        w = img_writer_new(p->job->dir, &options, err);
-    if (w && img_unpack(w, fd, &how, diff, err) == 0) {
-        if (strcmp(diff, digest_strip(part->diff_id)) != 0) {
-            err_set(err, 0, "wrong diff id calculated on extraction \"" DIGEST_PREFIX "%s\"", diff);
-            if (err)
-                err->code = REGISTRY_CORRUPT;
-        } else {
-            ret = img_writer_commit(w, part->key, err);
-        }
-    }
+    if (w && img_unpack(w, fd, &how, diff, err) == 0 && check_diff(part, diff, err) == 0)
+        ret = img_writer_commit(w, part->key, err);
     img_writer_free(w);
     img_view_free(below);
-    if (ret < 0)
-        err_wrap(err, "failed to register layer %s", part->layer->digest);
-    unlink(part->file);
     return ret;
 }
 
-/* Waits for a part to be downloaded. */
+/* The files are there, from an engine that kept no blobs: from now on it is known where the layer came from. */
+static int add_blob(struct pull *p, const struct part *part, struct img_layer_meta *meta, int fd, struct err *err)
+{
+    struct img_layer_meta old;
+    char diff[DIGEST_HEX + 1];
+    int64_t size;
+
+    if (tar_uncompress(fd, -1, diff, &size, err) < 0 || check_diff(part, diff, err) < 0 ||
+        img_layer_load(p->job->dir, part->key, &old, err) < 0)
+        return -1;
+    meta->created = old.created;
+    img_layer_meta_clear(&old);
+    return img_layer_save(p->job->dir, part->key, meta, err);
+}
+
+/* Turns one downloaded part into a layer. */
+static int unpack(struct pull *p, const struct part *part, struct err *err)
+{
+    const struct strlist *below = &p->job->layers;
+    cleanup_free char *file = img_blob_path(p->job->dir, part->layer->digest);
+    cleanup_close int fd = open(file, O_RDONLY | O_CLOEXEC);
+    struct img_layer_meta meta = {.kind = IMG_LAYER_PULLED,
+                                  .parent = below->len ? below->items[below->len - 1] : NULL,
+                                  .diff_id = (char *)(uintptr_t)part->diff_id,
+                                  .tar_size = -1,
+                                  .blob = part->layer->digest,
+                                  .media_type = part->layer->media_type,
+                                  .blob_size = part->layer->size};
+    int ret;
+
+    if (fd < 0)
+        ret = err_set_errno(err, 0, errno, "opening %s", file);
+    else if (img_layer_exists(p->job->dir, part->key))
+        ret = add_blob(p, part, &meta, fd, err);
+    else
+        ret = make_layer(p, part, &meta, fd, err);
+    return ret < 0 ? err_wrap(err, "failed to register layer %s", part->layer->digest) : 0;
+}
+
+/* Waits until a part is there or downloaded. */
 static int await(struct pull *p, const struct part *part)
 {
     bool failed;
 
     pthread_mutex_lock(&p->lock);
-    while (!part->done && !p->failed)
+    while (part->state == PART_NEEDED && !p->failed)
         pthread_cond_wait(&p->changed, &p->lock);
     failed = p->failed;
     pthread_mutex_unlock(&p->lock);
     return failed ? -1 : 0;
+}
+
+static void let_go(struct pull *p, struct part *part)
+{
+    if (part->locked)
+        img_unlock(p->job->locks, part->key);
+    part->locked = false;
 }
 
 /* Unpacks every part in its turn; bottom first, since each stands on those below. */
@@ -152,15 +257,16 @@ static void unpack_all(struct pull *p)
         struct part *part = &p->parts[i];
         struct err why = ERR_INIT;
 
-        if (part->file) {
-            if (await(p, part) < 0)
-                return;
+        if (await(p, part) < 0)
+            return;
+        if (part->state == PART_DOWNLOADED) {
             if (unpack(p, part, &why) < 0) {
                 fail(p, &why);
                 return;
             }
             img_log(p->job, "%.12s: Pull complete", part->layer->digest + strlen(DIGEST_PREFIX));
         }
+        let_go(p, part);
         strlist_add(&p->job->layers, part->key);
     }
 }
@@ -186,14 +292,9 @@ static int plan(struct pull *p, struct err *err)
         part->diff_id = p->diff_ids.items[i];
         img_chain_key(&chain, "layer", part->diff_id, part->key);
         strlist_add(&chain, part->key);
-        if (img_layer_exists(p->job->dir, part->key)) {
-            img_log(p->job, "%.12s: Already exists", part->layer->digest + strlen(DIGEST_PREFIX));
-            continue;
-        }
-        img_log(p->job, "%.12s: Pulling fs layer", part->layer->digest + strlen(DIGEST_PREFIX));
-        part->file = img_store_tmp(p->job->dir, err);
-        if (!part->file)
-            return -1;
+        part->state = is_there(p, part) ? PART_THERE : PART_NEEDED;
+        img_log(p->job, part->state == PART_THERE ? "%.12s: Already exists" : "%.12s: Pulling fs layer",
+                part->layer->digest + strlen(DIGEST_PREFIX));
     }
     return 0;
 }
@@ -211,10 +312,8 @@ static int fetch(struct pull *p, struct err *err)
     unpack_all(p);
     for (size_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
-    for (size_t i = 0; i < p->len; i++) {
-        if (p->parts[i].file)
-            unlink(p->parts[i].file);
-    }
+    for (size_t i = 0; i < p->len; i++)
+        let_go(p, &p->parts[i]);
     return p->failed ? err_move(err, &p->err) : 0;
 }
 
@@ -250,8 +349,6 @@ int img_pull(struct img_job *job, const char *reference, struct err *err)
         ret = pull_locked(&p, err);
         img_unlock(job->locks, p.image.manifest_digest);
     }
-    for (size_t i = 0; i < p.len; i++)
-        free(p.parts[i].file);
     free(p.parts);
     strlist_clear(&p.diff_ids);
     registry_image_clear(&p.image);

@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOWN_KEY 20 /* of a layer's key: its folder's name (img_layer.c) */
-
 static json_t *strings(const struct strlist *l)
 {
     json_t *j = json_array();
@@ -163,60 +161,4 @@ int img_record_load_all(struct images *im, struct err *err)
     }
     settle_keys(im);
     return load_tags(im);
-}
-
-/* ---- layers that nobody needs ---- */
-
-/* Deletes a tree that has been moved to tmp already; large ones take a while, so not on the loop. */
-static void *remove_tree(void *arg)
-{
-    img_store_remove(arg);
-    free(arg);
-    return NULL;
-}
-
-static void discard(struct images *im, const char *name)
-{
-    cleanup_free char *path = xasprintf("%s/l/%s", im->dir, name);
-    char *tmp = img_store_tmp(im->dir, NULL);
-    pthread_t thread;
-
-    if (!tmp || rename(path, tmp) < 0) {
-        free(tmp);
-        return;
-    }
-    if (pthread_create(&thread, NULL, remove_tree, tmp) == 0)
-        pthread_detach(thread);
-    else
-        remove_tree(tmp);
-}
-
-static bool is_used(const struct images *im, const char *name)
-{
-    for (const struct image *i = im->list; i; i = i->next) {
-        for (size_t k = 0; k < i->layers.len; k++) {
-            if (strncmp(i->layers.items[k], name, SHOWN_KEY) == 0)
-                return true;
-        }
-    }
-    return false;
-}
-
-void img_sweep(struct images *im)
-{
-    cleanup_free char *folder = xasprintf("%s/l", im->dir);
-    cleanup_strlist struct strlist unused = STRLIST_INIT;
-    cleanup_dir DIR *d = NULL;
-    struct dirent *e;
-
-    im->sweep_waits = im->building > 0;
-    if (im->sweep_waits)
-        return;
-    d = opendir(folder);
-    while (d && (e = readdir(d))) {
-        if (e->d_name[0] != '.' && !is_used(im, e->d_name))
-            strlist_add(&unused, e->d_name);
-    }
-    for (size_t i = 0; i < unused.len; i++)
-        discard(im, unused.items[i]);
 }

@@ -61,6 +61,9 @@ static int make_layer(struct img_job *job, size_t folded, char key[65], struct e
     cleanup_free char *tmp = img_store_tmp(job->dir, err);
     cleanup_free char *root = tmp ? xasprintf("%s/f", tmp) : NULL;
     struct img_fold fold = {.dirs = &dirs, .cancelled = &job->cancelled};
+    size_t below = job->base_layers.len - folded;
+    const struct img_layer_meta meta = {.kind = IMG_LAYER_SNAPSHOT,
+                                        .parent = below ? job->base_layers.items[below - 1] : NULL};
     int64_t size = 0;
     int ret = -1;
 
@@ -68,7 +71,7 @@ static int make_layer(struct img_job *job, size_t folded, char key[65], struct e
         return -1;
     fold.below = split(job, folded, &dirs, err);
     if (fold.below && fs_mkdirs(root, 0755, err) == 0 && img_fold(&fold, root, &size, err) == 0)
-        ret = img_layer_keep(job->dir, tmp, key, size, err);
+        ret = img_layer_keep_as(job->dir, tmp, key, size, &meta, err);
     img_view_free(fold.below);
     if (ret < 0)
         img_store_remove(tmp);

@@ -33,7 +33,7 @@ void img_store_remove(const char *path)
 
 int img_store_open(const char *dir, struct err *err)
 {
-    static const char *const folders[] = {"files", "mounts", "l", "images", "tmp"};
+    static const char *const folders[] = {"files", "blobs", "mounts", "l", "images", "cache", "tmp"};
     cleanup_free char *tmp = xasprintf("%s/tmp", dir);
 
     img_store_remove(tmp);

@@ -552,5 +552,6 @@ int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
         if (fd >= 0)
             futimens(fd, times);
     }
-    return img_layer_keep(w->dir, w->tmp, key, w->size, err);
+    return w->options.meta ? img_layer_keep_as(w->dir, w->tmp, key, w->size, w->options.meta, err)
+                           : img_layer_keep(w->dir, w->tmp, key, w->size, err);
 }

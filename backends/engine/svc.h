@@ -32,6 +32,8 @@ extern const struct rpc_method svc_exec_methods[];
 extern const struct rpc_method svc_exec_stdin_methods[];
 extern const struct rpc_method svc_stdio_v2_methods[];
 extern const struct rpc_method svc_task_snapshot_methods[];
+/* the engine's own */
+extern const struct rpc_method svc_engine_methods[];
 
 #define SVC_REQUEST(name)        &modal__client__##name##__descriptor
 #define SVC_ROUTER_REQUEST(name) &modal__task_command_router__##name##__descriptor
