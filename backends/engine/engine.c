@@ -10,6 +10,7 @@
 #include "backends/engine/listen.h"
 #include "backends/engine/lock.h"
 #include "backends/engine/log.h"
+#include "backends/engine/runner.h"
 #include "backends/engine/runtime.h"
 #include "backends/engine/sandbox.h"
 #include "backends/engine/secrets.h"
@@ -146,6 +147,8 @@ static int open_state(struct engine *e, struct err *err)
     e->rt = rt_new(e->loop, &rt, err);
     if (!e->rt)
         return err_wrap(err, "starting the container runtime");
+    e->runner = runner_new(e->loop, e->rt);
+    images_set_runner(e->images, runner_run, e->runner);
     e->sandboxes = sandboxes_new(e);
     return 0;
 }
@@ -281,6 +284,7 @@ void engine_free(struct engine *e)
     rt_free(e->rt);
     sandboxes_free(e->sandboxes);
     images_free(e->images);
+    runner_free(e->runner);
     stls_free(e->tls);
     blobs_free(e->blobs);
     secrets_free(e->secrets);

@@ -26,6 +26,7 @@
 
 #include "compat/base/strlist.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -54,6 +55,7 @@ struct images_mount_file {
     const char *filename; /* absolute path in the mount */
     const char *sha256_hex;
     uint32_t mode;
+    int64_t mtime_ns; /* 0 = not told: what is copied from it gets the time of the copy */
 };
 /* Registers a list of files; every one must be in the store. *ret_id is "mo-..." owned by caller, the same for the same
  * list. */
@@ -63,6 +65,50 @@ int images_put_mount(struct images *im, const struct images_mount_file *files, s
  * use. */
 int images_mount_dir(struct images *im, const char *mount_id, char **ret_dir, struct err *err);
 
+/* ---- what carries out RUN ---- */
+
+/* One thing that a RUN finds at target. */
+struct images_run_mount {
+    enum { IMAGES_RUN_LAYERS, IMAGES_RUN_DIR, IMAGES_RUN_TMPFS, IMAGES_RUN_FILE } kind;
+    const char *target;           /* absolute; made when it is not there */
+    bool read_write;              /* LAYERS: what is written is thrown away */
+    const struct strlist *lowers; /* LAYERS: directories, topmost first */
+    const char *source;           /* LAYERS: a path in them, without links, "" = all; DIR: a directory of ours */
+    uint64_t size;                /* TMPFS: at most so many bytes, 0 = as the system has it */
+    const void *bytes;            /* FILE: its contents, which touch no disk */
+    size_t len;
+    mode_t mode; /* FILE */
+    uid_t uid;
+    gid_t gid;
+};
+
+enum images_run_network { IMAGES_RUN_OPEN, IMAGES_RUN_NONE, IMAGES_RUN_HOST };
+
+struct images_run { /* borrowed for the call */
+    const struct strlist *lowers, *args, *env;
+    const char *workdir, *hostname, *hosts; /* hosts: the text of /etc/hosts */
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    size_t groups_len;
+    enum images_run_network network;
+    const struct images_run_mount *mounts;
+    size_t mounts_len;
+    const char *upper; /* what the process changed is moved here: a path that does not exist, on the store's disk */
+    void (*output)(int fd, const char *bytes, size_t len, void *arg); /* in any thread, one call at a time */
+    void *arg;
+    const atomic_bool *cancelled; /* looked at all the time; the process is killed */
+};
+
+/*
+ * Called in a build's thread, which waits. 0: the process has ended, *ret_code as a shell says it, all output was given
+ * out and upper is there. -1: it could not be started, or was cancelled; nothing of the call is used any more then.
+ */
+typedef int images_run_fn(const struct images_run *run, int *ret_code, void *arg, struct err *err);
+
+/* Without it a RUN fails. Before the first build. */
+void images_set_runner(struct images *im, images_run_fn *run, void *arg);
+
 /* ---- images ---- */
 
 struct image_config { /* what the server runs with: the image's own configuration after all instructions */
@@ -70,15 +116,25 @@ struct image_config { /* what the server runs with: the image's own configuratio
     char *workdir, *user; /* NULL = unset */
 };
 
-struct images_build {            /* borrowed for the call */
-    const struct strlist *lines; /* Dockerfile lines; FROM, COPY, ADD (local tar archives are unpacked), ENV, WORKDIR,
-                                    USER, ENTRYPOINT, CMD, LABEL, EXPOSE, VOLUME, STOPSIGNAL, SHELL, ARG; RUN fails with
-                                    a clear text until the engine builds (issue 4) */
-    const char *base_id;         /* image that "FROM base" means, or NULL */
-    const char *context_mount;   /* "mo-..." or NULL */
-    const struct strlist *build_args;              /* K=V */
+struct images_base {
+    const char *name; /* what FROM or --from= says */
+    const char *id;
+};
+
+struct images_build {                /* borrowed for the call */
+    const struct strlist *lines;     /* a Dockerfile, see translate/dockerfile/stages.h */
+    const struct images_base *bases; /* images by name; any other name is a registry's */
+    size_t bases_len;
+    const char *context_mount;        /* "mo-..." or NULL */
+    const struct strlist *build_args; /* K=V */
+    /*
+     * K=V for RUN, no part of images or of cache keys but for the names. ATP_SECRET_<id in hex> holds the base64 of a
+     * secret for RUN --mount=type=secret and is no variable; the others are variables of every RUN.
+     */
+    const struct strlist *secrets;
+    const struct strlist *add_hosts;               /* "host:ip" for RUN's /etc/hosts */
     const char *registry_user, *registry_password; /* for the FROM, NULL = anonymous */
-    bool force;
+    bool force;                                    /* every step is carried out again */
 };
 
 struct images_snapshot {     /* borrowed for the call */

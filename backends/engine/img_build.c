@@ -1,605 +1,321 @@
-#include "backends/engine/img_build.h"
+/*
+ * A Dockerfile carried out: the stages that the last one needs, one after the other, each instruction in its turn. What
+ * instructions mean is translate/dockerfile's business; here are the log, the layers and the finished configuration.
+ */
+#include "backends/engine/img_step.h"
 
-#include "backends/engine/img_config.h"
 #include "backends/engine/img_layer.h"
-#include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "translate/dockerfile/config.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
-/* The lines being carried out. */
-struct builder {
-    struct img_job *job;
-    struct df_file file;
-    struct strlist global_args; /* K=V or K: ARG lines before FROM */
-    struct strlist args;        /* K=V or K: those declared since */
-    struct strlist used_args;   /* build arguments that some ARG declared */
-    bool cmd_set;               /* CMD was said in this build: ENTRYPOINT keeps it */
+#define PLATFORM "linux/amd64"
+
+/* What progress says of the stage at work. */
+struct progress {
+    char *label; /* "" = there is one stage only */
+    size_t step, steps;
+    struct timespec begun;
 };
 
-/* What every build knows, for ARG lines that name it. */
-static const char *const platform_args[] = {
-    "TARGETPLATFORM=linux/amd64", "TARGETOS=linux", "TARGETARCH=amd64", "TARGETVARIANT=",
-    "BUILDPLATFORM=linux/amd64",  "BUILDOS=linux",  "BUILDARCH=amd64",  "BUILDVARIANT=",
-};
+/* ---- the log ---- */
 
-static const char *platform_arg(const char *name)
+static void begin(struct img_build *b, struct progress *p, const char *shown, bool carried_out)
 {
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < sizeof(platform_args) / sizeof(*platform_args); i++) {
-        if (strncmp(platform_args[i], name, len) == 0 && platform_args[i][len] == '=')
-            return platform_args[i] + len + 1;
-    }
-    return NULL;
-}
-
-/* ---- variables ---- */
-
-/* Within the image: ENV wins over ARG. */
-static const char *look_up(const char *name, void *arg)
-{
-    const struct builder *b = arg;
-    const json_t *env = json_object_get(json_object_get(b->job->config, "config"), "Env"), *item;
-    size_t len = strlen(name), i;
-
-    json_array_foreach(env, i, item)
-    {
-        const char *s = json_string_value(item);
-
-        if (s && strncmp(s, name, len) == 0 && s[len] == '=')
-            return s + len + 1;
-    }
-    return strlist_env_get(&b->args, name);
-}
-
-/* In FROM: only what ARG lines before it declared. */
-static const char *look_up_global(const char *name, void *arg)
-{
-    const struct builder *b = arg;
-    const char *value = strlist_env_get(&b->global_args, name);
-
-    return value ? value : platform_arg(name);
-}
-
-static int expand(struct builder *b, const char *word, char **ret, struct err *err)
-{
-    return df_expand(word, b->file.escape, look_up, b, ret, err);
-}
-
-/* Words of a line that may be JSON: expanded either way. */
-static int expand_words(struct builder *b, const char *rest, struct strlist *ret, struct err *err)
-{
-    cleanup_strlist struct strlist words = STRLIST_INIT;
-
-    if (!df_json(rest, &words))
-        df_words(rest, b->file.escape, &words);
-    for (size_t i = 0; i < words.len; i++) {
-        char *value;
-
-        if (expand(b, words.items[i], &value, err) < 0)
-            return -1;
-        strlist_add_owned(ret, value);
-    }
-    return 0;
-}
-
-/* The whole rest as one word. */
-static int expand_one(struct builder *b, const struct df_instruction *in, char **ret, struct err *err)
-{
-    if (!*in->rest)
-        return err_set(err, 1, "%s requires exactly one argument", in->word);
-    return expand(b, in->rest, ret, err);
-}
-
-static int need_args(const struct df_instruction *in, struct err *err)
-{
-    return *in->rest ? 0 : err_set(err, 1, "%s requires at least one argument", in->word);
-}
-
-/* ---- instructions ---- */
-
-/* ARG name[=default]...: the build's own value wins. */
-static int do_arg(struct builder *b, const struct df_instruction *in, struct strlist *to, df_lookup_fn *lookup,
-                  struct err *err)
-{
-    cleanup_strlist struct strlist words = STRLIST_INIT;
-
-    if (need_args(in, err) < 0)
-        return -1;
-    df_words(in->rest, b->file.escape, &words);
-    for (size_t i = 0; i < words.len; i++) {
-        const char *equal = strchr(words.items[i], '='), *given;
-        cleanup_free char *name = NULL;
-        cleanup_free char *value = NULL;
-
-        if (equal == words.items[i])
-            return err_set(err, 1, "ARG names can not be blank");
-        name = xstrndup(words.items[i], equal ? (size_t)(equal - words.items[i]) : strlen(words.items[i]));
-        if (equal && df_expand(equal + 1, b->file.escape, lookup, b, &value, err) < 0)
-            return -1;
-        given = strlist_env_get(&b->job->build_args, name);
-        if (given)
-            strlist_add(&b->used_args, name);
-        /* Without a default it takes what an ARG before FROM, or the platform, says. */
-        if (!given && !value && to != &b->global_args)
-            given = look_up_global(name, b);
-        if (given || value)
-            strlist_env_set(to, name, given ? given : value);
-    }
-    return 0;
-}
-
-static int do_local_arg(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    return do_arg(b, in, &b->args, look_up, err);
-}
-
-/* ENV and LABEL: pairs; a line's values are all taken from before the line. */
-static int expand_pairs(struct builder *b, const struct df_instruction *in, struct strlist *ret, struct err *err)
-{
-    cleanup_strlist struct strlist raw = STRLIST_INIT;
-
-    if (df_pairs(in->word, in->rest, b->file.escape, &raw, err) < 0)
-        return -1;
-    for (size_t i = 0; i < raw.len; i++) {
-        char *value;
-
-        if (expand(b, raw.items[i], &value, err) < 0)
-            return -1;
-        strlist_add_owned(ret, value);
-    }
-    return 0;
-}
-
-static int do_env(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_strlist struct strlist pairs = STRLIST_INIT;
-    cleanup_strlist struct strlist env = STRLIST_INIT;
-
-    if (expand_pairs(b, in, &pairs, err) < 0)
-        return -1;
-    img_config_list(b->job->config, "Env", &env);
-    for (size_t i = 0; i + 1 < pairs.len; i += 2)
-        strlist_env_set(&env, pairs.items[i], pairs.items[i + 1]);
-    img_config_set_list(b->job->config, "Env", &env);
-    return 0;
-}
-
-static int do_label(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_strlist struct strlist pairs = STRLIST_INIT;
-
-    if (expand_pairs(b, in, &pairs, err) < 0)
-        return -1;
-    for (size_t i = 0; i + 1 < pairs.len; i += 2)
-        img_config_put(b->job->config, "Labels", pairs.items[i], pairs.items[i + 1]);
-    return 0;
-}
-
-static int do_workdir(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_free char *value = NULL;
-    cleanup_free char *path = NULL;
-
-    if (expand_one(b, in, &value, err) < 0)
-        return -1;
-    path = img_absolute(img_config_get(b->job->config, "WorkingDir"), value);
-    img_config_set(b->job->config, "WorkingDir", path);
-    return img_make_dir(b->job, path, err);
-}
-
-static int do_user(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_free char *value = NULL;
-
-    if (expand_one(b, in, &value, err) < 0)
-        return -1;
-    img_config_set(b->job->config, "User", value);
-    return 0;
-}
-
-/* A command: JSON as it is, anything else for the shell. */
-static void command_words(struct builder *b, const struct df_instruction *in, struct strlist *ret)
-{
-    if (df_json(in->rest, ret))
+    img_log(b->job, "=> Step %zu: %s", b->number++, shown);
+    if (!carried_out)
         return;
-    img_config_list(b->job->config, "Shell", ret);
-    if (!ret->len) {
-        strlist_add(ret, "/bin/sh");
-        strlist_add(ret, "-c");
-    }
-    strlist_add(ret, in->rest);
+    p->step++;
+    if (p->step > p->steps)
+        p->steps = p->step;
+    img_log(b->job, " => [%s%s%zu/%zu] %s", p->label, *p->label ? " " : "", p->step, p->steps, shown);
+    clock_gettime(CLOCK_MONOTONIC, &p->begun);
 }
 
-static int do_cmd(struct builder *b, const struct df_instruction *in, struct err *err)
+static void finish(struct img_build *b, const struct progress *p, bool cached, int result, const struct err *err)
 {
-    cleanup_strlist struct strlist words = STRLIST_INIT;
+    struct timespec now;
+    double secs;
 
-    if (need_args(in, err) < 0)
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    secs = (double)(now.tv_sec - p->begun.tv_sec) + (double)(now.tv_nsec - p->begun.tv_nsec) / 1e9;
+    if (result < 0)
+        img_log(b->job, " => ERROR %s", err && err->msg ? err->msg : "");
+    else if (cached)
+        img_log(b->job, " => CACHED");
+    else
+        img_log(b->job, " => DONE %.1fs", secs);
+}
+
+/* ---- steps ---- */
+
+static int carry_out(struct img_build *b, struct progress *p, const struct df_step *s, struct err *err)
+{
+    struct img_job *job = b->job;
+    size_t before = job->layers.len;
+    bool work = s->kind != DF_CONFIG && !(s->kind == DF_WORKDIR && s->empty_layer), cached = false;
+    int ret = 0;
+
+    if (img_cancelled(job, err) < 0)
         return -1;
-    command_words(b, in, &words);
-    img_config_set_list(b->job->config, "Cmd", &words);
-    b->cmd_set = true;
-    return 0;
+    begin(b, p, s->shown, s->kind != DF_CONFIG);
+    if (work && s->kind == DF_RUN)
+        ret = img_run(b, s, &cached, err);
+    else if (work && s->kind == DF_WORKDIR)
+        ret = img_workdir(b, s, &cached, err);
+    else if (work)
+        ret = img_copy(b, s, &cached, err);
+    if (s->kind != DF_CONFIG)
+        finish(b, p, cached, ret, err);
+    if (ret == 0 && (job->layers.len > before) == s->empty_layer)
+        ret = err_set(err, 0, "%s: the history and the layers of the image differ", s->shown);
+    return ret;
 }
 
-/* A new ENTRYPOINT does not go with the base image's CMD. */
-static int do_entrypoint(struct builder *b, const struct df_instruction *in, struct err *err)
+/* Times of history: RFC 3339, owned by caller; NULL = not known. */
+static char *time_of_layer(const struct img_job *job, const char *key)
 {
-    cleanup_strlist struct strlist words = STRLIST_INIT;
+    struct timespec when;
+    char text[32];
+    struct tm tm;
 
-    if (need_args(in, err) < 0)
-        return -1;
-    command_words(b, in, &words);
-    img_config_set_list(b->job->config, "Entrypoint", words.len ? &words : NULL);
-    if (!b->cmd_set)
-        img_config_set_list(b->job->config, "Cmd", NULL);
-    return 0;
+    if (img_layer_created(job->dir, key, &when) < 0 || !gmtime_r(&when.tv_sec, &tm))
+        return NULL;
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    return xasprintf("%s.%09ldZ", text, when.tv_nsec);
 }
 
-static int do_shell(struct builder *b, const struct df_instruction *in, struct err *err)
+static int walk_steps(struct img_build *b, struct progress *p, struct df_walk *w, struct err *err)
 {
-    cleanup_strlist struct strlist words = STRLIST_INIT;
+    struct img_job *job = b->job;
+    struct df_step s;
+    int r;
 
-    if (!df_json(in->rest, &words))
-        return err_set(err, 1, "SHELL requires the arguments to be in JSON form");
-    if (!words.len)
-        return err_set(err, 1, "SHELL requires at least one argument");
-    img_config_set_list(b->job->config, "Shell", &words);
-    return 0;
-}
+    while ((r = df_walk_next(w, &s, err)) > 0) {
+        cleanup_free char *created = NULL;
 
-/* "80", "80/udp", "8000-8010/tcp". */
-static int expose_one(struct builder *b, const char *port, struct err *err)
-{
-    const char *slash = strchr(port, '/'), *proto = slash ? slash + 1 : "tcp";
-    char *end;
-    long first = strtol(port, &end, 10), last = first;
-
-    if (*port >= '0' && *port <= '9' && *end == '-' && end[1] >= '0' && end[1] <= '9')
-        last = strtol(end + 1, &end, 10);
-    if (*port < '0' || *port > '9' || (*end && *end != '/') || first < 1 || last > 65535 || last < first)
-        return err_set(err, 1, "invalid containerPort: %s", port);
-    if (strcasecmp(proto, "tcp") != 0 && strcasecmp(proto, "udp") != 0 && strcasecmp(proto, "sctp") != 0)
-        return err_set(err, 1, "invalid proto: %s", proto);
-    for (long p = first; p <= last; p++) {
-        cleanup_free char *key = xasprintf("%ld/%s", p, proto);
-
-        for (char *c = key; *c; c++)
-            *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-        img_config_put(b->job->config, "ExposedPorts", key, NULL);
-    }
-    return 0;
-}
-
-static int do_expose(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_free char *value = NULL;
-    cleanup_strlist struct strlist ports = STRLIST_INIT;
-
-    if (need_args(in, err) < 0 || expand(b, in->rest, &value, err) < 0)
-        return -1;
-    df_fields(value, &ports);
-    for (size_t i = 0; i < ports.len; i++) {
-        if (expose_one(b, ports.items[i], err) < 0)
+        r = carry_out(b, p, &s, err);
+        if (r == 0 && !s.empty_layer)
+            created = time_of_layer(job, job->layers.items[job->layers.len - 1]);
+        if (r == 0)
+            df_walk_done(w, &s, created);
+        df_step_clear(&s);
+        if (r < 0)
             return -1;
+        free(job->config_text); /* it has become another configuration */
+        job->config_text = NULL;
     }
-    return 0;
+    return r;
 }
 
-static int do_volume(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_strlist struct strlist paths = STRLIST_INIT;
+/* ---- stages ---- */
 
-    if (need_args(in, err) < 0 || expand_words(b, in->rest, &paths, err) < 0)
+static int check_platform(const struct df_stage *stage, struct err *err)
+{
+    if (!stage->platform || strcmp(stage->platform, PLATFORM) == 0)
+        return 0;
+    return err_set(err, 1, "platform %s is not supported: images are " PLATFORM, stage->platform);
+}
+
+/* What the stage begins with becomes the job's own. */
+static int start_stage(struct img_build *b, struct progress *p, size_t stage, struct err *err)
+{
+    const struct df_stage *s = &b->file.stages[stage];
+    bool scratch = s->base_stage == DF_NO_STAGE && strcmp(s->base, "scratch") == 0;
+    bool image = s->base_stage == DF_NO_STAGE && !scratch;
+    cleanup_free char *shown = xasprintf("FROM %s", s->base);
+    const struct img_tree *from = NULL;
+    struct img_tree tree = {0};
+    int ret = 0;
+
+    begin(b, p, shown, image);
+    if (check_platform(s, err) < 0)
+        ret = -1;
+    else if (scratch)
+        tree.config = df_config_new();
+    else
+        ret = img_from(b, s->base_stage, s->base, &from, err);
+    if (image)
+        finish(b, p, false, ret, err);
+    if (ret < 0)
         return -1;
-    for (size_t i = 0; i < paths.len; i++) {
-        if (!*paths.items[i])
-            return err_set(err, 1, "VOLUME specified can not be an empty string");
-        img_config_put(b->job->config, "Volumes", paths.items[i], NULL);
-    }
+    if (from)
+        img_tree_copy(&tree, from);
+    b->job->layers = tree.layers;
+    b->job->config = tree.config;
+    b->job->config_text = tree.text;
     return 0;
 }
 
-/* "9", "KILL", "SIGKILL", "SIGRTMIN+3". */
-static bool is_signal(const char *s)
+static bool makes_a_step(const char *trigger)
 {
-    char *end;
-    long n = strtol(s, &end, 10);
+    static const char *const words[] = {"RUN", "COPY", "ADD", "WORKDIR"};
+    size_t len = strcspn(trigger, " \t");
 
-    if (*s && !*end)
-        return n > 0 && n <= SIGRTMAX;
-    if (strncasecmp(s, "SIG", 3) == 0)
-        s += 3;
-    if (strncasecmp(s, "RTMIN", 5) == 0 || strncasecmp(s, "RTMAX", 5) == 0) {
-        n = strtol(s + 5, &end, 10);
-        return !*end && labs(n) <= SIGRTMAX - SIGRTMIN;
-    }
-    for (int i = 1; i < SIGRTMIN; i++) {
-        if (sigabbrev_np(i) && strcasecmp(sigabbrev_np(i), s) == 0)
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        if (strlen(words[i]) == len && strncasecmp(trigger, words[i], len) == 0)
             return true;
     }
     return false;
 }
 
-static int do_stopsignal(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    cleanup_free char *value = NULL;
-
-    if (expand_one(b, in, &value, err) < 0)
-        return -1;
-    if (!is_signal(value))
-        return err_set(err, 1, "Invalid signal: %s", value);
-    img_config_set(b->job->config, "StopSignal", value);
-    return 0;
-}
-
-static int do_maintainer(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    if (!*in->rest)
-        return err_set(err, 1, "MAINTAINER requires exactly one argument");
-    json_object_set_new(b->job->config, "author", json_string(in->rest));
-    return 0;
-}
-
-static int do_copy(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    static const char *const flags[] = {"chown", "chmod", "from", "link", NULL};
-    cleanup_strlist struct strlist words = STRLIST_INIT;
-    cleanup_free char *chown = NULL;
-    cleanup_free char *chmod = NULL;
-    const char *link = df_flag(in, "link");
-    struct img_copy copy = {.add = *in->word == 'A', .workdir = img_config_get(b->job->config, "WorkingDir")};
-
-    if (df_check_flags(in, flags, err) < 0)
-        return -1;
-    if (df_flag(in, "from"))
-        return err_set(err, 1, "%s --from is not supported yet", in->word);
-    if (link && *link && strcmp(link, "true") != 0 && strcmp(link, "false") != 0)
-        return err_set(err, 1, "invalid boolean value for flag --link: %s", link);
-    copy.link = link && strcmp(link, "false") != 0;
-    if (df_flag(in, "chown") && expand(b, df_flag(in, "chown"), &chown, err) < 0)
-        return -1;
-    if (df_flag(in, "chmod") && expand(b, df_flag(in, "chmod"), &chmod, err) < 0)
-        return -1;
-    if (expand_words(b, in->rest, &words, err) < 0)
-        return -1;
-    copy.chown = chown;
-    copy.chmod = chmod;
-    copy.words = &words;
-    return img_copy(b->job, &copy, err);
-}
-
-/* Instructions that are known and not carried out yet. */
-static int do_refuse(struct builder *b, const struct df_instruction *in, struct err *err)
-{
-    (void)b;
-    return err_set(err, 1, "%s is not supported by this engine yet: %.200s", in->word, in->text);
-}
-
-/* Alphabetical; flags says whether the instruction takes any. */
-static const struct instruction {
-    const char *word;
-    bool flags;
-    int (*run)(struct builder *b, const struct df_instruction *in, struct err *err);
-} instructions[] = {
-    {"ADD", true, do_copy},
-    {"ARG", false, do_local_arg},
-    {"CMD", false, do_cmd},
-    {"COPY", true, do_copy},
-    {"ENTRYPOINT", false, do_entrypoint},
-    {"ENV", false, do_env},
-    {"EXPOSE", false, do_expose},
-    {"HEALTHCHECK", true, do_refuse},
-    {"LABEL", false, do_label},
-    {"MAINTAINER", false, do_maintainer},
-    {"ONBUILD", true, do_refuse},
-    {"RUN", true, do_refuse},
-    {"SHELL", false, do_shell},
-    {"STOPSIGNAL", false, do_stopsignal},
-    {"USER", false, do_user},
-    {"VOLUME", false, do_volume},
-    {"WORKDIR", false, do_workdir},
-};
-
-static const struct instruction *find_instruction(const char *word)
-{
-    for (size_t i = 0; i < sizeof(instructions) / sizeof(*instructions); i++) {
-        if (strcmp(instructions[i].word, word) == 0)
-            return &instructions[i];
-    }
-    return NULL;
-}
-
-/* ---- FROM ---- */
-
-/* The base that an earlier build left. */
-static int from_base(struct builder *b, struct err *err)
-{
-    struct img_job *job = b->job;
-
-    job->config = img_config_load(job->base_config, strlen(job->base_config), err);
-    if (!job->config)
-        return -1;
-    strlist_copy(&job->layers, &job->base_layers);
-    return 0;
-}
-
-/* ONBUILD lines of a base would be instructions of this build; they are not carried out yet, which the log says. */
-static void note_onbuild(const struct builder *b)
+/* The base's own triggers are steps as well. */
+static void count_triggers(const struct img_job *job, struct progress *p)
 {
     cleanup_strlist struct strlist triggers = STRLIST_INIT;
 
-    img_config_list(b->job->config, "OnBuild", &triggers);
-    if (triggers.len)
-        img_log(b->job, "note: %zu ONBUILD instructions of the base image are not run", triggers.len);
+    df_config_list(job->config, "OnBuild", &triggers);
+    for (size_t i = 0; i < triggers.len; i++)
+        p->steps += makes_a_step(triggers.items[i]);
 }
 
-static int do_from(struct builder *b, const struct df_instruction *in, struct err *err)
+static int build_stage(struct img_build *b, size_t stage, struct err *err)
 {
-    static const char *const flags[] = {"platform", NULL};
-    cleanup_strlist struct strlist words = STRLIST_INIT;
-    cleanup_free char *name = NULL;
-    cleanup_free char *platform = NULL;
-    int ret;
+    struct progress p = {.label = df_stage_label(&b->file, stage), .steps = df_stage_steps(&b->file, stage)};
+    struct img_job *job = b->job;
+    struct df_walk *w = NULL;
+    int ret = start_stage(b, &p, stage, err);
 
-    if (df_check_flags(in, flags, err) < 0)
-        return -1;
-    df_words(in->rest, b->file.escape, &words);
-    if (words.len != 1 && !(words.len == 3 && strcasecmp(words.items[1], "AS") == 0))
-        return err_set(err, 1, "FROM requires either one or three arguments");
-    if (df_flag(in, "platform")) {
-        if (df_expand(df_flag(in, "platform"), b->file.escape, look_up_global, b, &platform, err) < 0)
-            return -1;
-        if (strcmp(platform, "linux/amd64") != 0)
-            return err_set(err, 1, "platform %s is not supported: images are linux/amd64", platform);
+    if (ret == 0) {
+        count_triggers(job, &p);
+        w = df_walk_new(&b->file, stage, job->config, err);
+        ret = w ? walk_steps(b, &p, w, err) : -1;
     }
-    if (df_expand(words.items[0], b->file.escape, look_up_global, b, &name, err) < 0)
+    df_walk_free(w);
+    free(p.label);
+    if (ret < 0)
         return -1;
-    if (!*name)
-        return err_set(err, 1, "base name (%s) should not be blank", words.items[0]);
-    if (strcmp(name, "scratch") == 0) {
-        b->job->config = img_config_new();
-        return 0;
-    }
-    ret = b->job->has_base && strcmp(name, "base") == 0 ? from_base(b, err) : img_pull(b->job, name, err);
-    if (ret == 0)
-        note_onbuild(b);
-    return ret;
+    b->stages[stage] = (struct img_tree){job->layers, job->config, job->config_text};
+    job->layers = (struct strlist)STRLIST_INIT;
+    job->config = NULL;
+    job->config_text = NULL;
+    return 0;
 }
 
 /* ---- the whole ---- */
 
-/* Everything that can be known to be wrong before anything is fetched. */
-static int check(const struct builder *b, struct err *err)
+/*
+ * Lines of history without a time get that of the layer before them, those before the first new layer that of it, as
+ * BuildKit has it; the image itself is as old as its last line.
+ */
+static void date_history(json_t *config)
 {
-    size_t froms = 0;
+    json_t *history = json_object_get(config, "history"), *line;
+    cleanup_free char *created = NULL;
+    bool undated = false;
+    size_t i;
 
-    for (size_t i = 0; i < b->file.len; i++) {
-        const struct df_instruction *in = &b->file.items[i];
-        const struct instruction *known = find_instruction(in->word);
-        json_t *utf8 = json_string(in->text);
+    json_array_foreach(history, i, line)
+    {
+        const char *when = json_string_value(json_object_get(line, "created"));
 
-        json_decref(utf8);
-        if (!utf8)
-            return err_set(err, 1, "dockerfile parse error on line %d: not UTF-8", in->line);
-        if (strcmp(in->word, "FROM") == 0) {
-            if (++froms > 1)
-                return err_set(err, 1,
-                               "dockerfile parse error on line %d: multi-stage builds are not supported yet: %s",
-                               in->line, in->text);
+        undated = undated || !when;
+        if (!when)
             continue;
-        }
-        if (!known)
-            return err_set(err, 1, "dockerfile parse error on line %d: unknown instruction: %.100s", in->line,
-                           in->word);
-        if (!froms && known->run != do_local_arg)
-            return err_set(err, 1, "dockerfile parse error on line %d: no build stage in current context", in->line);
-        if (known->run == do_refuse) {
-            known->run(NULL, in, err);
-            return df_wrap(in, err);
-        }
-        if (!known->flags && in->flags.len) {
-            err_set(err, 1, "unknown flag: %s", in->flags.items[0]);
-            return df_wrap(in, err);
+        free(created);
+        created = xstrdup(when);
+        if (undated)
+            break;
+    }
+    undated = false;
+    json_array_foreach(history, i, line)
+    {
+        const char *when = json_string_value(json_object_get(line, "created"));
+
+        if (!when) {
+            undated = true;
+            if (created)
+                json_object_set_new(line, "created", json_string(created));
+        } else if (undated) {
+            free(created);
+            created = xstrdup(when);
         }
     }
-    return froms ? 0 : err_set(err, 1, "no build stage in current context");
+    line = json_array_get(history, json_array_size(history) - 1);
+    if (json_object_get(line, "created"))
+        json_object_set(config, "created", json_object_get(line, "created"));
+    else
+        json_object_del(config, "created");
 }
 
-static int run_lines(struct builder *b, struct err *err)
+/* The digests of exactly the layers that there are. */
+static int list_diff_ids(const struct img_job *job, struct err *err)
 {
-    bool from = false;
+    json_t *ids = json_array();
 
-    for (size_t i = 0; i < b->file.len; i++) {
-        const struct df_instruction *in = &b->file.items[i];
-        int ret;
+    json_object_set_new(job->config, "rootfs", json_pack("{s:s, s:o}", "type", "layers", "diff_ids", ids));
+    for (size_t i = 0; i < job->layers.len; i++) {
+        cleanup_free char *id = NULL;
 
-        if (atomic_load(&b->job->cancelled))
-            return err_set(err, 0, "context canceled");
-        img_log(b->job, "=> Step %zu: %s", i, in->text);
-        if (strcmp(in->word, "FROM") == 0) {
-            ret = do_from(b, in, err);
-            from = true;
-            if (ret < 0)
-                return -1;
-            continue;
-        }
-        ret = from ? find_instruction(in->word)->run(b, in, err) : do_arg(b, in, &b->global_args, look_up_global, err);
-        if (ret < 0)
-            return df_wrap(in, err);
+        if (img_layer_diff_id(job->dir, job->layers.items[i], &job->cancelled, &id, err) < 0)
+            return -1;
+        json_array_append_new(ids, json_string(id));
     }
     return 0;
 }
 
-static void warn_unused(struct builder *b)
+static int finish_image(struct img_build *b, size_t target, struct err *err)
 {
-    for (size_t i = 0; i < b->job->build_args.len; i++) {
-        const char *arg = b->job->build_args.items[i];
-        cleanup_free char *name = xstrndup(arg, strcspn(arg, "="));
+    struct img_job *job = b->job;
+    struct img_tree result = {0};
+    char empty[65];
 
-        if (!strlist_has(&b->used_args, name))
-            img_log(b->job, "[Warning] One or more build-args [%s] were not consumed", name);
+    img_tree_copy(&result, &b->stages[target]);
+    job->layers = result.layers;
+    job->config = result.config;
+    job->config_text = result.text;
+    if (!job->config_text) {
+        date_history(job->config);
+        if (list_diff_ids(job, err) < 0)
+            return -1;
     }
+    if (job->layers.len)
+        return 0;
+    if (img_empty_layer(job, empty, err) < 0)
+        return -1;
+    strlist_add(&job->layers, empty);
+    return 0;
 }
 
-/* Overlay wants at least one lower directory: an image without layers stands on an empty one. */
-static int add_empty_layer(struct img_job *job, struct err *err)
+static int build_stages(struct img_build *b, struct err *err)
 {
-    struct img_writer_options options = {0};
-    struct img_writer *w;
-    char key[DIGEST_HEX + 1];
-    int ret = 0;
+    cleanup_free bool *needed = xcalloc(b->file.len + 1, sizeof(*needed));
+    size_t target;
 
-    img_chain_key(&job->layers, "empty", "", key);
-    if (!img_layer_exists(job->dir, key)) {
-        w = img_writer_new(job->dir, &options, err);
-        ret = w ? img_writer_commit(w, key, err) : -1;
-        img_writer_free(w);
+    if (df_build_target(&b->file, NULL, &target, err) < 0 || df_build_needed(&b->file, target, needed, err) < 0)
+        return -1;
+    for (size_t i = 0; i <= target; i++) {
+        if (needed[i] && build_stage(b, i, err) < 0)
+            return -1;
     }
-    if (ret == 0)
-        strlist_add(&job->layers, key);
-    return ret;
-}
-
-static void stamp(json_t *config)
-{
-    time_t now = time(NULL);
-    struct tm tm;
-    char text[64];
-
-    gmtime_r(&now, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    json_object_set_new(config, "created", json_string(text));
+    for (size_t i = 0; i < b->file.unused_args.len; i++)
+        img_log(b->job, "[Warning] One or more build-args [%s] were not consumed", b->file.unused_args.items[i]);
+    return finish_image(b, target, err);
 }
 
 int img_build_run(struct img_job *job, struct err *err)
 {
-    struct builder b = {.job = job};
+    struct img_build b = {.job = job};
     int ret;
 
-    if (df_parse(&job->lines, &b.file, err) < 0)
+    if (df_build_open(&job->lines, &job->build_args, &b.file, err) < 0)
         return -1;
-    ret = check(&b, err);
-    if (ret == 0)
-        ret = run_lines(&b, err);
-    if (ret == 0 && !job->layers.len)
-        ret = add_empty_layer(job, err);
-    if (ret == 0) {
-        warn_unused(&b);
-        if (b.file.len > 1)
-            stamp(job->config);
+    b.stages = xcalloc(b.file.len + 1, sizeof(*b.stages));
+    ret = build_stages(&b, err);
+    for (size_t i = 0; i < b.file.len; i++)
+        img_tree_clear(&b.stages[i]);
+    free(b.stages);
+    for (struct img_pulled *p = b.pulled, *next; p; p = next) {
+        next = p->next;
+        img_tree_clear(&p->tree);
+        free(p->name);
+        free(p);
     }
-    df_file_clear(&b.file);
-    strlist_clear(&b.global_args);
-    strlist_clear(&b.args);
-    strlist_clear(&b.used_args);
+    df_build_clear(&b.file);
     return ret;
 }

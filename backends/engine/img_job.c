@@ -56,6 +56,18 @@ int img_lock(struct img_locks *l, const char *name, const atomic_bool *cancelled
     return ret;
 }
 
+bool img_try_lock(struct img_locks *l, const char *name)
+{
+    bool free_now;
+
+    pthread_mutex_lock(&l->mutex);
+    free_now = !strlist_has(&l->busy, name);
+    if (free_now)
+        strlist_add(&l->busy, name);
+    pthread_mutex_unlock(&l->mutex);
+    return free_now;
+}
+
 void img_unlock(struct img_locks *l, const char *name)
 {
     pthread_mutex_lock(&l->mutex);
@@ -69,11 +81,36 @@ void img_unlock(struct img_locks *l, const char *name)
     pthread_mutex_unlock(&l->mutex);
 }
 
+void img_tree_clear(struct img_tree *t)
+{
+    strlist_clear(&t->layers);
+    json_decref(t->config);
+    free(t->text);
+    *t = (struct img_tree){0};
+}
+
+/* Secrets do not stay in freed memory. */
+static void forget_secrets(struct strlist *secrets)
+{
+    for (size_t i = 0; i < secrets->len; i++)
+        explicit_bzero(secrets->items[i], strlen(secrets->items[i]));
+    strlist_clear(secrets);
+}
+
 void img_job_clear(struct img_job *job)
 {
     free(job->dir);
     strlist_clear(&job->lines);
     strlist_clear(&job->build_args);
+    strlist_clear(&job->add_hosts);
+    forget_secrets(&job->secrets);
+    for (size_t i = 0; i < job->bases_len; i++) {
+        free(job->bases[i].name);
+        strlist_clear(&job->bases[i].layers);
+        free(job->bases[i].config);
+    }
+    free(job->bases);
+    free(job->config_text);
     strlist_clear(&job->base_layers);
     free(job->base_config);
     free(job->context_mount);
@@ -82,19 +119,30 @@ void img_job_clear(struct img_job *job)
     free(job->upper);
     strlist_clear(&job->layers);
     json_decref(job->config);
-    job->dir = job->base_config = job->context_mount = job->user = job->password = NULL;
+    job->dir = job->base_config = job->context_mount = job->user = job->password = job->config_text = NULL;
+    job->bases = NULL;
+    job->bases_len = 0;
     job->config = NULL;
 }
 
 void img_log(struct img_job *job, const char *fmt, ...)
 {
     cleanup_free char *line = NULL;
+    cleanup_free char *piece = NULL;
     va_list ap;
 
     va_start(ap, fmt);
     line = xvasprintf(fmt, ap);
     va_end(ap);
-    job->log(line, job->log_arg);
+    for (char *p = line; *p; p++)
+        *p = *p == '\n' || *p == '\r' ? ' ' : *p;
+    piece = xasprintf("3%s\n", line);
+    job->log(piece, job->log_arg);
+}
+
+int img_cancelled(const struct img_job *job, struct err *err)
+{
+    return atomic_load(&job->cancelled) ? err_set(err, 0, "context canceled") : 0;
 }
 
 void img_chain_key(const struct strlist *below, const char *kind, const char *what, char ret[65])
@@ -108,9 +156,14 @@ struct img_view *img_job_view(const struct img_job *job, struct err *err)
 {
     cleanup_strlist struct strlist dirs = STRLIST_INIT;
 
-    for (size_t i = job->layers.len; i-- > 0;)
-        strlist_add_owned(&dirs, img_layer_dir(job->dir, job->layers.items[i]));
+    img_layer_dirs(job, &job->layers, &dirs);
     return img_view_open(&dirs, err);
+}
+
+void img_layer_dirs(const struct img_job *job, const struct strlist *layers, struct strlist *ret)
+{
+    for (size_t i = layers->len; i-- > 0;)
+        strlist_add_owned(ret, img_layer_dir(job->dir, layers->items[i]));
 }
 
 char *img_absolute(const char *workdir, const char *s)
@@ -135,78 +188,4 @@ char *img_absolute(const char *workdir, const char *s)
     if (!out.len)
         buf_addc(&out, '/');
     return buf_detach(&out);
-}
-
-/* Parses all of s as an id. */
-static bool number(const char *s, unsigned long *ret)
-{
-    char *end;
-
-    errno = 0;
-    if (*s < '0' || *s > '9')
-        return false;
-    *ret = strtoul(s, &end, 10);
-    return !*end && !errno && *ret < UINT32_MAX;
-}
-
-/* The id of a name in a file like /etc/passwd or /etc/group: its third field. 1 found, 0 not. */
-static int look_up(struct img_view *view, const char *file, const char *name, unsigned long *ret, struct err *err)
-{
-    struct buf text cleanup_buf = BUF_INIT(LIMIT_CONFIG_FILE);
-    size_t len = strlen(name);
-    int r = img_view_read(view, file, &text, err);
-
-    if (r <= 0)
-        return r;
-    for (char *line = text.data; line; line = strchr(line, '\n')) {
-        const char *field;
-        char digits[16];
-        size_t n;
-
-        line += *line == '\n';
-        if (strncmp(line, name, len) != 0 || line[len] != ':')
-            continue;
-        field = strchr(line + len + 1, ':');
-        n = field ? strspn(field + 1, "0123456789") : 0;
-        if (!n || n >= sizeof(digits))
-            continue;
-        memcpy(digits, field + 1, n);
-        digits[n] = '\0';
-        if (number(digits, ret))
-            return 1;
-    }
-    return 0;
-}
-
-int img_owner(struct img_view *view, const char *text, uid_t *ret_uid, gid_t *ret_gid, struct err *err)
-{
-    const char *colon = strchr(text, ':');
-    cleanup_free char *user = xstrndup(text, colon ? (size_t)(colon - text) : strlen(text));
-    const char *group = colon ? colon + 1 : NULL;
-    unsigned long uid, gid;
-
-    if (!number(user, &uid)) {
-        int r = look_up(view, "etc/passwd", user, &uid, err);
-
-        if (r <= 0)
-            return r < 0 ? -1
-                         : err_set(err, 1,
-                                   "unable to convert uid/gid chown string to host mapping: can't find uid for user "
-                                   "%s: no such user: %s",
-                                   user, user);
-    }
-    gid = uid;
-    if (group && !number(group, &gid)) {
-        int r = look_up(view, "etc/group", group, &gid, err);
-
-        if (r <= 0)
-            return r < 0 ? -1
-                         : err_set(err, 1,
-                                   "unable to convert uid/gid chown string to host mapping: can't find gid for group "
-                                   "%s: no such group: %s",
-                                   group, group);
-    }
-    *ret_uid = (uid_t)uid;
-    *ret_gid = (gid_t)gid;
-    return 0;
 }

@@ -34,6 +34,13 @@ void img_mount_clear(struct img_mount *m)
     *m = (struct img_mount){0};
 }
 
+const struct img_mount_entry *img_mount_find(const struct img_mount *m, const char *name)
+{
+    const struct img_mount_entry key = {.name = (char *)(uintptr_t)name};
+
+    return m->len ? bsearch(&key, m->entries, m->len, sizeof(key), by_name) : NULL;
+}
+
 /* One file of the request, checked. */
 static int take(const char *dir, const struct images_mount_file *f, struct img_mount_entry *ret, struct err *err)
 {
@@ -48,6 +55,7 @@ static int take(const char *dir, const struct images_mount_file *f, struct img_m
         return err_wrap(err, "mount file");
     ret->sha256_hex = xstrdup(f->sha256_hex);
     ret->mode = f->mode & 07777;
+    ret->mtime_ns = f->mtime_ns;
     return *ret->name ? 0 : err_set(err, 0, "mount file \"%s\": not a file name", f->filename);
 }
 
@@ -87,8 +95,12 @@ static int print_mount(const struct img_mount *m, struct buf *out, struct err *e
     for (size_t i = 0; i < m->len; i++) {
         const struct img_mount_entry *e = &m->entries[i];
         json_t *item = json_pack("[s%,s,i]", e->name, strlen(e->name), e->sha256_hex, (int)e->mode);
-        char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
+        char *text = NULL;
 
+        if (item && e->mtime_ns)
+            json_array_append_new(item, json_integer(e->mtime_ns));
+        if (item)
+            text = json_dumps(item, JSON_COMPACT);
         json_decref(item);
         if (!text)
             return err_set(err, 0, "mount file /%s: the name is not UTF-8", e->name);
@@ -159,6 +171,7 @@ int img_mount_load(const char *dir, const char *id, struct img_mount *ret, struc
         e->name = xstrdup(json_string_value(json_array_get(item, 0)));
         e->sha256_hex = xstrdup(json_string_value(json_array_get(item, 1)));
         e->mode = (mode_t)json_integer_value(json_array_get(item, 2));
+        e->mtime_ns = json_integer_value(json_array_get(item, 3));
     }
     json_decref(list);
     *ret = m;

@@ -224,9 +224,9 @@ int img_mount_lay_out(const char *dir, const char *id, char **ret_dir, struct er
         ret = tmp ? fs_mkdirs(tmp, 0755, err) : -1;
         for (size_t i = 0; i < m.len && ret == 0; i++)
             ret = place(dir, tmp, &m.entries[i], err);
-        if (ret == 0 && rename(tmp, path) < 0)
+        if (ret == 0 && rename(tmp, path) < 0 && errno != EEXIST && errno != ENOTEMPTY) /* somebody was faster */
             ret = err_set_errno(err, 0, errno, "keeping %s", path);
-        if (ret < 0 && tmp)
+        if (tmp)
             img_store_remove(tmp);
     }
     img_mount_clear(&m);

@@ -29,6 +29,7 @@ struct img_mount_entry {
     char *name; /* relative, clean: "etc/app.conf" */
     char *sha256_hex;
     mode_t mode;
+    int64_t mtime_ns; /* 0 = not told */
 };
 
 struct img_mount { /* sorted by name */
@@ -39,6 +40,8 @@ struct img_mount { /* sorted by name */
 int img_mount_put(const char *dir, const struct images_mount_file *files, size_t len, char **ret_id, struct err *err);
 int img_mount_load(const char *dir, const char *id, struct img_mount *ret, struct err *err);
 void img_mount_clear(struct img_mount *m);
+/* NULL: no such file. Borrowed. */
+const struct img_mount_entry *img_mount_find(const struct img_mount *m, const char *name);
 int img_mount_lay_out(const char *dir, const char *id, char **ret_dir, struct err *err);
 
 #endif

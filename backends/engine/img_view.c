@@ -8,6 +8,7 @@
 #include "compat/base/limits.h"
 #include "compat/base/strlist.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -284,6 +285,123 @@ int img_view_resolve(struct img_view *v, const char *path, char **ret, struct er
     }
     *ret = buf_detach(&at);
     return 0;
+}
+
+/* ---- walking ---- */
+
+struct view_walk {
+    img_walk_fn *fn;
+    void *arg;
+    struct buf path;
+};
+
+char *img_entry_path(const struct img_entry *e)
+{
+    if (e->dir >= 0)
+        return xasprintf("/proc/self/fd/%d/.", e->dir);
+    return e->holder < 0 || !S_ISREG(e->st.st_mode) ? NULL : xasprintf("/proc/self/fd/%d/%s", e->holder, e->name);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* All names of a level's directories, once each, in order. */
+static int names_of(const struct level *l, struct strlist *ret, struct err *err)
+{
+    cleanup_strlist struct strlist all = STRLIST_INIT;
+
+    for (size_t i = 0; i < l->len; i++) {
+        int again = openat(l->fds[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        cleanup_dir DIR *d = again < 0 ? NULL : fdopendir(again);
+        const struct dirent *e;
+
+        if (!d)
+            return err_set_errno(err, 0, errno, "reading a layer");
+        while ((e = readdir(d))) {
+            if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+                strlist_add(&all, e->d_name);
+        }
+    }
+    if (all.len > 1)
+        qsort(all.items, all.len, sizeof(*all.items), by_bytes);
+    for (size_t i = 0; i < all.len; i++) {
+        if (!ret->len || strcmp(ret->items[ret->len - 1], all.items[i]) != 0)
+            strlist_add(ret, all.items[i]);
+    }
+    return 0;
+}
+
+/* Tells of one entry and goes on into it. */
+static int walk_entry(struct view_walk *w, const char *name, const struct found *f, struct err *err)
+{
+    struct img_entry e = {.path = w->path.data, .name = name, .holder = f->holder, .dir = -1, .st = f->st};
+    cleanup_strlist struct strlist names = STRLIST_INIT;
+    size_t before = w->path.len;
+    int r;
+
+    if (f->dirs.len)
+        e.dir = f->dirs.fds[0];
+    r = w->fn(&e, w->arg, err);
+    if (r != 0 || !f->dirs.len)
+        return r < 0 ? -1 : 0;
+    if (names_of(&f->dirs, &names, err) < 0)
+        return -1;
+    for (size_t i = 0; i < names.len && r == 0; i++) {
+        struct found inside = {.holder = -1};
+
+        if (buf_addf(&w->path, "%s%s", before ? "/" : "", names.items[i]) < 0)
+            return err_set(err, 0, "/%.60s...: file name too long", w->path.data);
+        if (look_in(&f->dirs, names.items[i], &inside, err) < 0) {
+            r = -1;
+        } else if (inside.any) {
+            if (inside.dirs.len)
+                inside.holder = f->dirs.fds[0];
+            r = walk_entry(w, names.items[i], &inside, err);
+        }
+        level_clear(&inside.dirs);
+        buf_truncate(&w->path, before);
+    }
+    return r;
+}
+
+int img_view_walk(struct img_view *v, const char *path, img_walk_fn *fn, void *arg, struct err *err)
+{
+    struct view_walk w = {.fn = fn, .arg = arg, .path = BUF_INIT(LIMIT_PATH)};
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    cleanup_strlist struct strlist parts = STRLIST_INIT;
+    struct level at = {0};
+    struct found f = {.holder = -1};
+    int r = top_level(v, &at, err);
+
+    strlist_split(&parts, path, '/');
+    for (size_t i = 0; *path && i < parts.len && r == 0; i++) {
+        struct found next = {.holder = -1};
+
+        r = look_in(&at, parts.items[i], &next, err);
+        if (r == 0 && !next.any)
+            r = err_set_errno(err, 0, ENOENT, "/%s", path);
+        if (r == 0 && i + 1 == parts.len) {
+            f = next;
+        } else {
+            level_clear(&at);
+            at = next.dirs;
+        }
+    }
+    if (r == 0 && !*path) {
+        f = (struct found){.any = true, .dirs = at, .holder = -1, .st = {.st_mode = S_IFDIR | 0755}};
+        at = (struct level){0};
+        if (f.dirs.len && fstat(f.dirs.fds[0], &f.st) < 0)
+            r = err_set_errno(err, 0, errno, "looking at a layer");
+    }
+    buf_adds(&w.path, "");
+    if (r == 0)
+        r = walk_entry(&w, name, &f, err);
+    level_clear(&f.dirs);
+    level_clear(&at);
+    buf_clear(&w.path);
+    return r;
 }
 
 int img_view_read(struct img_view *v, const char *path, struct buf *out, struct err *err)

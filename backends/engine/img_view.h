@@ -36,6 +36,21 @@ int img_view_look(struct img_view *v, const char *path, struct stat *ret, char *
  */
 int img_view_resolve(struct img_view *v, const char *path, char **ret, struct err *err);
 
+struct img_entry {
+    const char *path; /* from where the walk began: "" is that itself */
+    const char *name; /* in holder */
+    int holder;       /* descriptor of the directory that has it; good until the callback returns */
+    int dir;          /* of a directory: its own topmost, else -1 */
+    struct stat st;
+};
+/* A path to it that leads nowhere else, for calls on attributes; NULL where there are none. Owned by caller. */
+char *img_entry_path(const struct img_entry *e);
+/* 0 = go on, 1 = do not go into this directory, -1 = err. */
+typedef int img_walk_fn(const struct img_entry *e, void *arg, struct err *err);
+/* Calls fn for what is at path (nothing is followed) and all below it, a directory before what is in it, names in the
+ * order of their bytes. It must be there. */
+int img_view_walk(struct img_view *v, const char *path, img_walk_fn *fn, void *arg, struct err *err);
+
 /* Reads a file, links followed, up to the buffer's ceiling. 1 read, 0 there is none, -1. */
 int img_view_read(struct img_view *v, const char *path, struct buf *out, struct err *err);
 

@@ -53,6 +53,8 @@ struct img_writer *img_writer_new(const char *dir, const struct img_writer_optio
     cleanup_free char *root = NULL;
 
     *w = (struct img_writer){.root = -1, .last_fd = -1, .options = *options, .privileged = geteuid() == 0};
+    if (!w->options.mode)
+        w->options.mode = 0755;
     w->dir = xstrdup(dir);
     w->tmp = img_store_tmp(dir, err);
     if (!w->tmp)
@@ -66,6 +68,11 @@ struct img_writer *img_writer_new(const char *dir, const struct img_writer_optio
         return NULL;
     }
     return steal(&w);
+}
+
+char *img_writer_dir_path(const struct img_writer *w)
+{
+    return xasprintf("%s/f", w->tmp);
 }
 
 /* Forgets the directory used last. */
@@ -203,7 +210,7 @@ static void copy_xattrs(int from, int to)
 /* Makes a directory that nobody mentioned: a copy of the one below, or a plain one. */
 static int make_parent(struct img_writer *w, struct walk *k, const char *name, struct err *err)
 {
-    struct stat st = {.st_mode = 0755, .st_uid = w->options.uid, .st_gid = w->options.gid};
+    struct stat st = {.st_mode = w->options.mode, .st_uid = w->options.uid, .st_gid = w->options.gid};
     cleanup_free char *text = NULL;
     cleanup_close int below = -1;
     cleanup_close int fd = -1;
@@ -222,7 +229,7 @@ static int make_parent(struct img_writer *w, struct walk *k, const char *name, s
     if (found && !S_ISDIR(st.st_mode) && w->options.follow_below)
         return err_set(err, 0, "/%s: not a directory", k->real.data);
     if (!found || !S_ISDIR(st.st_mode))
-        st = (struct stat){.st_mode = 0755, .st_uid = w->options.uid, .st_gid = w->options.gid};
+        st = (struct stat){.st_mode = w->options.mode, .st_uid = w->options.uid, .st_gid = w->options.gid};
     if (count_entry(w, err) < 0)
         return -1;
     if (mkdirat(k->fd, name, 0700) < 0)
@@ -541,7 +548,8 @@ int img_writer_xattr(struct img_writer *w, const char *path, const char *name, c
 
 /* ---- the end ---- */
 
-int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
+/* Directories get their times last: every entry that came into them has changed those. */
+static void set_times(struct img_writer *w)
 {
     forget(w);
     for (size_t i = 0; i < w->times_len; i++) {
@@ -552,6 +560,16 @@ int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
         if (fd >= 0)
             futimens(fd, times);
     }
-    return w->options.meta ? img_layer_keep_as(w->dir, w->tmp, key, w->size, w->options.meta, err)
-                           : img_layer_keep(w->dir, w->tmp, key, w->size, err);
+}
+
+int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
+{
+    set_times(w);
+    return img_layer_keep(w->dir, w->tmp, key, w->size, err);
+}
+
+int img_writer_keep_as(struct img_writer *w, const char *path, struct err *err)
+{
+    set_times(w);
+    return rename(w->tmp, path) < 0 ? err_set_errno(err, 0, errno, "keeping %s", path) : 0;
 }

@@ -11,6 +11,7 @@
 #include "compat/base/err.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const char *const capabilities[] = {
     "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",     "CAP_FSETID",
@@ -110,6 +111,23 @@ static void add_mount(json_t *mounts, const char *target, const char *type, cons
                                             source, "options", words((const char *const *)strlist_argv(&list))));
 }
 
+/* One of the spec's. */
+static void add_own_mount(json_t *list, const struct rt_mount *m, const char *source)
+{
+    cleanup_free char *options = NULL;
+
+    if (m->kind == RT_MOUNT_TMPFS) {
+        options = m->size ? xasprintf("nosuid,nodev,mode=1777,size=%llu", (unsigned long long)m->size)
+                          : xstrdup("nosuid,nodev,mode=1777");
+        add_mount(list, m->target, "tmpfs", "tmpfs", options);
+        return;
+    }
+    add_mount(list, m->target, "bind", source,
+              m->kind == RT_MOUNT_FILE ? "rbind,rprivate,ro,nosuid,nodev"
+              : m->read_write          ? "rbind,rprivate"
+                                       : "rbind,rprivate,ro");
+}
+
 static json_t *mounts(const struct rt_bundle *b)
 {
     static const char *const generated[] = {"resolv.conf", "hostname", "hosts"};
@@ -123,13 +141,15 @@ static json_t *mounts(const struct rt_bundle *b)
     if (b->cgroup_mount)
         add_mount(list, "/sys/fs/cgroup", b->cgroup_mount, "cgroup", "nosuid,noexec,nodev,ro");
     for (size_t i = 0; i < sizeof(generated) / sizeof(*generated); i++) {
+        if (b->spec->one_shot && strcmp(generated[i], "hostname") == 0)
+            continue;
         cleanup_free char *source = xasprintf("%s/%s", b->etc, generated[i]);
         cleanup_free char *target = xasprintf("/etc/%s", generated[i]);
 
         add_mount(list, target, "bind", source, "rbind,rprivate");
     }
     for (size_t i = 0; i < b->spec->mounts_len; i++)
-        add_mount(list, b->spec->mounts[i].target, "bind", b->spec->mounts[i].source, "rbind,rprivate,ro");
+        add_own_mount(list, &b->spec->mounts[i], b->sources[i]);
     return list;
 }
 
@@ -143,10 +163,11 @@ static json_t *linux_part(const struct rt_bundle *b)
     snprintf(ping_groups, sizeof(ping_groups), "0 %u", rootless() ? rootless_last_gid() : 2147483647u);
     for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
         json_array_append_new(namespaces, json_pack("{s:s}", "type", plain[i]));
-    json_array_append_new(namespaces, json_pack("{s:s, s:s}", "type", "network", "path", b->netns));
+    if (b->netns)
+        json_array_append_new(namespaces, json_pack("{s:s, s:s}", "type", "network", "path", b->netns));
     l = json_pack("{s:o, s:O, s:o, s:o}", "namespaces", namespaces, "seccomp", b->seccomp, "maskedPaths",
                   words(masked_paths), "readonlyPaths", words(readonly_paths));
-    if (b->kind != RT_RUNSC) /* gVisor has neither */
+    if (b->kind != RT_RUNSC && b->netns) /* gVisor has neither, and the machine's own stay as they are */
         json_object_set_new(l, "sysctl",
                             json_pack("{s:s, s:s}", "net.ipv4.ping_group_range", ping_groups,
                                       "net.ipv4.ip_unprivileged_port_start", "0"));
@@ -168,10 +189,16 @@ int rt_bundle_write(const struct rt_bundle *b, const char *path, struct err *err
     const struct rt_sandbox_spec *spec = b->spec;
     json_t *p = process(spec->args, spec->env, spec->workdir ? spec->workdir : "/", spec->pty, spec->pty_rows,
                         spec->pty_cols, err);
-    json_t *config;
+    json_t *config, *groups;
 
     if (!p)
         return -1;
+    groups = json_array();
+    for (size_t i = 0; i < spec->groups_len; i++)
+        json_array_append_new(groups, json_integer(spec->groups[i]));
+    json_object_set_new(p, "user",
+                        json_pack("{s:I, s:I, s:o}", "uid", (json_int_t)spec->uid, "gid", (json_int_t)spec->gid,
+                                  "additionalGids", groups));
     config = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", "1.0.2", "process", p, "root", "path",
                        b->root, "readonly", 0, "hostname", spec->hostname, "mounts", mounts(b), "linux", linux_part(b));
     if (!config)

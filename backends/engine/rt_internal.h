@@ -218,12 +218,13 @@ char *rt_seccomp_made(const struct rt *rt, const char *id);
 struct rt_bundle {
     const struct rt_sandbox_spec *spec;
     enum rt_kind kind;
-    json_t *seccomp;          /* borrowed */
-    const char *seccomp_made; /* the same as crun has compiled it (rt_seccomp_made), NULL = not known yet */
-    const char *root, *etc;   /* the root's mount point; the folder of the generated resolv.conf, hosts, hostname */
-    const char *netns;        /* path of the network namespace */
-    const char *cgroup_path;  /* NULL = the runtime leaves cgroups alone */
-    const char *cgroup_mount; /* type to mount at /sys/fs/cgroup, NULL = none */
+    json_t *seccomp;            /* borrowed */
+    const char *seccomp_made;   /* the same as crun has compiled it (rt_seccomp_made), NULL = not known yet */
+    const char *const *sources; /* of the spec's mounts, as rt_mounts_make() left them */
+    const char *root, *etc;     /* the root's mount point; the folder of the generated resolv.conf, hosts, hostname */
+    const char *netns;          /* path of the network namespace, NULL = the machine's own */
+    const char *cgroup_path;    /* NULL = the runtime leaves cgroups alone */
+    const char *cgroup_mount;   /* type to mount at /sys/fs/cgroup, NULL = none */
 };
 
 int rt_bundle_write(const struct rt_bundle *b, const char *path, struct err *err);
@@ -231,11 +232,21 @@ int rt_process_write(const struct rt_exec_spec *spec, const char *workdir, const
 /* Says what rt_process_write() would say of these words, and writes nothing. */
 int rt_process_check(const struct rt_exec_spec *spec, const char *workdir, struct err *err);
 
-/* Makes etc/hosts, etc/hostname, etc/resolv.conf below dir. address "" = loopback only. */
-int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, struct err *err);
+/* Makes etc/hosts, etc/hostname, etc/resolv.conf below dir. address "" = loopback only; hosts NULL = the usual text. */
+int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, const char *hosts,
+                struct err *err);
 /* Mounts the overlay at dir/root; upper and work are made below dir. links is a folder for short names of the layers.
  */
 int rt_root_mount(const char *dir, const struct strlist *lowers, struct err *err);
+/*
+ * Makes what mounts are to be bound from, in the calling thread's own mount namespace, below dir: overlays, files in
+ * memory. Appends one path for each mount ("" for those that need none).
+ */
+int rt_mounts_make(const char *dir, const struct rt_mount *mounts, size_t len, struct strlist *ret_sources,
+                   struct err *err);
+/* Deep copies, in an array that is owned by caller; NULL when len is 0. */
+struct rt_mount *rt_mounts_copy(const struct rt_mount *mounts, size_t len);
+void rt_mounts_free(struct rt_mount *mounts, size_t len);
 /* resolv.conf for containers (see runtime.h), and the addresses in it. */
 void rt_resolv_conf(const char *path, const char *stub_path, struct buf *ret_text, struct strlist *ret_servers);
 

@@ -70,7 +70,8 @@ void rt_resolv_conf(const char *path, const char *stub_path, struct buf *ret_tex
     }
 }
 
-int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, struct err *err)
+int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, const char *own_hosts,
+                struct err *err)
 {
     cleanup_free char *hosts_path = xasprintf("%s/hosts", dir);
     cleanup_free char *name_path = xasprintf("%s/hostname", dir);
@@ -87,7 +88,8 @@ int rt_root_etc(const char *dir, const char *hostname, const char *address, cons
 
     if (mkdir(dir, 0755) < 0 && errno != EEXIST)
         return err_set_errno(err, 125, errno, "%s", dir);
-    if (rt_write_text(hosts_path, hosts, 0644, err) < 0 || rt_write_text(name_path, name, 0644, err) < 0)
+    if (rt_write_text(hosts_path, own_hosts ? own_hosts : hosts, 0644, err) < 0 ||
+        rt_write_text(name_path, name, 0644, err) < 0)
         return -1;
     return rt_write_text(resolv_path, resolv, 0644, err);
 }

@@ -25,9 +25,10 @@
 struct rt_start { /* what the starting thread works on; nobody else touches it meanwhile */
     struct rt_sandbox *s;
     struct rt_sandbox_spec spec; /* pointers into the copies below */
-    struct strlist lowers, args, env, cidrs;
+    struct strlist lowers, args, env, cidrs, sources;
     struct rt_mount *mounts;
-    char *hostname;
+    gid_t *groups;
+    char *hostname, *hosts;
     int fds[3];
     int console; /* listening socket, -1 = no terminal */
     int master;
@@ -73,6 +74,8 @@ static int check_spec(struct rt *rt, const struct rt_sandbox_spec *spec, struct 
             return err_set(err, 125, "a sandbox %s exists", spec->id);
     if (rt->net_refused && spec->network != RT_NETWORK_BLOCKED)
         return err_set(err, 125, "%s", rt->net_reason);
+    if (spec->network == RT_NETWORK_HOST && (rootless() || rt->kind == RT_RUNSC))
+        return err_set(err, 125, "the machine's own network cannot be had here: it takes root, and crun or runc");
     if (rootless() && spec->network == RT_NETWORK_ALLOWLIST)
         return err_set(err, 125, "an engine without root cannot restrict a sandbox to some addresses");
     if (spec->network == RT_NETWORK_ALLOWLIST && spec->allowed_cidrs &&
@@ -94,14 +97,14 @@ static struct rt_start *copy_spec(struct rt_sandbox *s, const struct rt_sandbox_
         strlist_copy(&start->env, spec->env);
     if (spec->allowed_cidrs)
         strlist_copy(&start->cidrs, spec->allowed_cidrs);
-    start->mounts = xcalloc(spec->mounts_len + 1, sizeof(*start->mounts));
-    for (size_t i = 0; i < spec->mounts_len; i++) {
-        start->mounts[i].source = xstrdup(spec->mounts[i].source);
-        start->mounts[i].target = xstrdup(spec->mounts[i].target);
-    }
+    start->mounts = rt_mounts_copy(spec->mounts, spec->mounts_len);
+    start->groups = spec->groups_len ? xmemdup(spec->groups, spec->groups_len * sizeof(*spec->groups)) : NULL;
     start->hostname = xstrdup(spec->hostname);
+    start->hosts = xstrdup(spec->hosts);
     start->spec.id = s->id;
     start->spec.hostname = start->hostname;
+    start->spec.hosts = start->hosts;
+    start->spec.groups = start->groups;
     start->spec.workdir = s->workdir;
     start->spec.lowers = &start->lowers;
     start->spec.args = &start->args;
@@ -114,12 +117,11 @@ static struct rt_start *copy_spec(struct rt_sandbox *s, const struct rt_sandbox_
 
 static void start_free(struct rt_start *start)
 {
-    for (size_t i = 0; i < start->spec.mounts_len; i++) {
-        free((char *)(uintptr_t)start->mounts[i].source);
-        free((char *)(uintptr_t)start->mounts[i].target);
-    }
-    free(start->mounts);
+    rt_mounts_free(start->mounts, start->spec.mounts_len);
+    free(start->groups);
     free(start->hostname);
+    free(start->hosts);
+    strlist_clear(&start->sources);
     strlist_clear(&start->lowers);
     strlist_clear(&start->args);
     strlist_clear(&start->env);
@@ -159,17 +161,18 @@ static int write_bundle(struct rt_start *start, struct err *err)
     cleanup_free char *cgroup = rt->kind == RT_RUNC ? rt_cgroup_path(&rt->cgroups, s->id) : NULL;
     struct rt_bundle bundle = {
         .spec = &start->spec,
+        .sources = (const char *const *)strlist_argv(&start->sources),
         .kind = rt->kind,
         .seccomp = rt->seccomp,
         .seccomp_made = start->seccomp_made,
         .root = root,
         .etc = etc,
-        .netns = netns,
+        .netns = start->spec.network == RT_NETWORK_HOST ? NULL : netns,
         .cgroup_path = cgroup,
         .cgroup_mount = rt->cgroups.v2 && rt->kind != RT_RUNSC ? "cgroup" : NULL,
     };
 
-    if (rt_root_etc(etc, start->hostname, s->net.address, rt->resolv.data, err) < 0)
+    if (rt_root_etc(etc, start->hostname, s->net.address, rt->resolv.data, start->hosts, err) < 0)
         return -1;
     return rt_bundle_write(&bundle, config, err);
 }
@@ -239,9 +242,11 @@ static int start_container(struct rt_start *start, struct err *err)
 
     if (rt_cgroup_make(&s->cgroup, &s->rt->cgroups, s->id, spec->memory_bytes, spec->milli_cpu, spec->pids, err) < 0)
         return -1;
-    if (rt_net_attach(s->rt->net, spec->network, spec->allowed_cidrs, &s->net, err) < 0)
+    if (spec->network != RT_NETWORK_HOST &&
+        rt_net_attach(s->rt->net, spec->network, spec->allowed_cidrs, &s->net, err) < 0)
         return -1;
-    if (enter_own_mounts(s->rt, err) < 0 || rt_root_mount(s->dir, &start->lowers, err) < 0)
+    if (enter_own_mounts(s->rt, err) < 0 || rt_root_mount(s->dir, &start->lowers, err) < 0 ||
+        rt_mounts_make(s->dir, start->mounts, spec->mounts_len, &start->sources, err) < 0)
         return -1;
     if (write_bundle(start, err) < 0 || run_runtime(start, err) < 0)
         return -1;
@@ -255,7 +260,7 @@ static void start_work(void *arg)
 
     if (start_container(start, &err) < 0)
         err_move(&start->err, &err);
-    else if (start->s->rt->kind != RT_RUNSC)
+    else if (start->s->rt->kind != RT_RUNSC && !start->spec.one_shot)
         start->starter = rt_starter_launch(start->s); /* here: joining a cgroup makes the kernel take its time */
     if (start->s->net.ns >= 0)
         close(start->s->net.ns); /* the container's processes hold it now */

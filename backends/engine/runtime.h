@@ -67,10 +67,29 @@ bool rt_limits_pids(const struct rt *rt);
 /* NULL: limits are enforced. Else one line saying why a sandbox with limits is refused. */
 const char *rt_limits_reason(const struct rt *rt);
 
-enum rt_network { RT_NETWORK_OPEN, RT_NETWORK_BLOCKED, RT_NETWORK_ALLOWLIST };
+enum rt_network {
+    RT_NETWORK_OPEN,
+    RT_NETWORK_BLOCKED,
+    RT_NETWORK_ALLOWLIST,
+    RT_NETWORK_HOST, /* the machine's own, for builds: refused without root and under runsc */
+};
 
-struct rt_mount { /* a host directory or file bound read-only into the container (the platform's own files) */
+struct rt_mount { /* what is made and what it is made of are kept apart: a zeroed one is a read-only bind */
+    enum {
+        RT_MOUNT_BIND,   /* source: a directory or file of the host */
+        RT_MOUNT_LAYERS, /* source: a path without links in lowers, "" = all; what is written is thrown away */
+        RT_MOUNT_TMPFS,
+        RT_MOUNT_FILE, /* bytes, on no disk */
+    } kind;
     const char *source, *target;
+    bool read_write;              /* BIND, LAYERS */
+    const struct strlist *lowers; /* LAYERS: topmost first */
+    uint64_t size;                /* TMPFS: a limit, 0 = none */
+    const void *bytes;            /* FILE */
+    size_t len;
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
 };
 
 struct rt_sandbox_spec { /* everything borrowed for the call */
@@ -87,6 +106,12 @@ struct rt_sandbox_spec { /* everything borrowed for the call */
     const struct strlist *allowed_cidrs; /* with ALLOWLIST */
     bool pty;
     uint16_t pty_rows, pty_cols;
+    uid_t uid; /* of the first process */
+    gid_t gid;
+    const gid_t *groups; /* supplementary */
+    size_t groups_len;
+    const char *hosts; /* the text of /etc/hosts; NULL = the usual one */
+    bool one_shot;     /* for one process: no execs will come, and /etc/hostname is the image's */
 };
 
 enum rt_end { RT_END_EXITED, RT_END_SIGNALED, RT_END_KILLED, RT_END_START_FAILED, RT_END_LOST };

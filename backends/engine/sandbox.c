@@ -23,7 +23,6 @@
 #define SANDBOX_OUTPUT_MS   (300u * 1000) /* how long the output of an ended one can be read */
 #define SANDBOX_OUTPUT_KEPT 16            /* ended ones whose output is kept; each may be large */
 #define SANDBOX_RECORDS     2000          /* ended ones that can be asked for */
-#define SANDBOX_PIDS        32768         /* a fork bomb ends here */
 #define HOSTNAME            "modal"
 
 enum {

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SANDBOX_PIDS 32768 /* a fork bomb ends here */
+
 struct engine;
 struct err;
 struct exec;

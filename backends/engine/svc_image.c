@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_LINES 500 /* of a build, in one message */
+#define LOG_LINES 500   /* of a build, in one message */
+#define BASES_MAX 1000u /* as many as no Dockerfile names */
 
 /* ---- build ---- */
 
@@ -23,18 +24,18 @@ static int check_definition(const Modal__Client__Image *image, struct err *err)
 
     if (image->n_dockerfile_commands == 0)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the image has no Dockerfile lines");
-    if (image->n_base_images > 1)
-        return svc_err(err, GRPC_INVALID_ARGUMENT, "more than one base image");
-    if (image->n_base_images == 1 && strcmp(svc_text(image->base_images[0]->docker_tag), "base") != 0)
-        return svc_err(err, GRPC_INVALID_ARGUMENT, "a base image is called \"base\"");
+    for (size_t i = 0; i < image->n_base_images; i++) {
+        if (!svc_text(image->base_images[i]->docker_tag)[0] || !svc_text(image->base_images[i]->image_id)[0])
+            return svc_err(err, GRPC_INVALID_ARGUMENT, "a base image has a name and an id");
+    }
+    if (image->n_base_images > BASES_MAX)
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "more than %u base images", BASES_MAX);
     if (image->n_context_files)
         return svc_err(err, GRPC_UNIMPLEMENTED, "context_files are not supported; use a context mount");
     if (gpu && (gpu->count || svc_text(gpu->gpu_type)[0]))
         return svc_err(err, GRPC_INVALID_ARGUMENT, "this server has no GPUs to build with");
     if (image->n_volume_mounts)
         return svc_err(err, GRPC_UNIMPLEMENTED, "volumes during a build are not supported");
-    if (image->n_secret_ids)
-        return svc_err(err, GRPC_UNIMPLEMENTED, "secrets during a build are not supported");
     return svc_no_unknown(&image->base, "the image definition", err);
 }
 
@@ -62,7 +63,13 @@ static int build(struct engine *e, const Modal__Client__ImageGetOrCreateRequest 
 {
     const Modal__Client__Image *image = r->image;
     cleanup_strlist struct strlist lines = STRLIST_INIT, args = STRLIST_INIT, login = STRLIST_INIT;
-    struct images_build b = {.lines = &lines, .build_args = &args, .force = r->force_build || r->ignore_cache};
+    cleanup_strlist struct strlist secrets = STRLIST_INIT, hosts = STRLIST_INIT;
+    cleanup_free struct images_base *bases = NULL;
+    struct images_build b = {.lines = &lines,
+                             .build_args = &args,
+                             .secrets = &secrets,
+                             .add_hosts = &hosts,
+                             .force = r->force_build || r->ignore_cache};
 
     if (!image)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the request has no image");
@@ -72,8 +79,17 @@ static int build(struct engine *e, const Modal__Client__ImageGetOrCreateRequest 
         strlist_add(&lines, image->dockerfile_commands[i]);
     for (size_t i = 0; i < image->n_build_args; i++)
         strlist_addf(&args, "%s=%s", svc_text(image->build_args[i]->key), svc_text(image->build_args[i]->value));
-    if (image->n_base_images)
-        b.base_id = image->base_images[0]->image_id;
+    bases = xcalloc(image->n_base_images + 1, sizeof(*bases));
+    for (size_t i = 0; i < image->n_base_images; i++)
+        bases[i] = (struct images_base){image->base_images[i]->docker_tag, image->base_images[i]->image_id};
+    b.bases = bases;
+    b.bases_len = image->n_base_images;
+    for (size_t i = 0; i < image->n_secret_ids; i++) {
+        if (secrets_apply(e->secrets, image->secret_ids[i], &secrets, err) < 0)
+            return svc_err(err, GRPC_NOT_FOUND, "secret %s not found", image->secret_ids[i]);
+    }
+    for (size_t i = 0; i < image->n_atp_add_hosts; i++)
+        strlist_add(&hosts, image->atp_add_hosts[i]);
     if (svc_text(image->context_mount_id)[0])
         b.context_mount = image->context_mount_id;
     if (images_build(e->images, &b, ret_id, err) < 0) {
@@ -167,21 +183,23 @@ static void end_join(void *arg)
     call_wake(j->call);
 }
 
-/* Sends some lines of the log; the entry id is the number of lines that the peer has then. */
+/* Sends some pieces of the log; the entry id is the number of pieces that the peer has then. */
 static void send_lines(struct call *c, const struct strlist *log, struct join *j)
 {
     Modal__Client__ImageJoinStreamingResponse response = MODAL__CLIENT__IMAGE_JOIN_STREAMING_RESPONSE__INIT;
     Modal__Client__TaskLogs items[LOG_LINES], *list[LOG_LINES];
-    cleanup_strlist struct strlist lines = STRLIST_INIT;
     char entry[32];
     size_t n = 0;
 
     for (; n < LOG_LINES && j->line < log->len; n++, j->line++) {
-        strlist_addf(&lines, "%s\n", log->items[j->line]);
+        char *piece = log->items[j->line];
+
         modal__client__task_logs__init(&items[n]);
-        items[n].data = lines.items[n];
+        items[n].data = piece + 1;
         items[n].has_file_descriptor = 1;
-        items[n].file_descriptor = MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDOUT;
+        items[n].file_descriptor = *piece == '1'   ? MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDOUT
+                                   : *piece == '2' ? MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDERR
+                                                   : MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_INFO;
         list[n] = &items[n];
     }
     snprintf(entry, sizeof(entry), "%zu", j->line);

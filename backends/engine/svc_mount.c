@@ -111,7 +111,8 @@ static void mount_get_or_create(struct call *c, const void *request)
     for (size_t i = 0; i < r->n_files; i++)
         files[i] = (struct images_mount_file){.filename = r->files[i]->filename,
                                               .sha256_hex = r->files[i]->sha256_hex,
-                                              .mode = r->files[i]->has_mode ? r->files[i]->mode & 07777 : 0644};
+                                              .mode = r->files[i]->has_mode ? r->files[i]->mode & 07777 : 0644,
+                                              .mtime_ns = r->files[i]->atp_mtime_ns};
     if (images_put_mount(c->engine->images, files, r->n_files, &id, &err) < 0) {
         call_fail_err(c, GRPC_INVALID_ARGUMENT, &err);
         return;

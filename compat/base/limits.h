@@ -27,14 +27,14 @@
     (256u << 10) /* one block of a sync stream before compression: zstd's gain is flat beyond it                       \
                   */
 #define LIMIT_SYNC_RECORD                                                                                              \
-    (64u << 10)                       /* one control record of a sync stream: several operations of the longest names  \
-                                       */
-#define LIMIT_SYNC_TRASH (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
-#define LIMIT_SYNC_NOTES 100u         /* lines told to the user after one exchange; the rest is counted */
-#define LIMIT_BUILD_PIECE (32u << 10) /* one piece of a build's log: a message of 500 of them is well below gRPC's */
+    (64u << 10)                        /* one control record of a sync stream: several operations of the longest names \
+                                        */
+#define LIMIT_SYNC_TRASH  (256u << 20) /* bytes that the trash of a mount keeps; older batches go first */
+#define LIMIT_SYNC_NOTES  100u         /* lines told to the user after one exchange; the rest is counted */
+#define LIMIT_BUILD_PIECE (32u << 10)  /* one piece of a build's log: a message of 500 of them is well below gRPC's */
 #define LIMIT_BUILD_OUTPUT                                                                                             \
-    (2u << 20) /* what one RUN may say, as BuildKit has it; the rest is dropped with a word about it */
-#define LIMIT_SYNC_BULK  100u         /* deletions on the host above which the bulk guard looks (sync-rules 3) */
+    (2u << 20)               /* what one RUN may say, as BuildKit has it; the rest is dropped with a word about it */
+#define LIMIT_SYNC_BULK 100u /* deletions on the host above which the bulk guard looks (sync-rules 3) */
 
 /* --- times, milliseconds --- */
 #define DEADLINE_LOST_PEER 15000 /* a peer silent for this long is lost (sync-rules G17) */

@@ -64,7 +64,7 @@ static int add_file(const char *path, const struct stat *st, int type, struct FT
         exit(fail(&err));
     files = xreallocarray(files, files_len + 1, sizeof(*files));
     files[files_len++] =
-        (struct images_mount_file){xstrdup(path + strlen(opt.context)), xstrdup(hex), st->st_mode & 07777};
+        (struct images_mount_file){xstrdup(path + strlen(opt.context)), xstrdup(hex), st->st_mode & 07777, 0};
     return 0;
 }
 
@@ -95,7 +95,7 @@ static void on_change(const char *id, void *arg)
 
     (void)arg;
     for (; log && shown < log->len; shown++)
-        printf("log %s\n", log->items[shown]);
+        printf("log %s%s", log->items[shown] + 1, strchr(log->items[shown], '\n') ? "" : "\n");
 }
 
 static void print_list(const char *name, const struct strlist *l)
@@ -131,8 +131,10 @@ static int build(uv_loop_t *loop, int argc, char **argv)
     struct err err = ERR_INIT;
     cleanup_free char *context = make_context(&err);
     cleanup_free char *id = NULL;
+    struct images_base base = {"base", opt.base};
     struct images_build what = {.lines = &lines,
-                                .base_id = opt.base,
+                                .bases = &base,
+                                .bases_len = opt.base != NULL,
                                 .context_mount = context,
                                 .build_args = &opt.args,
                                 .registry_user = opt.user,
