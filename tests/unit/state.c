@@ -244,6 +244,10 @@ static void a_removed_image_is_kept_as_long_as_needed(void **state)
     assert_int_equal(copies.len, 1);
     assert_string_equal(copies.items[0], "im-own");
     strlist_clear(&copies);
+    strlist_clear(&copies);
+    assert_int_equal(state_server_image_put(s, "one", a.id, STATE_LAYER_KEPT, "im-own", &err), 0);
+    assert_int_equal(state_server_image_own(s, "one", a.id, &copies, &err), 0);
+    assert_int_equal(copies.len, 0);
     assert_int_equal(state_server_image_drop(s, "one", a.id, &err), 0);
     assert_int_equal(state_image_forget(s, a.id, &err), 0);
     assert_int_equal(to_sweep(s, "one"), 0);

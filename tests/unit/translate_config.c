@@ -18,6 +18,10 @@ static void show(const struct config *c, struct buf *out)
     buf_addf(out, "%s@%d", backend_name(c->backend), c->backend_line);
     for (size_t i = 0; i < c->mirrors.len; i++)
         buf_addf(out, " %s", c->mirrors.items[i]);
+    for (size_t i = 0; i < c->lookup.len && memcmp(&c->lookup, &lookup_default, sizeof(c->lookup)); i++)
+        buf_addf(out, " lookup=%u", c->lookup.places[i]);
+    if (c->no_publish)
+        buf_addf(out, " unpublished");
     if (c->modal_server)
         buf_addf(out, " server=%s", c->modal_server);
     if (c->modal_profile)
@@ -44,6 +48,8 @@ static const struct {
     {"{backend: docker, modal: {server: 'http://x:1'}}", "docker@1 server=http://x:1", NULL},
     {"registry:\n  mirrors:\n    docker.io: localhost:5000\n    ghcr.io: m/x\n",
      "auto@0 docker.io=localhost:5000 ghcr.io=m/x", NULL},
+    {"images:\n  lookup: [registry, local]\n  publish: false\n", "auto@0 lookup=2 lookup=0 unpublished", NULL},
+    {"images: {publish: true, lookup: [local, modal, registry]}", "auto@0", NULL},
     {"modal:\n  profile: work\n", "auto@0 modal=work", NULL},
     {"profile: fast\nprofiles:\n  slow:\n    timeout: 60\n  fast: {timeout: \"3600\", sync.exclude: [.lake, a b], "
      "region: us,\n"
@@ -52,6 +58,11 @@ static const struct {
      NULL},
     {"profiles: {a: {}}", "auto@0 a@1{}", NULL},
 
+    {"images: {lookup: local}", NULL, "c:1: images.lookup: a list is expected here, as [local, modal, registry]"},
+    {"images:\n  lookup: []", NULL, "c:2: images.lookup: names no place*"},
+    {"images:\n  lookup: [local, hub]", NULL, "c:2: images.lookup: 'hub' is no place*"},
+    {"images: {publish: 1}", NULL, "c:1: images.publish: true or false is expected here"},
+    {"images: {look: []}", NULL, "c:1: unknown key 'images.look'*"},
     {"null\n", NULL, "c:1: the file: keys and values are expected here"},
     {"x", NULL, "c:1: the file: keys and values are expected here"},
     {"- a\n", NULL, "c:1: the file: keys and values are expected here"},

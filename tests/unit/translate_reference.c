@@ -195,12 +195,23 @@ static void test_image_kinds(void **state)
         {"modal://x:", -1, NULL, NULL},
         {"modal://a b", -1, NULL, NULL},
         {"modal://im-x", -1, NULL, NULL},
-        {"modal://a/b", -1, NULL, NULL},
+        {"modal://a/b/c/d", -1, NULL, NULL},
+        {"modal://a//b", -1, NULL, NULL},
+        {"modal:///b", -1, NULL, NULL},
+        {"modal://a/", -1, NULL, NULL},
+        {"modal://a:1/b", -1, NULL, NULL},
+        {"modal://en-x/b", -1, NULL, NULL},
+        {"modal://_a/b", -1, NULL, NULL},
+        {"modal://a/im-b", -1, NULL, NULL},
+        {"modal://a:b:c", -1, NULL, NULL},
+        {"modal://a@sha256:" HEX64, -1, NULL, NULL},
         {"modal://" A50 A50, -1, NULL, NULL},
         {"Im-abc", -1, NULL, NULL},
         {"sha256:" HEX64 "0", IMAGE_REFERENCE, NULL, NULL},
         {"modal://Name_1.x", IMAGE_MODAL_NAME, "Name_1.x", "latest"},
         {"modal://name:v2", IMAGE_MODAL_NAME, "name", "v2"},
+        {"modal://main/name", IMAGE_MODAL_NAME, "main/name", "latest"},
+        {"modal://w.s/main/name:v2", IMAGE_MODAL_NAME, "w.s/main/name", "v2"},
         {"im-Ab01234567890123456789", IMAGE_MODAL_ID, "im-Ab01234567890123456789", NULL},
         {"im-snapshot-123", IMAGE_MODAL_ID, "im-snapshot-123", NULL},
         {HEX64, IMAGE_ID, HEX64, NULL},
@@ -233,6 +244,100 @@ static void test_image_kinds(void **state)
         if (kinds[i].kind == IMAGE_REFERENCE)
             assert_true(r.ref.tag || r.ref.digest);
     }
+}
+
+/* What a word is called in the state and in messages, and which name the server is asked for. */
+static void test_names(void **state)
+{
+    static const struct {
+        const char *text, *name, *familiar, *modal;
+    } cases[] = {
+        {"x@sha256:" HEX64, "docker.io/library/x@sha256:" HEX64, "x@sha256:" HEX64, NULL},
+        {"docker.io/x", "docker.io/library/x:latest", "x:latest", NULL},
+        {"localhost/x", "localhost/x:latest", "localhost/x:latest", NULL},
+        {"localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1", NULL},
+        {"ghcr.io/a/x", "ghcr.io/a/x:latest", "ghcr.io/a/x:latest", NULL},
+        {"a/b/c/x", "docker.io/a/b/c/x:latest", "a/b/c/x:latest", NULL},
+        {"x/im-y", "docker.io/x/im-y:latest", "x/im-y:latest", NULL},
+        {"en-a/x", "docker.io/en-a/x:latest", "en-a/x:latest", NULL},
+        {A50 "aaaaaaaaaaaaaaa", "docker.io/library/" A50 "aaaaaaaaaaaaaaa:latest", A50 "aaaaaaaaaaaaaaa:latest", NULL},
+        {"x", "docker.io/library/x:latest", "x:latest", "x:latest"},
+        {"x.y_z:1.2-a", "docker.io/library/x.y_z:1.2-a", "x.y_z:1.2-a", "x.y_z:1.2-a"},
+        {"main/x:1", "docker.io/main/x:1", "main/x:1", "main/x:1"},
+        {"ws/main/x", "docker.io/ws/main/x:latest", "ws/main/x:latest", "ws/main/x:latest"},
+        {"library/x", "docker.io/library/x:latest", "x:latest", "library/x:latest"},
+        {"modal://X", "modal://X:latest", "modal://X:latest", "X:latest"},
+        {"modal://ws/main/X:1", "modal://ws/main/X:1", "modal://ws/main/X:1", "ws/main/X:1"},
+        {HEX64, NULL, "sha256:" HEX64, NULL},
+        {"im-abc", NULL, "im-abc", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_with(image_ref_clear) struct image_ref r = {0};
+        cleanup_free char *name = NULL, *familiar = NULL, *modal = NULL, *again = NULL;
+
+        assert_int_equal(image_ref_parse(cases[i].text, &r, NULL), 0);
+        name = image_ref_name(&r);
+        familiar = image_ref_familiar(&r);
+        modal = image_ref_modal_tag(&r);
+        again = name ? image_name_familiar(name) : NULL;
+        if (!!name != !!cases[i].name || !!modal != !!cases[i].modal)
+            fail_msg("'%s' is %s, on the server %s", cases[i].text, name, modal);
+        if (name)
+            assert_string_equal(name, cases[i].name);
+        if (name)
+            assert_string_equal(again, cases[i].familiar);
+        if (modal)
+            assert_string_equal(modal, cases[i].modal);
+        assert_string_equal(familiar, cases[i].familiar);
+        assert_int_equal(name && image_name_is_modal(name), r.kind == IMAGE_MODAL_NAME);
+    }
+}
+
+static void test_published(void **state)
+{
+    static const char *const cases[][2] = {
+        {"docker.io/library/x@sha256:" HEX64, NULL},
+        {"docker.io/user/x:1", NULL},
+        {"localhost:5000/x:1", NULL},
+        {"modal://x:1", NULL},
+        {"docker.io/library/im-x:1", NULL},
+        {"docker.io/library/" A50 A50 ":1", NULL},
+        {"docker.io/library/x:" A50 A50, NULL},
+        {"docker.io/library/a.b__c-d:V1.2", "a.b__c-d:V1.2"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_free char *tag = reference_published(cases[i][0]);
+
+        if (!!tag != !!cases[i][1])
+            fail_msg("'%s' is published as %s", cases[i][0], tag);
+        if (tag)
+            assert_string_equal(tag, cases[i][1]);
+    }
+}
+
+static void test_lookup(void **state)
+{
+    static const char *const bad[] = {"", " ,", "local,local", "hub", "local;modal", "Local"};
+    struct lookup_order order;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(lookup_parse(bad[i], "c:1", &order, &err), -1);
+        assert_non_null(strstr(err.msg, "c:1: "));
+        err_clear(&err);
+    }
+    assert_int_equal(lookup_parse(" registry,\nmodal", "c", &order, NULL), 0);
+    assert_int_equal(order.len, 2);
+    assert_int_equal(order.places[0], LOOKUP_REGISTRY);
+    assert_int_equal(order.places[1], LOOKUP_MODAL);
+    assert_true(lookup_has(&order, LOOKUP_MODAL));
+    assert_false(lookup_has(&order, LOOKUP_LOCAL));
+    assert_int_equal(lookup_default.len, 3);
 }
 
 static void test_short_ids(void **state)
@@ -283,7 +388,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_references),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_latest),
-        cmocka_unit_test(test_image_kinds), cmocka_unit_test(test_short_ids),  cmocka_unit_test(test_mirrors),
+        cmocka_unit_test(test_image_kinds), cmocka_unit_test(test_names),      cmocka_unit_test(test_published),
+        cmocka_unit_test(test_lookup),      cmocka_unit_test(test_short_ids),  cmocka_unit_test(test_mirrors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
