@@ -1,0 +1,1 @@
+exports.left = (text, width) => String(text).padStart(width);
