@@ -23,7 +23,6 @@ struct idem;
 struct images;
 struct machinery;
 struct rt;
-struct runner;
 struct sandboxes;
 struct secrets;
 struct store;
@@ -43,6 +42,7 @@ struct engine_config {
     unsigned idle_exit; /* seconds, 0 = never */
     unsigned token_ttl; /* seconds */
     bool network, detach;
+    bool plain; /* nothing beyond Modal's protocol: neither calls nor fields of our own */
 };
 
 struct engine {
@@ -54,7 +54,6 @@ struct engine {
     struct idem *idem;
     struct images *images;
     struct rt *rt;
-    struct runner *runner;
     struct sandboxes *sandboxes;
     struct secrets *secrets;
     struct store *store;

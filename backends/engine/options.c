@@ -31,6 +31,9 @@ const char options_help[] =
     "      --mirror FROM=TO      Pull images of registry FROM from TO (docker.io=localhost:5000); may be repeated\n"
     "      --runtime NAME        crun, runc, runsc or a path (default: $ATP_ENGINE_RUNTIME, else what is installed)\n"
     "      --no-network          Give sandboxes no network\n"
+    "      --plain               Speak Modal's protocol and nothing else: no calls and fields of our own, as Modal "
+    "itself\n"
+    "                            has none (default: $ATP_ENGINE_PLAIN)\n"
     "      --idle-exit SECONDS   End when nobody has been connected and nothing has run for so long\n"
     "      --token-ttl SECONDS   Life of the tokens that clients are given (default: 1200)\n"
     "      --detach              Go to the background; return when the engine can be reached, or with the reason why "
@@ -79,6 +82,14 @@ static void set_text(char **slot, const char *text)
     *slot = xstrdup(text);
 }
 
+/* A switch in the environment: anything but "" and "0". */
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value && strcmp(value, "0") != 0;
+}
+
 enum {
     OPT_SOCKET = 256,
     OPT_LISTEN,
@@ -87,6 +98,7 @@ enum {
     OPT_MIRROR,
     OPT_RUNTIME,
     OPT_NO_NETWORK,
+    OPT_PLAIN,
     OPT_IDLE_EXIT,
     OPT_TOKEN_TTL,
     OPT_DETACH,
@@ -118,6 +130,9 @@ static int take_option(int option, struct engine_config *config, struct err *err
         return 0;
     case OPT_NO_NETWORK:
         config->network = false;
+        return 0;
+    case OPT_PLAIN:
+        config->plain = true;
         return 0;
     case OPT_IDLE_EXIT:
         return parse_seconds("idle-exit", optarg, &config->idle_exit, err);
@@ -163,6 +178,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_config *c
         {"log", required_argument, NULL, OPT_LOG},
         {"mirror", required_argument, NULL, OPT_MIRROR},
         {"no-network", no_argument, NULL, OPT_NO_NETWORK},
+        {"plain", no_argument, NULL, OPT_PLAIN},
         {"runtime", required_argument, NULL, OPT_RUNTIME},
         {"socket", required_argument, NULL, OPT_SOCKET},
         {"state-dir", required_argument, NULL, OPT_STATE_DIR},
@@ -172,7 +188,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_config *c
     };
     int option;
 
-    *config = (struct engine_config){.token_ttl = TOKEN_TTL, .network = true};
+    *config = (struct engine_config){.token_ttl = TOKEN_TTL, .network = true, .plain = is_set("ATP_ENGINE_PLAIN")};
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":", options, NULL)) >= 0) {
         if (option == OPT_HELP)

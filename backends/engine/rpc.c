@@ -341,6 +341,8 @@ struct call *call_new(struct h2_stream *stream, struct engine *e, const char *pa
     c->meta = *meta;
     *meta = (struct call_meta){0};
     c->method = rpc_find(path);
+    if (c->method && c->method->flags & RPC_OURS && e->config->plain)
+        c->method = NULL;
     buf_init(&c->out, LIMIT_GRPC_MESSAGE + GRPC_HEAD);
     grpc_parser_init(&c->parser, LIMIT_GRPC_MESSAGE);
     if (!c->method) {

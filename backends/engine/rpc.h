@@ -39,6 +39,7 @@ enum rpc_flags {
     RPC_V2 = 1 << 0,     /* x-modal-auth-token is demanded (protocol 5.1) */
     RPC_ONCE = 1 << 1,   /* a repeat with the same x-idempotency-key gets the first answer */
     RPC_ROUTER = 1 << 2, /* of the task command router: authorised by a bearer token */
+    RPC_OURS = 1 << 3,   /* not Modal's: an engine that is --plain does not have it */
 };
 
 struct rpc_method {

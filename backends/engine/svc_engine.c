@@ -179,9 +179,9 @@ static void store_prune(struct call *c, const void *request)
 #define REQUEST(name) &atp__engine__##name##__descriptor
 
 const struct rpc_method svc_engine_methods[] = {
-    {"ImageDescribe", REQUEST(image_describe_request), RPC_UNARY, 0, image_describe},
-    {"ImageLayerGet", REQUEST(image_layer_get_request), RPC_SERVER_STREAM, 0, image_layer_get},
-    {"StorePrune", REQUEST(store_prune_request), RPC_UNARY, 0, store_prune},
-    {"StoreUsage", REQUEST(store_usage_request), RPC_UNARY, 0, store_usage},
+    {"ImageDescribe", REQUEST(image_describe_request), RPC_UNARY, RPC_OURS, image_describe},
+    {"ImageLayerGet", REQUEST(image_layer_get_request), RPC_SERVER_STREAM, RPC_OURS, image_layer_get},
+    {"StorePrune", REQUEST(store_prune_request), RPC_UNARY, RPC_OURS, store_prune},
+    {"StoreUsage", REQUEST(store_usage_request), RPC_UNARY, RPC_OURS, store_usage},
     {0},
 };

@@ -86,8 +86,8 @@ static int start(int argc, char **argv, struct err *err)
     if (strcmp(word, "describe") == 0 && argc == 4)
         return images_describe(store, argv[3], on_described, NULL, err) ? 0 : fail(err);
     if (strcmp(word, "layer") == 0 && argc >= 5) {
-        stream = images_stream_open(store, argv[3], strtoul(argv[4], NULL, 10), argc > 5 ? strtoll(argv[5], NULL, 10) : 0, on_bytes,
-                                    NULL, err);
+        stream = images_stream_open(store, argv[3], strtoul(argv[4], NULL, 10),
+                                    argc > 5 ? strtoll(argv[5], NULL, 10) : 0, on_bytes, NULL, err);
         if (!stream)
             return fail(err);
         on_bytes(NULL);
