@@ -23,6 +23,7 @@ struct idem;
 struct images;
 struct machinery;
 struct rt;
+struct runner;
 struct sandboxes;
 struct secrets;
 struct store;
@@ -54,6 +55,7 @@ struct engine {
     struct idem *idem;
     struct images *images;
     struct rt *rt;
+    struct runner *runner;
     struct sandboxes *sandboxes;
     struct secrets *secrets;
     struct store *store;

@@ -59,6 +59,8 @@ static int by_time(const struct timespec *a, const struct timespec *b)
 static void add_bases(const struct img_job *job, struct strlist *ret)
 {
     strlist_copy(ret, &job->base_layers);
+    for (size_t i = 0; i < job->bases_len; i++)
+        strlist_copy(ret, &job->bases[i].layers);
 }
 
 void img_gc_prepare(struct images *im, struct img_gc *gc)

@@ -9,8 +9,10 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/limits.h"
 #include "compat/sys/fs.h"
 #include "compat/sys/random.h"
+#include "translate/dockerfile/config.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -151,6 +153,12 @@ void images_free(struct images *im)
     free(im);
 }
 
+void images_set_runner(struct images *im, images_run_fn *run, void *arg)
+{
+    im->run = run;
+    im->run_arg = arg;
+}
+
 bool images_has_file(struct images *im, const char *sha256_hex)
 {
     cleanup_free char *path = digest_is_hex(sha256_hex) ? img_store_file(im->dir, sha256_hex) : NULL;
@@ -204,7 +212,7 @@ static void add_strings(json_t *j, const char *key, const struct strlist *l)
 /* What is built, as a digest: equal definitions have equal keys. Credentials are no part of it. */
 static char *definition_key(const struct images_build *build)
 {
-    cleanup_strlist struct strlist args = STRLIST_INIT;
+    cleanup_strlist struct strlist args = STRLIST_INIT, bases = STRLIST_INIT, secrets = STRLIST_INIT;
     char hex[DIGEST_HEX + 1];
     json_t *j = json_object();
     char *text;
@@ -212,9 +220,16 @@ static char *definition_key(const struct images_build *build)
     if (build->build_args)
         strlist_copy(&args, build->build_args);
     strlist_sort(&args);
+    for (size_t i = 0; i < build->bases_len; i++)
+        strlist_addf(&bases, "%s %s", build->bases[i].id, build->bases[i].name);
+    for (size_t i = 0; build->secrets && i < build->secrets->len; i++)
+        strlist_add_owned(&secrets, xstrndup(build->secrets->items[i], strcspn(build->secrets->items[i], "=")));
+    strlist_sort(&secrets);
     add_strings(j, "lines", build->lines);
     add_strings(j, "args", &args);
-    json_object_set_new(j, "base", json_string(build->base_id ? build->base_id : ""));
+    add_strings(j, "bases", &bases);
+    add_strings(j, "secrets", &secrets);
+    add_strings(j, "hosts", build->add_hosts);
     json_object_set_new(j, "context", json_string(build->context_mount ? build->context_mount : ""));
     text = json_dumps(j, JSON_SORT_KEYS);
     digest_of(text, strlen(text), hex);
@@ -254,13 +269,27 @@ int64_t img_now(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* From the build's threads: a line for the loop to pick up. */
-static void on_log(const char *line, void *arg)
+/* Puts a piece of output behind the last one of the same descriptor, which nobody has seen yet. */
+static bool append(struct strlist *pending, const char *piece)
+{
+    char **last = pending->len ? &pending->items[pending->len - 1] : NULL;
+    size_t have = last ? strlen(*last) : 0, more = strlen(piece + 1);
+
+    if (!last || *piece == '3' || **last != *piece || have + more > LIMIT_BUILD_PIECE)
+        return false;
+    *last = xrealloc(*last, have + more + 1);
+    memcpy(*last + have, piece + 1, more + 1);
+    return true;
+}
+
+/* From the build's threads: a piece of the log for the loop to pick up. */
+static void on_log(const char *piece, void *arg)
 {
     struct build_run *run = arg;
 
     pthread_mutex_lock(&run->im->lock);
-    strlist_add(&run->pending, line);
+    if (!append(&run->pending, piece))
+        strlist_add(&run->pending, piece);
     pthread_mutex_unlock(&run->im->lock);
     uv_async_send(run->im->wake);
 }
@@ -278,29 +307,47 @@ static void *build_thread(void *arg)
     return NULL;
 }
 
+/* Copies what the build calls by name. */
+static int fill_bases(struct images *im, const struct images_build *build, struct img_job *job, struct err *err)
+{
+    job->bases = xcalloc(build->bases_len + 1, sizeof(*job->bases));
+    for (size_t i = 0; i < build->bases_len; i++) {
+        const struct image *base = img_find(im, build->bases[i].id);
+        struct img_named *to = &job->bases[job->bases_len];
+
+        if (!base)
+            return no_such(build->bases[i].id, err);
+        if (base->state != IMAGES_READY)
+            return err_set(err, 0, "base image %s is not built", build->bases[i].id);
+        to->name = xstrdup(build->bases[i].name);
+        strlist_copy(&to->layers, &base->layers);
+        to->config = xstrdup(base->oci);
+        job->bases_len++;
+    }
+    return 0;
+}
+
 /* Copies the definition for the thread. */
 static int fill_job(struct images *im, const struct images_build *build, struct img_job *job, struct err *err)
 {
-    struct image *base = build->base_id ? img_find(im, build->base_id) : NULL;
-
-    if (build->base_id && !base)
-        return no_such(build->base_id, err);
-    if (base && base->state != IMAGES_READY)
-        return err_set(err, 0, "base image %s is not built", build->base_id);
+    if (fill_bases(im, build, job, err) < 0)
+        return -1;
     job->dir = xstrdup(im->dir);
     strlist_copy(&job->lines, build->lines);
     if (build->build_args)
         strlist_copy(&job->build_args, build->build_args);
-    if (base) {
-        job->has_base = true;
-        strlist_copy(&job->base_layers, &base->layers);
-        job->base_config = xstrdup(base->oci);
-    }
+    if (build->secrets)
+        strlist_copy(&job->secrets, build->secrets);
+    if (build->add_hosts)
+        strlist_copy(&job->add_hosts, build->add_hosts);
     job->context_mount = xstrdup(build->context_mount);
     job->user = xstrdup(build->registry_user);
     job->password = xstrdup(build->registry_password);
+    job->force = build->force;
     job->mirrors = &im->mirrors;
     job->locks = &im->locks;
+    job->run = im->run;
+    job->run_arg = im->run_arg;
     job->log = on_log;
     return 0;
 }
@@ -386,7 +433,7 @@ static void finish_build(struct images *im, struct image *image)
         image->own = run->job.own;
         run->job.layers = (struct strlist)STRLIST_INIT;
         img_config_read(run->job.config, &image->config);
-        image->oci = json_dumps(run->job.config, JSON_COMPACT);
+        image->oci = run->job.config_text ? steal(&run->job.config_text) : df_config_text(run->job.config);
         image->state = IMAGES_READY;
         if (img_record_save(im, image, &err) < 0)
             run->result = -1;

@@ -49,6 +49,8 @@ struct images {
     pthread_mutex_t lock; /* guards every run's pending and finished */
     void (*on_change)(const char *image_id, void *arg);
     void *on_change_arg;
+    images_run_fn *run; /* carries out RUN */
+    void *run_arg;
     size_t building;
     struct timer *expiry;
     struct images_task *tasks; /* img_task.h */

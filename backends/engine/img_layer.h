@@ -82,6 +82,7 @@ struct img_writer_options {
     bool follow_below;      /* links below count for the way to an entry (COPY, ADD); not so for a registry's layers */
     uid_t uid;              /* owner of directories that nobody mentioned */
     gid_t gid;
+    mode_t mode;                       /* theirs; 0 = 0755 */
     const struct img_layer_meta *meta; /* borrowed until the commit: what is known of the layer; NULL = a BUILT one */
 };
 

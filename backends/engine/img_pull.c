@@ -325,6 +325,8 @@ static int pull_locked(struct pull *p, struct err *err)
     p->job->config = img_config_load(p->image.config, strlen(p->image.config), err);
     if (!p->job->config)
         return -1;
+    free(p->job->config_text);
+    p->job->config_text = xstrdup(p->image.config);
     img_log(p->job, "%s: Pulling from %.*s", colon && !strchr(name, '@') ? colon + 1 : p->image.digest,
             colon && !strchr(name, '@') ? (int)(colon - name) : (int)strcspn(name, "@"), name);
     if (plan(p, err) < 0 || fetch(p, err) < 0)

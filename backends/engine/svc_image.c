@@ -88,7 +88,7 @@ static int build(struct engine *e, const Modal__Client__ImageGetOrCreateRequest 
         if (secrets_apply(e->secrets, image->secret_ids[i], &secrets, err) < 0)
             return svc_err(err, GRPC_NOT_FOUND, "secret %s not found", image->secret_ids[i]);
     }
-    for (size_t i = 0; i < image->n_atp_add_hosts; i++)
+    for (size_t i = 0; i < image->n_atp_add_hosts && !e->config->plain; i++)
         strlist_add(&hosts, image->atp_add_hosts[i]);
     if (svc_text(image->context_mount_id)[0])
         b.context_mount = image->context_mount_id;

@@ -112,7 +112,7 @@ static void mount_get_or_create(struct call *c, const void *request)
         files[i] = (struct images_mount_file){.filename = r->files[i]->filename,
                                               .sha256_hex = r->files[i]->sha256_hex,
                                               .mode = r->files[i]->has_mode ? r->files[i]->mode & 07777 : 0644,
-                                              .mtime_ns = r->files[i]->atp_mtime_ns};
+                                              .mtime_ns = c->engine->config->plain ? 0 : r->files[i]->atp_mtime_ns};
     if (images_put_mount(c->engine->images, files, r->n_files, &id, &err) < 0) {
         call_fail_err(c, GRPC_INVALID_ARGUMENT, &err);
         return;
