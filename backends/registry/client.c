@@ -293,7 +293,7 @@ int registry_attempt(struct registry *r, struct attempts *a, struct http_reply *
     }
     if (is_good(a, reply->status))
         return 1;
-    if (reply->status == 401 && !a->logged_in && http_same_place(a->q.url, r->base)) {
+    if (reply->status == 401 && !a->logged_in && reply->challenges.len && http_same_place(a->q.url, r->base)) {
         a->logged_in = true;
         return log_in(r, authorization, reply, err) < 0 ? login_failed(r, a->q.url, err) : 0;
     }

@@ -353,6 +353,9 @@ static struct curl_slist *prepare_method(struct exchange *x, struct curl_slist *
         headers = curl_slist_append(headers, "Content-Type:");
     } else {
         curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        /* On a connection that it has used before, libcurl would begin again by itself where only the registry knows
+         * where to go on. */
+        curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
         curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->body->len);
         curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
         curl_easy_setopt(c, CURLOPT_READDATA, x);

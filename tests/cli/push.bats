@@ -1,0 +1,295 @@
+# Images to registries and back: real ones, with and without logins, and one that fails as told (registry_proxy.py).
+bats_require_minimum_version 1.5.0
+load common
+load faulty
+
+setup_file() {
+    suite_start
+    export OTHER_DIR=$SUITE/private
+    registry_with_login
+}
+
+teardown_file() {
+    kill "$(cat "$OTHER_DIR/pid")"
+    suite_stop
+}
+
+setup() {
+    WORK=$(mktemp -d "$SUITE/work-XXXXXX")
+    cd "$WORK"
+    export DOCKER_CONFIG=$WORK/config
+    docker image prune -af >/dev/null
+    docker pull -q "$IMAGE" >/dev/null 3>&-
+}
+
+teardown() {
+    [ ! -f "$WORK/proxy.pid" ] || kill "$(cat "$WORK/proxy.pid")"
+    for id in $(docker ps -aq); do docker rm -f "$id" >/dev/null; done
+    drop_images
+}
+
+drop_images() { docker images -aq | sort -u | xargs -r "$ATP_BIN/atp-docker" rmi -f >/dev/null; }
+
+# A second registry, for "me" with "secret" only.
+registry_with_login() {
+    local port
+    port=$(free_port)
+    mkdir -p "$OTHER_DIR/data"
+    htpasswd -Bbn me secret >"$OTHER_DIR/htpasswd"
+    cat >"$OTHER_DIR/config.yml" <<EOT
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $OTHER_DIR/data}, delete: {enabled: true}}
+auth: {htpasswd: {realm: basic-realm, path: $OTHER_DIR/htpasswd}}
+http: {addr: "127.0.0.1:$port"}
+EOT
+    docker-registry serve "$OTHER_DIR/config.yml" >"$OTHER_DIR/log" 2>&1 3>&- &
+    echo $! >"$OTHER_DIR/pid"
+    export OTHER=localhost:$port
+    until_true 20 curl -s "http://$OTHER/v2/"
+}
+
+# proxy_start [ARGS...]: sets PROXY; faults.txt holds what is to fail, proxy.log what came.
+proxy_start() {
+    if [ "${1:-}" = --token ]; then
+        python3 "$ROOT/tests/cli/registry_proxy.py" --token "${REGISTRY#*:}" port me secret proxy.log 3>&- &
+    else
+        python3 "$ROOT/tests/cli/registry_proxy.py" "${REGISTRY#*:}" port faults.txt proxy.log 3>&- &
+    fi
+    echo $! >proxy.pid
+    until_true 20 test -s port
+    PROXY=localhost:$(cat port)
+}
+
+raw() { skopeo inspect --raw --tls-verify=false "docker://$1" "${@:2}"; }
+id_of() { docker image inspect -f '{{.Id}}' "$1"; }
+login() { echo secret | docker login -u me --password-stdin "$1" 2>/dev/null; }
+
+# An image of two layers that nobody has, one of them too large for one request.
+load_large() {
+    mkdir -p l1 l2
+    cp /bin/busybox l1/sh
+    head -c 3000000 /dev/urandom >l2/random
+    for l in 1 2; do tar -C l$l --owner=0 --group=0 --mtime=@0 -cf l$l.tar .; done
+    printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["/sh","-c","echo <&>"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s","sha256:%s"]}}' \
+        "$(sha256sum <l1.tar | cut -d' ' -f1)" "$(sha256sum <l2.tar | cut -d' ' -f1)" >config.json
+    printf '[{"Config":"config.json","RepoTags":["large:1"],"Layers":["l1.tar","l2.tar"]}]' >manifest.json
+    tar -cf large.tar manifest.json config.json l1.tar l2.tar
+    docker load -q -i large.tar
+}
+
+@test "a pulled image goes on byte for byte, by mount where the registry has its layers" {
+    docker tag "$IMAGE" "$REGISTRY/mounted:1"
+    run docker push "$REGISTRY/mounted:1"
+    [ "$status" = 0 ]
+    [ "${lines[0]}" = "The push refers to repository [$REGISTRY/mounted]" ]
+    [[ "${lines[1]}" =~ ^[0-9a-f]{12}:\ Preparing$ ]]
+    [ "${lines[2]}" = "${lines[1]%% *} Mounted from busybox" ]
+    [ "${lines[3]}" = "1: digest: sha256:$(raw "$IMAGE" | sha256sum | cut -d' ' -f1) size: $(raw "$IMAGE" | wc -c)" ]
+    cmp <(raw "$IMAGE") <(raw "$REGISTRY/mounted:1")
+    [[ "$(docker push "$REGISTRY/mounted:1")" == *": Layer already exists"* ]]
+    [ "$(docker push -q "$REGISTRY/mounted:1")" = "$REGISTRY/mounted:1" ]
+    [[ "$(docker image inspect -f '{{.RepoDigests}}' "$REGISTRY/mounted:1")" == *"$REGISTRY/mounted@sha256:"* ]]
+}
+
+@test "an OCI image keeps its media types" {
+    skopeo copy -q --insecure-policy --format oci --src-tls-verify=false --dest-tls-verify=false "docker://$IMAGE" "docker://$REGISTRY/oci:1"
+    docker pull -q "$REGISTRY/oci:1"
+    docker tag "$REGISTRY/oci:1" "$REGISTRY/oci-copy:1"
+    docker push -q "$REGISTRY/oci-copy:1"
+    cmp <(raw "$REGISTRY/oci:1") <(raw "$REGISTRY/oci-copy:1")
+    [[ "$(raw "$REGISTRY/oci-copy:1")" == *application/vnd.oci.image.manifest.v1+json* ]]
+}
+
+@test "of an index the platform's manifest is pushed, and said" {
+    digest=sha256:$(raw "$IMAGE" | sha256sum | cut -d' ' -f1)
+    printf '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","size":%d,"digest":"%s","platform":{"architecture":"amd64","os":"linux"}}]}' \
+        "$(raw "$IMAGE" | wc -c)" "$digest" >index.json
+    curl -sf -X PUT -H 'Content-Type: application/vnd.docker.distribution.manifest.list.v2+json' --data-binary @index.json "http://$REGISTRY/v2/busybox/manifests/many"
+    docker pull -q "$REGISTRY/busybox:many"
+    docker tag "$REGISTRY/busybox:many" "$REGISTRY/single:1"
+    run docker push "$REGISTRY/single:1"
+    [[ "$output" == *" Info -> Not all multiplatform-content is present and only the available single-platform image was pushed"*"sha256:$(sha256sum <index.json | cut -d' ' -f1) -> $digest" ]]
+    cmp <(raw "$IMAGE") <(raw "$REGISTRY/single:1")
+}
+
+@test "a loaded image: pushed, taken away, pulled, the same" {
+    load_large
+    id=$(id_of large:1)
+    docker tag large:1 "$REGISTRY/large:1"
+    run docker push "$REGISTRY/large:1"
+    [ "$status" = 0 ]
+    [ "$(grep -c ': Pushed$' <<<"$output")" = 2 ]
+    [ "$(grep -c ': Layer already exists$' <<<"$(docker push "$REGISTRY/large:1")")" = 2 ]
+    [ "$(raw "$REGISTRY/large:1" --config | sha256sum | cut -d' ' -f1)" = "${id#sha256:}" ]
+    docker rmi large:1 "$REGISTRY/large:1"
+    docker pull -q "$REGISTRY/large:1"
+    [ "$(id_of "$REGISTRY/large:1")" = "$id" ]
+    # The same tar gives the same bytes wherever it is compressed.
+    docker rmi "$REGISTRY/large:1"
+    docker load -q -i large.tar
+    docker tag large:1 "$REGISTRY/large:2"
+    docker push -q "$REGISTRY/large:2"
+    cmp <(raw "$REGISTRY/large:1") <(raw "$REGISTRY/large:2")
+}
+
+@test "all tags, one after the other, there and back" {
+    for tag in a b; do docker tag "$IMAGE" "$REGISTRY/all:$tag"; done
+    run docker push -a "$REGISTRY/all"
+    [ "$status" = 0 ]
+    [ "$(grep -c ': digest: sha256:' <<<"$output")" = 2 ]
+    docker rmi "$REGISTRY/all:a" "$REGISTRY/all:b"
+    run docker pull -a "$REGISTRY/all"
+    [ "${lines[-1]}" = "$REGISTRY/all" ]
+    [ "$(docker images -q "$REGISTRY/all" | wc -l)" = 2 ]
+    run ! docker pull -a "$REGISTRY/all:a"
+    run ! docker push -a "$REGISTRY/all:a"
+    [ "$output" = "tag can't be used with --all-tags/-a" ]
+}
+
+@test "what is not there" {
+    run -1 docker push "$REGISTRY/nobody"
+    [ "${lines[-1]}" = "An image does not exist locally with the tag: $REGISTRY/nobody" ]
+    run -1 docker push "${IMAGE%:*}:2"
+    [ "${lines[-1]}" = "tag does not exist: ${IMAGE%:*}:2" ]
+    run -1 docker push "${IMAGE%:*}@sha256:$(printf '0%.0s' {1..64})"
+    [ "$output" = "cannot push a digest reference" ]
+    docker tag "$IMAGE" localhost:1/x:1
+    run -1 docker push localhost:1/x:1
+    [[ "${lines[-1]}" == *"connect: connection refused" ]]
+}
+
+# This registry takes nothing up in the middle; that one that does is gone on with is tests/unit/registry_push.c's.
+@test "a transfer that breaks off is begun anew" {
+    load_large
+    proxy_start
+    docker tag large:1 "$PROXY/broken:1"
+    printf 'PATCH /blobs/ drop 1000000\n' >faults.txt
+    docker push "$PROXY/broken:1"
+    [ "$(grep -c '^PATCH ' proxy.log)" = 2 ]
+    docker rmi large:1 "$PROXY/broken:1"
+    docker pull -q "$REGISTRY/broken:1"
+    docker run --rm "$REGISTRY/broken:1" /sh -c true
+}
+
+@test "busy and broken registries are asked again" {
+    load_large
+    proxy_start
+    docker tag large:1 "$PROXY/busy:1"
+    printf 'POST /uploads/ 429 2\nPATCH /uploads/ 500\nPUT /uploads/ 503\nPUT /manifests/ 502\nHEAD /blobs/ 429\n' >faults.txt
+    docker push "$PROXY/busy:1"
+    ! grep -v ' 0$' faults.txt
+    printf 'PUT /manifests/ 500 9\n' >faults.txt
+    run -1 docker push "$PROXY/busy:1"
+    [[ "${lines[-1]}" == "received unexpected HTTP status: 500 Internal Server Error"* ]]
+    printf 'PUT /manifests/ denied 9\n' >faults.txt
+    run -1 docker push "$PROXY/busy:1"
+    [ "${lines[-1]}" = "denied: requested access to the resource is denied" ]
+}
+
+@test "a registry with passwords: push, and pull by the server" {
+    docker tag "$IMAGE" "$OTHER/mine/x:1"
+    run -1 docker push "$OTHER/mine/x:1"
+    [ "${lines[-1]}" = "no basic auth credentials" ]
+    run -1 docker login -u me -p wrong "$OTHER"
+    [ "${lines[0]}" = "WARNING! Using --password via the CLI is insecure. Use --password-stdin." ]
+    [ "${lines[1]}" = "Error response from daemon: login attempt to http://$OTHER/v2/ failed with status: 401 Unauthorized" ]
+    [ "$(login "$OTHER")" = "Login Succeeded" ]
+    docker push "$OTHER/mine/x:1"
+    cmp <(raw "$IMAGE") <(raw "$OTHER/mine/x:1" --creds me:secret)
+    drop_images
+    docker pull "$OTHER/mine/x:1"
+    [ "$(docker run --rm "$OTHER/mine/x:1" echo private)" = private ]
+    docker logout "$OTHER"
+    drop_images
+    run -1 docker pull "$OTHER/mine/x:1"
+    [[ "$output" == *"no basic auth credentials"* ]]
+}
+
+@test "a registry with tokens: the scope is asked for, blobs are mounted, the server pulls" {
+    load_large
+    proxy_start --token
+    docker tag large:1 "$PROXY/t/one:1"
+    run -1 docker push "$PROXY/t/one:1"
+    login "$PROXY"
+    docker push "$PROXY/t/one:1"
+    grep -q '^TOKEN repository:t/one:pull,push$' proxy.log
+    docker tag large:1 "$PROXY/t/two:1"
+    run docker push "$PROXY/t/two:1"
+    [ "$(grep -c ': Mounted from t/one$' <<<"$output")" = 2 ]
+    grep -q '^TOKEN repository:t/two:pull,push repository:t/one:pull$' proxy.log
+    drop_images
+    docker pull -q "$PROXY/t/two:1"
+    docker run --rm "$PROXY/t/two:1" /sh -c true
+}
+
+@test "login keeps what else is in config.json, logout too" {
+    mkdir -p real config
+    printf '{"detachKeys":"ctrl-x","auths":{"other:1":{"auth":"YTpi"}},"unknown":{"a":[1.5,null]}}' >real/file
+    ln -s ../real/file config/config.json
+    chmod 0640 real/file
+    login "$OTHER"
+    [ -L config/config.json ] && [ "$(stat -c %a real/file)" = 640 ]
+    [ "$(python3 -c 'import json; c = json.load(open("config/config.json")); print(c["detachKeys"], c["unknown"], sorted(c["auths"]))')" = \
+        "ctrl-x {'a': [1.5, None]} ['$OTHER', 'other:1']" ]
+    [ "$(docker logout "$OTHER")" = "Removing login credentials for $OTHER" ]
+    [ "$(python3 -c 'import json; c = json.load(open("config/config.json")); print(list(c["auths"]))')" = "['other:1']" ]
+    rm config/config.json
+    login "$OTHER"
+    [ "$(stat -c %a config/config.json)" = 600 ]
+    run -0 docker logout
+    [ "$output" = "Removing login credentials for https://index.docker.io/v1/" ]
+}
+
+@test "login asks for what is missing, at a terminal only" {
+    run -1 docker login "$OTHER" </dev/null
+    [ "$output" = "Error: Cannot perform an interactive login from a non TTY device" ]
+    run -1 docker login --password-stdin "$OTHER" </dev/null
+    [ "$output" = "the --password-stdin option requires --username to be set" ]
+    # The password is not shown, and the terminal is as it was.
+    run script -qec "stty -a >before; '$ATP_BIN/atp-docker' login '$OTHER'; stty -a >after" /dev/null < <(sleep 1; echo me; sleep 1; echo secret; sleep 1)
+    [[ "$output" == *"Username: "*"Password: "*"Login Succeeded"* ]]
+    [ "$(grep -c secret <<<"${output#*Password: }")" = 0 ]
+    cmp before after
+    run -0 docker login "$OTHER"
+    [[ "$output" == "Authenticating with existing credentials... [Username: me]"*"Login Succeeded" ]]
+}
+
+@test "credentials go to the helper that the configuration names" {
+    mkdir -p bin config
+    cat >bin/docker-credential-test <<'EOT'
+#!/bin/sh
+case $1 in
+store) cat >"$STORE" ;;
+get) [ -f "$STORE" ] && cat "$STORE" || { echo "credentials not found in native keychain"; exit 1; } ;;
+erase) rm -f "$STORE" ;;
+esac
+EOT
+    chmod +x bin/docker-credential-test
+    export STORE=$WORK/store PATH=$WORK/bin:$PATH
+    printf '{"credHelpers":{"%s":"test"}}' "$OTHER" >config/config.json
+    run -0 docker login -u me --password-stdin "$OTHER" <<<secret
+    [ "$output" = "Login Succeeded" ]
+    [ "$(cat store)" = "{\"ServerURL\":\"$OTHER\",\"Username\":\"me\",\"Secret\":\"secret\"}" ]
+    ! grep -q secret config/config.json
+    docker tag "$IMAGE" "$OTHER/helped:1"
+    docker push -q "$OTHER/helped:1"
+    docker logout "$OTHER"
+    [ ! -f store ]
+}
+
+@test "manifests as the real docker shows them" {
+    real=$(command -v docker 2>/dev/null || type -P docker)
+    "$real" --version | grep -q 'version 2[89]' || skip "the real docker's client is another one"
+    digest=sha256:$(raw "$IMAGE" | sha256sum | cut -d' ' -f1)
+    entry='{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","size":%d,"digest":"%s","platform":{"os":"linux","architecture":"amd64"}}'
+    # shellcheck disable=SC2059
+    printf "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.list.v2+json\",\"manifests\":[$entry]}" "$(raw "$IMAGE" | wc -c)" "$digest" >index.json
+    curl -sf -X PUT -H 'Content-Type: application/vnd.docker.distribution.manifest.list.v2+json' --data-binary @index.json "http://$REGISTRY/v2/busybox/manifests/list"
+    for words in "$IMAGE" "-v $IMAGE" "${IMAGE%:*}:list" "-v ${IMAGE%:*}:list"; do
+        # shellcheck disable=SC2086
+        diff <("$real" manifest inspect --insecure $words) <(docker manifest inspect $words)
+    done
+    run -1 docker manifest inspect "${IMAGE%:*}:none"
+    [ "$output" = "no such manifest: ${IMAGE%:*}:none" ]
+}
