@@ -164,7 +164,7 @@ static int check_onbuild(const struct df_instruction *in, char escape, struct er
     else if (strcmp(inner.word, "FROM") == 0 || strcmp(inner.word, "MAINTAINER") == 0)
         ret = err_set(err, 1, "%s isn't allowed as an ONBUILD trigger", inner.word);
     else
-        ret = df_check(&inner, escape, err);
+        ret = 0; /* it is read when it happens, as BuildKit does */
     df_instruction_clear(&inner);
     return ret;
 }

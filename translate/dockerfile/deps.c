@@ -139,6 +139,77 @@ static int uses_of_stage(const struct df_build *b, size_t stage, use_fn *fn, voi
     return 0;
 }
 
+/* ---- circles ---- */
+
+/* Its name, or "stage-2". */
+static char *title(const struct df_build *b, size_t stage)
+{
+    return b->stages[stage].name ? xstrdup(b->stages[stage].name) : xasprintf("stage-%zu", stage);
+}
+
+/* Which stages a stage copies or mounts from. */
+struct edges {
+    size_t *items;
+    size_t len;
+};
+
+static int edge_use(const struct use *u, void *arg, struct err *err)
+{
+    struct edges *e = arg;
+
+    (void)err;
+    if (u->stage == DF_NO_STAGE)
+        return 0;
+    e->items = xreallocarray(e->items, e->len + 1, sizeof(*e->items));
+    e->items[e->len++] = u->stage;
+    return 0;
+}
+
+/* Takes away stages whose every source is gone, until none is left or only those that lead into a circle. */
+static size_t first_in_circle(const struct df_build *b, const struct edges *edges)
+{
+    cleanup_free bool *gone = xcalloc(b->len + 1, sizeof(*gone));
+    bool more = true;
+
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < b->len; i++) {
+            bool free_of = !gone[i];
+
+            for (size_t k = 0; k < edges[i].len && free_of; k++)
+                free_of = gone[edges[i].items[k]];
+            gone[i] = gone[i] || free_of;
+            more = more || free_of;
+        }
+    }
+    for (size_t i = 0; i < b->len; i++) {
+        if (!gone[i])
+            return i;
+    }
+    return DF_NO_STAGE;
+}
+
+int df_check_uses(const struct df_build *b, struct err *err)
+{
+    struct edges *edges = xcalloc(b->len, sizeof(*edges));
+    size_t circle = DF_NO_STAGE;
+    int ret = 0;
+
+    for (size_t i = 0; i < b->len && ret == 0; i++)
+        ret = uses_of_stage(b, i, edge_use, &edges[i], err);
+    if (ret == 0)
+        circle = first_in_circle(b, edges);
+    for (size_t i = 0; i < b->len; i++)
+        free(edges[i].items);
+    free(edges);
+    if (circle != DF_NO_STAGE) {
+        cleanup_free char *name = title(b, circle);
+
+        return err_set(err, 1, "circular dependency detected on stage: %s", name);
+    }
+    return ret;
+}
+
 /* ---- which stages are needed ---- */
 
 struct need {
@@ -166,9 +237,7 @@ static int need_use(const struct use *u, void *arg, struct err *err)
         return err_set(err, 1, "cannot mount from stage %s to %s, stage needs to be defined before current command",
                        from, other);
     }
-    other = df_stage_label(n->b, n->stage);
-    if (u->stage == n->stage)
-        return err_set(err, 1, "circular dependency detected on stage: %s", other);
+    other = title(n->b, n->stage);
     return err_set(err, 1, "cannot copy from stage %s, it needs to be defined before current stage \"%s\"", from,
                    other);
 }
@@ -261,7 +330,7 @@ char *df_stage_label(const struct df_build *b, size_t stage)
 {
     if (b->len == 1 && !has_other_stages(b))
         return xstrdup("");
-    return b->stages[stage].name ? xstrdup(b->stages[stage].name) : xasprintf("stage-%zu", stage);
+    return title(b, stage);
 }
 
 size_t df_stage_steps(const struct df_build *b, size_t stage)

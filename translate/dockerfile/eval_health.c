@@ -100,24 +100,26 @@ int df_check_health(const struct df_instruction *in, struct err *err)
     return ret;
 }
 
-/* "HEALTHCHECK {Test:[CMD x] Interval:30s ... Retries:3}". */
+/* "HEALTHCHECK &{["CMD" "x"] "30s" "0s" "0s" "0s" '\x03'}": Go's %q of the whole, retries and all. */
 static char *said_health(const struct health *h)
 {
     struct buf said cleanup_buf = BUF_INIT(LIMIT_DOCKERFILE);
 
-    buf_adds(&said, "HEALTHCHECK {Test:[");
+    buf_adds(&said, "HEALTHCHECK &{[");
     for (size_t i = 0; i < h->test.len; i++) {
         if (i)
             buf_addc(&said, ' ');
-        buf_adds(&said, h->test.items[i]);
+        quote_go(&said, h->test.items[i], strlen(h->test.items[i]));
     }
     buf_addc(&said, ']');
     for (size_t i = 0; i < TIMES; i++) {
         cleanup_free char *time = units_duration(h->times[i]);
 
-        buf_addf(&said, " %s:%s", time_flags[i].member, time);
+        buf_addf(&said, " \"%s\"", time);
     }
-    buf_addf(&said, " Retries:%lld}", (long long)h->retries);
+    buf_addc(&said, ' ');
+    quote_go_rune(&said, (uint32_t)h->retries);
+    buf_addc(&said, '}');
     return buf_detach(&said);
 }
 

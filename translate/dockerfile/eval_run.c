@@ -173,6 +173,17 @@ static void add_proxies(const struct df_eval *e, struct strlist *env)
     }
 }
 
+/* The agent's socket is where the first of its mounts is. */
+static void add_ssh(const struct df_step *step, struct strlist *env)
+{
+    for (size_t i = 0; i < step->mounts_len; i++) {
+        if (step->mounts[i].type != DF_MOUNT_SSH)
+            continue;
+        strlist_env_set(env, "SSH_AUTH_SOCK", step->mounts[i].target);
+        return;
+    }
+}
+
 static int read_mounts(struct df_eval *e, const struct df_instruction *in, struct df_step *step, struct err *err)
 {
     cleanup_strlist struct strlist values = STRLIST_INIT;
@@ -198,6 +209,7 @@ int df_eval_run(struct df_eval *e, const struct df_instruction *in, struct df_st
         return -1;
     strlist_copy(&step->env, &e->env);
     add_proxies(e, &step->env);
+    add_ssh(step, &step->env);
     show(e, in, step);
     return said(e, step, err);
 }

@@ -69,7 +69,9 @@ char *df_suggest(const char *word, const char *const *words, bool fold)
 
         if (d == 0)
             return xstrdup("");
-        if (d < best_distance) {
+        /* Of two that are as near, the one that begins alike. */
+        if (d < best_distance ||
+            (best && d == best_distance && tolower(*word) != tolower(*best) && tolower(*word) == tolower(**words))) {
             best = *words;
             best_distance = d;
         }

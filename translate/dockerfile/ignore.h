@@ -9,10 +9,13 @@
 
 struct df_ignore;
 struct err;
+struct strlist;
 
 /* text: the file's contents (a byte order mark is fine). name: for messages. `syntax error in pattern` for a bad one.
  */
 struct df_ignore *df_ignore_new(const char *text, size_t len, const char *name, struct err *err);
+/* The same of patterns as they stand: COPY --exclude and --parents. */
+struct df_ignore *df_ignore_of(const struct strlist *patterns, struct err *err);
 void df_ignore_free(struct df_ignore *ig); /* NULL is fine */
 /* path: relative to the context, clean. A path below an excluded directory is excluded too, unless a "!" line names it.
  */
@@ -20,7 +23,10 @@ bool df_ignore_match(const struct df_ignore *ig, const char *path);
 /* Whether nothing below the excluded directory can be let in again: it need not be read. */
 bool df_ignore_prunes(const struct df_ignore *ig, const char *dir);
 
-/* Go's filepath.Match with BuildKit's "**" for COPY sources and --exclude: 1 matches, 0 not, -1 bad pattern. */
+/*
+ * Go's filepath.Match, for COPY and ADD sources with wildcards: 1 matches, 0 not, -1 bad pattern. As in BuildKit "**"
+ * is no more than "*" here; it means any number of directories in .dockerignore, --exclude and --parents only.
+ */
 int df_pattern_match(const char *pattern, const char *path);
 
 #endif

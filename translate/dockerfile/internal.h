@@ -52,6 +52,9 @@ void df_mount_clear(struct df_mount *m);
 /* What --from means: an earlier stage (by name, or with numbers also by number), else DF_NO_STAGE. */
 int df_from_stage(const struct df_build *b, const char *from, bool numbers, size_t *ret, struct err *err);
 
+/* Every --from and mount of the file: numbers of stages that are there, and no circles. */
+int df_check_uses(const struct df_build *b, struct err *err);
+
 /* What BuildKit's linter would say about the file, appended to b->warnings. */
 void df_lint(struct df_build *b);
 

@@ -5,12 +5,14 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/docker/quote.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BLANKS      " \t\v\f\r\n"
+#define MAX_SHOWN   200 /* of a text that cannot be read, in the message */
 #define MAX_NESTING 100 /* ${a:-${b:-...}}: deeper is nobody's Dockerfile */
 
 /* What a text is read with, and how far. */
@@ -387,8 +389,12 @@ int df_lex(const char *text, char escape, unsigned flags, df_lookup_fn *lookup, 
     buf_clear(&x.word);
     if (result < 0 && err && !err->msg)
         err_set(err, 1, "the line is too long once its variables are put in");
-    if (result < 0)
-        return err_wrap(err, "failed to process \"%.200s\"", text);
+    if (result < 0) {
+        cleanup_free char *shown = xstrndup(text, MAX_SHOWN);
+        cleanup_free char *quoted = quote_go_str(shown);
+
+        return err_wrap(err, "failed to process %s", quoted);
+    }
     if (ret)
         *ret = buf_detach(&out);
     return 0;

@@ -238,7 +238,7 @@ static int open_parsed(struct df_build *b, const char *target, struct err *err)
         return -1;
     last = last_name(b);
     set_predefined(b, target && *target ? target : last);
-    if (find_stages(b, err) < 0)
+    if (find_stages(b, err) < 0 || df_check_uses(b, err) < 0)
         return -1;
     find_unused(b);
     df_lint(b);

@@ -202,21 +202,31 @@ static int take_triggers(struct df_walk *w, struct err *err)
     return 0;
 }
 
-/* A stage that stands on another one of the file goes on with its variables. */
+/* Puts every variable of env into the walk's, over what is there. */
+static void take_env(struct df_walk *w, const struct strlist *env)
+{
+    for (size_t i = 0; i < env->len; i++) {
+        const char *equal = strchr(env->items[i], '=');
+        cleanup_free char *name = xstrndup(env->items[i], equal ? (size_t)(equal - env->items[i]) : 0);
+
+        if (equal)
+            strlist_env_set(&w->eval.env, name, equal + 1);
+    }
+}
+
+/* A stage that stands on another one of the file goes on with its variables; what the image itself says wins. */
 static void inherit(struct df_walk *w)
 {
     size_t base = w->b->stages[w->stage].base_stage;
     const struct df_stage_end *end = base == DF_NO_STAGE ? NULL : &w->b->ends[base];
+    cleanup_strlist struct strlist env = STRLIST_INIT;
 
     if (!end || !end->known)
         return;
+    df_config_list(w->eval.config, "Env", &env);
     strlist_copy(&w->eval.args, &end->args);
-    for (size_t i = 0; i < end->env.len; i++) {
-        const char *equal = strchr(end->env.items[i], '=');
-        cleanup_free char *name = xstrndup(end->env.items[i], (size_t)(equal - end->env.items[i]));
-
-        strlist_env_set(&w->eval.env, name, equal + 1);
-    }
+    take_env(w, &end->env);
+    take_env(w, &env);
 }
 
 struct df_walk *df_walk_new(const struct df_build *b, size_t stage, json_t *config, struct err *err)
