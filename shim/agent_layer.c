@@ -96,6 +96,7 @@ struct asking {
     int spool;               /* the list of the base, which is written or read; -1: none */
     int64_t at, size;        /* in it */
     struct layer_tar *tar;
+    const struct strlist *closed; /* not for the layer; NULL: nothing */
     bool ended;
     struct err err;
 };
@@ -242,6 +243,8 @@ static int layer_of(struct app *app, const char *image, struct asking *a, int fd
 
     a->ended = false;
     a->tar = layer_tar_new(fd, err);
+    if (a->tar && a->closed)
+        layer_tar_leave_out(a->tar, a->closed);
     if (!a->tar || probe_open(&p, app, image, err) < 0)
         return -1;
     if (probe_ask(&p, WIRE_ASK_LAYER, &into_layer, a, NULL, err) == 0)
@@ -252,7 +255,13 @@ static int layer_of(struct app *app, const char *image, struct asking *a, int fd
 
 int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err)
 {
-    struct asking a = {.spool = -1};
+    return agent_layer_make_without(app, base, image, /* closed= */ NULL, fd, ret_size, err);
+}
+
+int agent_layer_make_without(struct app *app, const char *base, const char *image, const struct strlist *closed, int fd,
+                             int64_t *ret_size, struct err *err)
+{
+    struct asking a = {.spool = -1, .closed = closed};
     int ret = base ? list_of(app, base, &a, err) : 0;
 
     if (ret == 0)

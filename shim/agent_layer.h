@@ -9,6 +9,7 @@
 
 struct app;
 struct err;
+struct strlist;
 
 /*
  * One OCI layer (plain tar, with whiteouts) that makes `image` out of `base`: both are server's ids of images, with or
@@ -17,8 +18,14 @@ struct err;
  */
 int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err);
 
-/* The image's own configuration as /.atp/<version>/image.json holds it, in the shape of an OCI configuration; 1, 0 = it
- * holds none, -1 = err. Owned by caller. */
+/* The same without what lies below these paths (absolute and clean), where something is mounted. */
+int agent_layer_make_without(struct app *app, const char *base, const char *image, const struct strlist *closed, int fd,
+                             int64_t *ret_size, struct err *err);
+
+/*
+ * The image's own configuration as /.atp/<version>/image.json holds it, in the shape of an OCI configuration: 1; 0 = it
+ * holds none, and *ret_config has only what a process in it sees, ENV and WORKDIR; -1 = err. Owned by caller.
+ */
 int agent_layer_config(struct app *app, const char *image, char **ret_config, struct err *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "compat/docker/units.h"
 #include "compat/sys/loop.h"
 #include "shim/app.h"
+#include "shim/commit.h"
 #include "shim/container.h"
 #include "shim/copy_host.h"
 #include "shim/copy_tar.h"
@@ -406,8 +407,7 @@ static void close_mounts(struct copy *c, const struct container *container)
 
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
         strlist_add(&c->closed, files[i]);
-    for (size_t i = 0; i < container->spec.mounts.len; i++)
-        strlist_add(&c->closed, container->spec.mounts.items[i].target);
+    commit_closed(container, &c->closed);
 }
 
 int copy_export(struct app *app, const char *container, int fd, struct err *err)

@@ -297,25 +297,12 @@ static int make_layer(struct app *app, struct image_layers *l, const char *base,
                       struct err *err)
 {
     cleanup_with(blob_writer_freep) struct blob_writer *w = blob_writer_new(l->source->blobs, err);
-    cleanup_free char *diff_id = NULL, *path = NULL;
-    char hex[DIGEST_HEX + 1];
+    cleanup_free char *path = NULL;
     int64_t size = 0;
-    int fd;
 
-    if (!w)
+    if (!w || agent_layer_make(app, base, image, blob_writer_fd(w), &size, err) < 0)
         return -1;
-    fd = blob_writer_fd(w);
-    if (agent_layer_make(app, base, image, fd, &size, err) < 0)
-        return -1;
-    if (lseek(fd, 0, SEEK_SET) < 0)
-        return err_set_errno(err, 0, errno, "the layer that was made");
-    if (digest_of_fd(fd, hex, err) < 0)
-        return -1;
-    diff_id = xasprintf(DIGEST_PREFIX "%s", hex);
-    if (keep_layer(app, w, diff_id, size, &path, err) < 0)
-        return -1;
-    *ret_diff_id = steal(&diff_id);
-    return 0;
+    return keep_layer(app, w, size, ret_diff_id, &path, err);
 }
 
 /* Of the instructions above what the image was built on, all but the last have left nothing of their own. */

@@ -70,23 +70,27 @@ int keep_archived(struct app *app, struct image_archive *archive, size_t index, 
         bool had = blobs_find(b, diff_id, &known);
 
         if (image_archive_layer(archive, index, k, &layer, err) < 0 ||
-            blobs_put_file(b, layer.path, layer.digest, err) < 0 ||
-            note(b, diff_id, layer.digest, layer.size, layer.media_type, err) < 0)
+            blobs_put_file(b, layer.path, layer.digest, err) < 0)
             return -1;
-        if (!had)
-            progress_bytes(progress, HEX(diff_id), "Loading layer", layer.size, layer.size);
+        if (had)
+            continue; /* in the form in which it came first */
+        if (note(b, diff_id, layer.digest, layer.size, layer.media_type, err) < 0)
+            return -1;
+        progress_bytes(progress, HEX(diff_id), "Loading layer", layer.size, layer.size);
     }
     return image->manifest ? keep_manifest(b, image, err) : 0;
 }
 
-int keep_layer(struct app *app, struct blob_writer *w, const char *diff_id, int64_t size, char **ret_path,
+int keep_layer(struct app *app, struct blob_writer *w, int64_t size, char **ret_diff_id, char **ret_path,
                struct err *err)
 {
     struct blobs *b = app_blobs(app, err);
+    cleanup_free char *digest = NULL;
 
-    if (!b || blob_writer_commit(w, diff_id, NULL, err) < 0 || note(b, diff_id, diff_id, size, PLAIN_TAR, err) < 0)
+    if (!b || blob_writer_commit(w, NULL, &digest, err) < 0 || note(b, digest, digest, size, PLAIN_TAR, err) < 0)
         return -1;
-    *ret_path = blobs_file(b, diff_id);
+    *ret_path = blobs_file(b, digest);
+    *ret_diff_id = steal(&digest);
     return 0;
 }
 

@@ -22,9 +22,9 @@ char *keep_image_id(const char *config);
 int keep_archived(struct app *app, struct image_archive *archive, size_t index, struct progress *progress,
                   struct err *err);
 
-/* A plain tar that was written (blob_writer_fd()) as the layer of its digest. *ret_path, owned by caller: where it is.
+/* A plain tar of this size that was written, as the layer of its digest. *ret_path: where it is. Both owned by caller.
  */
-int keep_layer(struct app *app, struct blob_writer *w, const char *diff_id, int64_t size, char **ret_path,
+int keep_layer(struct app *app, struct blob_writer *w, int64_t size, char **ret_diff_id, char **ret_path,
                struct err *err);
 
 /* Removes what no image in the state needs; not now if another process has the store open. */

@@ -3,6 +3,8 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/paths.h"
+#include "compat/base/strlist.h"
 #include "compat/lib/archive.h"
 #include "translate/tree/look.h"
 
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #define NS        INT64_C(1000000000)
+#define WHITEOUT  ".wh."
 #define LAYER_MAX (INT64_C(1) << 40) /* holes cost an opponent nothing, and us what they stand for */
 
 /* An extended attribute of the entry that comes next. */
@@ -27,6 +30,8 @@ struct layer_tar {
     struct archive_entry *entry;
     struct xattr xattrs[TREE_XATTRS_MAX];
     size_t xattrs_len;
+    const struct strlist *closed; /* NULL: nothing is left out */
+    bool dropping;                /* the contents of this file */
     int fd;
     int64_t size;
     int errnum; /* of the last write */
@@ -129,6 +134,20 @@ static void fill(struct layer_tar *t, const struct tree_entry *e, const char *na
         archive_entry_xattr_add_entry(to, t->xattrs[i].name, t->xattrs[i].value, t->xattrs[i].len);
 }
 
+/* Whether the path, or what a whiteout of it takes away, lies where nothing is to be looked at. */
+static bool is_closed(const struct layer_tar *t, const char *path, bool dir)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    bool whiteout = !strncmp(name, WHITEOUT, strlen(WHITEOUT));
+    cleanup_free char *real =
+        whiteout ? xasprintf("/%.*s%s", (int)(name - path), path, name + strlen(WHITEOUT)) : xasprintf("/%s", path);
+
+    for (size_t i = 0; t->closed && i < t->closed->len; i++)
+        if (path_within(real, t->closed->items[i]) && !(dir && !strcmp(real, t->closed->items[i])))
+            return true;
+    return false;
+}
+
 static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
 {
     struct layer_tar *t = arg;
@@ -140,6 +159,12 @@ static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
         return err_set(err, 1, "the agent sent a file of its own");
     if (e->size > LAYER_MAX - (uint64_t)t->size)
         return err_set(err, 1, "the layer is larger than %lld bytes", (long long)LAYER_MAX);
+    t->dropping = is_closed(t, e->path, e->type == TREE_DIR) ||
+                  (e->type == TREE_HARDLINK && is_closed(t, e->link, /* dir= */ false));
+    if (t->dropping) {
+        clear_xattrs(t);
+        return 0;
+    }
     fill(t, e, name);
     before = t->utf8 ? uselocale(t->utf8) : (locale_t)0; /* so that names that are UTF-8 need no word about it */
     r = archive_write_header(t->archive, t->entry);
@@ -153,6 +178,8 @@ static int on_data(void *arg, const void *bytes, size_t len, struct err *err)
 {
     struct layer_tar *t = arg;
 
+    if (t->dropping)
+        return 0;
     return archive_write_data(t->archive, bytes, len) == (la_ssize_t)len ? 0 : fail(t, err);
 }
 
@@ -205,6 +232,11 @@ struct layer_tar *layer_tar_new(int fd, struct err *err)
     fail(t, err);
     layer_tar_free(t);
     return NULL;
+}
+
+void layer_tar_leave_out(struct layer_tar *t, const struct strlist *closed)
+{
+    t->closed = closed;
 }
 
 void layer_tar_free(struct layer_tar *t)

@@ -10,10 +10,14 @@
 
 struct err;
 struct layer_tar;
+struct strlist;
 
 /* fd is borrowed. */
 struct layer_tar *layer_tar_new(int fd, struct err *err);
 void layer_tar_free(struct layer_tar *t); /* NULL is fine */
+/* Before the first piece: nothing below these paths (absolute and clean, borrowed) gets into the layer, nor what is
+ * there itself unless it is a directory. */
+void layer_tar_leave_out(struct layer_tar *t, const struct strlist *closed);
 /* Takes a piece of the stream, which may be hostile. */
 int layer_tar_feed(struct layer_tar *t, const void *bytes, size_t len, struct err *err);
 /* The stream has ended: adds the archive's end. */

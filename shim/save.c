@@ -91,7 +91,7 @@ static int add_id(struct app *app, struct save_list *l, const char *word, struct
 
     if (got > 0)
         add(l, &image, NULL);
-    return got == 0 ? err_set(err, 1, DAEMON ": reference does not exist") : got < 0 ? -1 : 0;
+    return got == 0 ? err_set(err, 1, DAEMON ": No such image: %s", word) : got < 0 ? -1 : 0;
 }
 
 /* By a name that says its tag or digest. */

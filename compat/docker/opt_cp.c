@@ -26,10 +26,10 @@ const struct cmd_def cmd_def_cp = {
 };
 
 static const struct opt_def options_commit[] = {
-    OPT("author", 'a', OPT_STRING, "string", "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")", LATER),
-    OPT("change", 'c', OPT_LIST, "list", "Apply Dockerfile instruction to the created image", LATER),
-    OPT("message", 'm', OPT_STRING, "string", "Commit message", LATER),
-    FLAG("pause", 'p', "Pause container during commit", LATER, .def = "true"),
+    OPT("author", 'a', OPT_STRING, "string", "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")", OURS),
+    OPT("change", 'c', OPT_LIST, "list", "Apply Dockerfile instruction to the created image", OURS),
+    OPT("message", 'm', OPT_STRING, "string", "Commit message", OURS),
+    FLAG("pause", 'p', "Pause container during commit", OURS, .def = "true"),
     END_OF_OPTIONS,
 };
 
@@ -42,7 +42,7 @@ const struct cmd_def cmd_def_commit = {
     .min_args = 1,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_export[] = {
@@ -59,5 +59,5 @@ const struct cmd_def cmd_def_export = {
     .min_args = 1,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };

@@ -49,11 +49,9 @@ static char *make_config(const struct opt_parsed *opts, const char *diff_id, tim
         err_set(err, 1, DAEMON ": the message is not UTF-8");
         return NULL;
     }
-    for (size_t i = 0; i < changes->len; i++) {
-        if (df_config_change(root, changes->items[i], err) < 0) {
-            err_wrap(err, DAEMON);
-            return NULL;
-        }
+    if (df_config_changes(root, changes, err) < 0) {
+        err_wrap(err, DAEMON);
+        return NULL;
     }
     return df_config_text(root);
 }
@@ -120,7 +118,7 @@ static int import_layer(struct app *app, const struct opt_parsed *opts, int fd, 
 {
     struct blobs *blobs = app_blobs(app, err);
     cleanup_with(blob_writer_freep) struct blob_writer *w = blobs ? blob_writer_new(blobs, err) : NULL;
-    cleanup_free char *diff_id = NULL, *id = NULL, *config = NULL, *layers = NULL, *path = NULL;
+    cleanup_free char *diff_id = NULL, *id = NULL, *config = NULL, *layers = NULL, *path = NULL, *kept = NULL;
     cleanup_strlist struct strlist paths = STRLIST_INIT;
     time_t now = time(NULL);
     int64_t size;
@@ -130,7 +128,7 @@ static int import_layer(struct app *app, const struct opt_parsed *opts, int fd, 
     if (image_archive_import(fd, blob_writer_fd(w), &diff_id, &size, err) < 0)
         return err_wrap(err, DAEMON);
     config = make_config(opts, diff_id, now, err);
-    if (!config || keep_layer(app, w, diff_id, size, &path, err) < 0)
+    if (!config || keep_layer(app, w, size, &kept, &path, err) < 0)
         return -1;
     id = keep_image_id(config);
     strlist_add(&paths, path);
