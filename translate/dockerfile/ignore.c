@@ -84,36 +84,49 @@ static int bad_line(const char *name, const char *why, const char *text, struct 
     return err_set(err, 1, "failed to parse %s: %s: %.200s", name, why, text);
 }
 
-/* file: it is a line of a file, where a leading "/" means nothing. */
-static int add_line(struct df_ignore *ig, char *text, bool file, const char *name, struct err *err)
+/* One pattern, "!" in front perhaps. */
+static int add_pattern(struct df_ignore *ig, char *text, const char *name, struct err *err)
 {
     struct line line = {.pattern = PATTERN_INIT};
     cleanup_free char *cleaned = NULL;
-    char *p = trim(text);
+    const char *p = trim(text);
 
     if (!*p)
         return 0;
+    p = cleaned = clean(p);
     line.exception = *p == '!';
-    if (line.exception)
-        p = trim(p + 1);
-    if (line.exception && !*p)
+    p += line.exception;
+    if (!*p)
         return bad_line(name, "illegal exclusion pattern", "\"!\"", err);
-    cleaned = clean(p);
-    p = file && cleaned[0] == '/' && cleaned[1] ? cleaned + 1 : cleaned;
-    /* What Docker makes of a line is read once more as a pattern: "!/" has nothing left then. */
-    if (line.exception && strcmp(p, "/") == 0)
-        return bad_line(name, "illegal exclusion pattern", "\"!\"", err);
-    line.text = line.exception ? xstrdup(p) : clean(trim(p));
-    if (!pattern_valid(line.text)) {
-        bad_line(name, "syntax error in pattern", line.text, err);
-        free(line.text);
-        return -1;
-    }
-    pattern_make(&line.pattern, line.text, true);
+    if (!pattern_valid(p))
+        return bad_line(name, "syntax error in pattern", p, err);
+    line.text = xstrdup(p);
+    pattern_make(&line.pattern, p, true);
     ig->lines = xreallocarray(ig->lines, ig->len + 1, sizeof(*ig->lines));
     ig->lines[ig->len++] = line;
     ig->exceptions = ig->exceptions || line.exception;
     return 0;
+}
+
+/* A line of the file: a comment, or a pattern where a "/" in front means nothing. */
+static int add_line(struct df_ignore *ig, char *text, const char *name, struct err *err)
+{
+    cleanup_free char *cleaned = NULL;
+    cleanup_free char *pattern = NULL;
+    bool exception;
+    char *p;
+
+    if (*text == '#')
+        return 0;
+    p = trim(text);
+    if (!*p)
+        return 0;
+    exception = *p == '!';
+    if (exception)
+        p = trim(p + 1);
+    cleaned = *p ? clean(p) : xstrdup("");
+    pattern = xasprintf("%s%s", exception ? "!" : "", cleaned[0] == '/' && cleaned[1] ? cleaned + 1 : cleaned);
+    return add_pattern(ig, pattern, name, err);
 }
 
 struct df_ignore *df_ignore_new(const char *text, size_t len, const char *name, struct err *err)
@@ -134,7 +147,7 @@ struct df_ignore *df_ignore_new(const char *text, size_t len, const char *name, 
     copy = xstrndup(text, len);
     strlist_split(&lines, copy, '\n');
     for (size_t i = 0; i < lines.len; i++) {
-        if (*lines.items[i] != '#' && add_line(ig, lines.items[i], true, name, err) < 0) {
+        if (add_line(ig, lines.items[i], name, err) < 0) {
             df_ignore_free(ig);
             return NULL;
         }
@@ -149,7 +162,7 @@ struct df_ignore *df_ignore_of(const struct strlist *patterns, struct err *err)
     for (size_t i = 0; i < patterns->len; i++) {
         cleanup_free char *text = xstrdup(patterns->items[i]);
 
-        if (add_line(ig, text, false, "pattern", err) < 0) {
+        if (add_pattern(ig, text, "pattern", err) < 0) {
             df_ignore_free(ig);
             return NULL;
         }

@@ -126,10 +126,9 @@ static const char *make_item(struct pattern *p, const char *text, const char *at
         in_set(at + 1, 0, &at);
         return at;
     }
-    if (*at == '\\') {
+    if (*at == '\\' || *at == ']')
         p->kind = PATTERN_GENERAL;
-        at++;
-    }
+    at += *at == '\\';
     item->kind = ITEM_RUNE;
     return at + rune_at(at, strlen(at), &item->rune);
 }
