@@ -164,6 +164,12 @@ char *images_by_key(struct images *im, const char *key);
 void images_stop(struct images *im);
 /* -1: no such image. For FAILED *ret_error (borrowed) is one line. */
 int images_state(struct images *im, const char *id, enum images_state *ret, const char **ret_error);
+/*
+ * Who waits for a build says so: one that nobody has waited for in LIMIT_BUILD_LONELY ms is given up, since its client
+ * is gone and it may never end by itself. Each follow has its unfollow; an image that is not there is passed over.
+ */
+void images_follow(struct images *im, const char *id);
+void images_unfollow(struct images *im, const char *id);
 /* Log lines from index on (borrowed until the image is freed). */
 const struct strlist *images_log(struct images *im, const char *id);
 void images_on_change(struct images *im, void (*fn)(const char *image_id, void *arg), void *arg);

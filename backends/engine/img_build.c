@@ -20,6 +20,7 @@
 struct progress {
     char *label; /* "" = there is one stage only */
     size_t step, steps;
+    bool triggers; /* the base has some */
     struct timespec begun;
 };
 
@@ -107,8 +108,6 @@ static int walk_steps(struct img_build *b, struct progress *p, struct df_walk *w
         df_step_clear(&s);
         if (r < 0)
             return -1;
-        free(job->config_text); /* it has become another configuration */
-        job->config_text = NULL;
     }
     return r;
 }
@@ -170,6 +169,7 @@ static void count_triggers(const struct img_job *job, struct progress *p)
     cleanup_strlist struct strlist triggers = STRLIST_INIT;
 
     df_config_list(job->config, "OnBuild", &triggers);
+    p->triggers = triggers.len > 0;
     for (size_t i = 0; i < triggers.len; i++)
         p->steps += makes_a_step(triggers.items[i]);
 }
@@ -183,6 +183,10 @@ static int build_stage(struct img_build *b, size_t stage, struct err *err)
 
     if (ret == 0) {
         count_triggers(job, &p);
+        if (p.triggers || b->file.stages[stage].count) { /* it becomes another configuration */
+            free(job->config_text);
+            job->config_text = NULL;
+        }
         w = df_walk_new(&b->file, stage, job->config, err);
         ret = w ? walk_steps(b, &p, w, err) : -1;
     }

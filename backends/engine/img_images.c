@@ -21,7 +21,7 @@
 
 #define ID_CHARS   22    /* behind "im-": as in Modal's own ids */
 #define MAX_FAILED 200   /* failed builds that are remembered for those who ask for their log */
-#define MAX_LOG    20000 /* lines of one build: what is beyond says nothing new */
+#define MAX_LOG    20000 /* pieces of one build: output beyond says nothing new */
 
 static int no_such(const char *id, struct err *err)
 {
@@ -49,6 +49,7 @@ static struct image *find_ready(struct images *im, const char *id)
 
 void img_image_free(struct image *image)
 {
+    timer_stop(&image->lonely);
     free(image->id);
     free(image->key);
     free(image->error);
@@ -375,6 +376,43 @@ struct image *img_start(struct images *im, struct build_run *run, const char *ke
     return image;
 }
 
+/* ---- who waits for a build ---- */
+
+static void on_lonely(void *arg)
+{
+    struct image *image = arg;
+
+    if (image->run)
+        atomic_store(&image->run->job.cancelled, true);
+}
+
+static void look_after(struct images *im, struct image *image)
+{
+    timer_stop(&image->lonely);
+    if (image->state == IMAGES_BUILDING && !image->followers)
+        timer_start(&image->lonely, im->loop, LIMIT_BUILD_LONELY, on_lonely, image);
+}
+
+void images_follow(struct images *im, const char *id)
+{
+    struct image *image = img_find(im, id);
+
+    if (!image)
+        return;
+    image->followers++;
+    look_after(im, image);
+}
+
+void images_unfollow(struct images *im, const char *id)
+{
+    struct image *image = img_find(im, id);
+
+    if (!image || !image->followers)
+        return;
+    image->followers--;
+    look_after(im, image);
+}
+
 int images_build(struct images *im, const struct images_build *build, char **ret_id, struct err *err)
 {
     cleanup_free char *key = definition_key(build);
@@ -393,6 +431,7 @@ int images_build(struct images *im, const struct images_build *build, char **ret
     image = img_start(im, run, key, err);
     if (!image)
         return -1;
+    look_after(im, image);
     if (old) {
         /* The old image keeps its id; the definition now means the new one. */
         free(old->key);
@@ -463,8 +502,10 @@ static bool collect(struct images *im, struct image *image)
     finished = run->finished;
     pthread_mutex_unlock(&im->lock);
     news = lines.len > 0 || finished;
-    for (size_t i = 0; i < lines.len && image->log.len < MAX_LOG; i++)
-        strlist_add(&image->log, lines.items[i]);
+    for (size_t i = 0; i < lines.len; i++) {
+        if (image->log.len < MAX_LOG || *lines.items[i] == '3')
+            strlist_add(&image->log, lines.items[i]);
+    }
     strlist_clear(&lines);
     if (finished)
         finish_build(im, image);

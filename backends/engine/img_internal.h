@@ -36,6 +36,8 @@ struct image {
     unsigned holds;
     bool deleted; /* out of sight; its layers stay until the last hold is released */
     struct build_run *run;
+    unsigned followers;
+    struct timer *lonely; /* nobody follows the build */
 };
 
 struct images {

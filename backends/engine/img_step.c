@@ -24,7 +24,7 @@ static char *alias_path(const struct img_job *job, const char *key)
 static bool find(const struct img_job *job, const char *key, char ret[DIGEST_HEX + 1])
 {
     cleanup_free char *path = alias_path(job, key);
-    struct buf text cleanup_buf = BUF_INIT(DIGEST_HEX);
+    struct buf text cleanup_buf = BUF_INIT(2 * DIGEST_HEX);
 
     if (fs_read_file(path, &text, NULL) == 0 && digest_is_hex(text.data) && img_layer_exists(job->dir, text.data)) {
         memcpy(ret, text.data, DIGEST_HEX + 1);
@@ -78,7 +78,8 @@ struct img_layer_meta img_step_meta(const struct img_job *job)
 int img_empty_layer(struct img_job *job, char ret_key[65], struct err *err)
 {
     static const struct strlist nothing = STRLIST_INIT;
-    struct img_writer_options options = {0};
+    static const struct img_layer_meta no_cache = {.kind = IMG_LAYER_UNKNOWN, .tar_size = -1};
+    struct img_writer_options options = {.meta = &no_cache};
     struct img_writer *w;
     int ret;
 

@@ -162,8 +162,11 @@ static void release_join(struct call *c)
 {
     struct join *j = c->state;
 
+    const Modal__Client__ImageJoinStreamingRequest *r = c->request;
+
     waiter_del(&j->waiter);
     timer_stop(&j->timer);
+    images_unfollow(c->engine->images, r->image_id);
     free(j);
 }
 
@@ -256,6 +259,7 @@ static void image_join_streaming(struct call *c, const void *request)
         j->line = SIZE_MAX;
     c->state = j;
     c->release = release_join;
+    images_follow(c->engine->images, r->image_id);
     timer_start(&j->timer, c->engine->loop, r->timeout > 0 && r->timeout < 3600 ? (uint64_t)(r->timeout * 1000) : 55000,
                 end_join, j);
     call_stream(c, join_source);

@@ -42,6 +42,7 @@
 #define DEADLINE_CALL                                                                                                  \
     120000 /* one attempt of a control-plane call: what waits longer on the server says so in a field */
 #define DEADLINE_ROUTER_CALL 330000 /* the same at a worker, whose container may still be starting (protocol 6.2) */
+#define LIMIT_BUILD_LONELY   10000  /* a build without anybody who waits: clients come back within a second or two */
 #define LEASE_CLIENT_SPEAKS  5000   /* the client's heartbeat (design.md 5) */
 #define LEASE_ORPHANED       15000  /* silence after which a session is orphaned (design.md 5) */
 

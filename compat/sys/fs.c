@@ -50,7 +50,8 @@ int fs_read_file(const char *path, struct buf *out, struct err *err)
 
         if (!to) {
             err_set(err, 125, "%s is larger than %zu bytes", path, out->max);
-            err->code = EFBIG;
+            if (err)
+                err->code = EFBIG;
             return -1;
         }
         n = read(fd, to, room ? room : 1);

@@ -153,6 +153,7 @@ static int build(uv_loop_t *loop, int argc, char **argv)
             return fail(&err);
         printf("id %s\n", id);
     }
+    images_follow(store, id);
     while (images_state(store, id, &state, &why) == 0 && state == IMAGES_BUILDING) {
         uv_run(loop, UV_RUN_NOWAIT);
         usleep(2000);
