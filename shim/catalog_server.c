@@ -13,6 +13,7 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
+#include "shim/config_lines.h"
 #include "shim/progress.h"
 
 #include <string.h>
@@ -197,15 +198,17 @@ int catalog_on_server_anew(struct app *app, const struct state_image *image, str
 }
 
 /* FROM scratch, one ADD per layer, and the configuration that a server needs to run it without us. */
-static void layer_lines(size_t layers, struct strlist *ret)
+static void layer_lines(size_t layers, const char *config, struct strlist *ret)
 {
     strlist_add(ret, "FROM scratch");
     for (size_t i = 0; i < layers; i++)
         strlist_addf(ret, "ADD layer%zu.tar /", i);
+    config_lines(config, CONFIG_LINES_SCRATCH, ret);
 }
 
 /* Builds the image without the agent: what a later agent is laid upon. */
-static int build_base(struct app *app, const struct strlist *paths, char **ret_modal_id, struct err *err)
+static int build_base(struct app *app, const char *config, const struct strlist *paths, char **ret_modal_id,
+                      struct err *err)
 {
     struct modal_mount_file *files = xcalloc(paths->len, sizeof(*files));
     cleanup_strlist struct strlist names = STRLIST_INIT;
@@ -220,7 +223,7 @@ static int build_base(struct app *app, const struct strlist *paths, char **ret_m
     }
     for (size_t i = 0; i < paths->len; i++)
         files[i].remote = names.items[i];
-    layer_lines(paths->len, &spec.commands);
+    layer_lines(paths->len, config, &spec.commands);
     if (modal_app_id(app->modal, AGENT_APP, &app_id, err) == 0 &&
         modal_mount_create(app->modal, app_id, files, paths->len, &mount_id, err) == 0) {
         spec.app_id = app_id;
@@ -243,7 +246,7 @@ int catalog_add(struct app *app, const struct state_image *image, const char *re
 
     if (app_modal(app, err) < 0)
         return -1;
-    if (build_base(app, layer_paths, &base, err) < 0)
+    if (build_base(app, image->config, layer_paths, &base, err) < 0)
         return err_wrap(err, DAEMON_SAYS);
     if (state_image_put(app->state, image, NULL, NULL, err) < 0 ||
         state_server_image_put(app->state, app->server_key, image->id, CATALOG_LAYER_BASE, base, err) < 0 ||

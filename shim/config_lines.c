@@ -160,20 +160,6 @@ static void add_health(const json_t *health, struct strlist *ret)
         strlist_addf(ret, "%s CMD %s", b.data, shell);
 }
 
-static void add_triggers(const json_t *list, struct strlist *ret)
-{
-    const json_t *item;
-    size_t i;
-
-    json_array_foreach(list, i, item)
-    {
-        const char *text = json_string_value(item);
-
-        if (is_plain(text) && *text && text[strlen(text) - 1] != '\\')
-            strlist_addf(ret, "ONBUILD %s", text);
-    }
-}
-
 void config_lines(const char *config, enum config_lines_base base, struct strlist *ret)
 {
     json_auto_t *root = json_loads(config, 0, NULL);
@@ -191,5 +177,4 @@ void config_lines(const char *config, enum config_lines_base base, struct strlis
     add_health(json_object_get(c, "Healthcheck"), ret);
     add_list("ENTRYPOINT", json_object_get(c, "Entrypoint"), over, ret); /* takes a CMD before it away */
     add_list("CMD", json_object_get(c, "Cmd"), over, ret);
-    add_triggers(json_object_get(c, "OnBuild"), ret);
 }
