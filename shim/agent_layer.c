@@ -27,6 +27,7 @@
 #define PATIENCE_MS 120000 /* for its agent to answer: the sandbox may be waiting for a machine */
 #define LIST_MAX    (INT64_C(4) << 30)
 #define PIECE       (64u << 10)
+#define ENV_MAX     4096u
 
 /* ---- a sandbox to look into an image ---- */
 
@@ -123,8 +124,8 @@ static void on_end(void *arg)
 }
 
 /* Asks; the answer's own words are the error. */
-static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *tree, struct asking *a, char **ret_text,
-                     struct err *err)
+static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *tree, struct asking *a,
+                     struct buf *ret_text, struct err *err)
 {
     struct inquiry q;
     int ret = 0;
@@ -144,8 +145,8 @@ static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *t
         ret = err_set(err, 125, "its agent sent no end");
     else if (ret_text && q.out.overflowed)
         ret = err_set(err, 125, "its agent sent too much");
-    else if (ret_text)
-        *ret_text = buf_detach(&q.out);
+    else if (ret_text && buf_add(ret_text, q.out.data, q.out.len) < 0)
+        ret = err_set(err, 125, "its agent sent too much");
     inquiry_clear(&q);
     return ret;
 }
@@ -275,10 +276,20 @@ int agent_layer_make_without(struct app *app, const char *base, const char *imag
 
 /* ---- the configuration ---- */
 
+/* Nobody else's is the same: the server's id is in it. */
+static char *whole_config(json_t *config, const char *image)
+{
+    json_auto_t *all = json_pack("{s:s, s:o, s:O, s:s, s:{s:s, s:[]}}", "architecture", "amd64", "comment",
+                                 json_sprintf("Modal image %s", image), "config", config, "os", "linux", "rootfs",
+                                 "type", "layers", "diff_ids");
+
+    return json_dumps(all, JSON_COMPACT | JSON_PRESERVE_ORDER);
+}
+
 /* Published images hold the whole configuration, ones that an agent was laid upon only its inner part. */
 static int shape_config(const char *text, const char *image, char **ret_config, struct err *err)
 {
-    json_auto_t *root = json_loads(text, 0, NULL), *config = NULL;
+    json_auto_t *root = json_loads(text, 0, NULL);
     struct oci_config checked = {0};
 
     if (!json_is_object(root) || oci_config_parse(text, strlen(text), &checked, NULL) < 0)
@@ -291,15 +302,42 @@ static int shape_config(const char *text, const char *image, char **ret_config, 
     json_object_del(root, "os");
     json_object_del(root, "architecture");
     json_object_del(root, "variant");
-    config = json_pack("{s:s, s:s, s:O, s:s, s:{s:s, s:[]}}", "architecture", "amd64", "comment", image, "config", root,
-                       "os", "linux", "rootfs", "type", "layers", "diff_ids");
-    *ret_config = json_dumps(config, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    *ret_config = whole_config(root, image);
+    return 0;
+}
+
+/* What the platform adds to the environment of every process, and what a shell makes itself. */
+static bool is_of_platform(const char *entry)
+{
+    static const char *const names[] = {"HOME=", "HOSTNAME=", "PWD=", "OLDPWD=", "SHLVL=", "TERM=", "_="};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strncmp(entry, names[i], strlen(names[i])) == 0)
+            return true;
+    return strncmp(entry, "MODAL_", 6) == 0 || !strchr(entry, '=');
+}
+
+/* The working directory and the environment, each with a NUL byte behind. */
+static int guess_config(const struct buf *text, const char *image, char **ret_config, struct err *err)
+{
+    const char *at = text->data, *end = at + text->len;
+    json_auto_t *config = json_object(), *env = json_array();
+
+    if (!text->len || end[-1] != '\0' || *at != '/')
+        return err_set(err, 125, "its agent sent no configuration");
+    if (at[1])
+        json_object_set_new(config, "WorkingDir", json_string(at));
+    while ((at += strlen(at) + 1) < end)
+        if (!is_of_platform(at) && json_array_size(env) < ENV_MAX)
+            json_array_append_new(env, json_string(at)); /* what is no UTF-8 is not taken */
+    json_object_set(config, "Env", env);
+    *ret_config = whole_config(config, image);
     return 0;
 }
 
 int agent_layer_config(struct app *app, const char *image, char **ret_config, struct err *err)
 {
-    cleanup_free char *text = NULL;
+    cleanup_buf struct buf text = BUF_INIT(INQUIRY_OUT_MAX);
     struct probe p;
     int status;
 
@@ -309,7 +347,7 @@ int agent_layer_config(struct app *app, const char *image, char **ret_config, st
     probe_close(&p);
     if (status < 0)
         return -1;
-    if (!*text)
-        return 0;
-    return shape_config(text, image, ret_config, err) < 0 ? -1 : 1;
+    if (text.data[0] == '/')
+        return guess_config(&text, image, ret_config, err);
+    return shape_config(text.data, image, ret_config, err) < 0 ? -1 : 1;
 }

@@ -123,7 +123,7 @@ int catalog_made(struct app *app, const struct state_image *image, const struct 
 int catalog_named_id(struct app *app, const struct image_ref *ref, char **ret_modal_id, struct err *err);
 /*
  * The server's image as one of ours, put into the state without a name: its configuration is what the server tells,
- * else what /.atp/<version>/image.json in it says, else empty, which is said on stderr.
+ * else what /.atp/<version>/image.json in it says, else ENV and WORKDIR alone, which is said on stderr.
  */
 int catalog_named_image(struct app *app, const char *modal_id, struct state_image *ret, struct err *err);
 /* Notes that the server's image modal_id is the image here, so that nobody has to ask again. */

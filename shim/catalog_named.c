@@ -130,7 +130,7 @@ static int ask_server(struct app *app, struct named *n, struct err *err)
     return got;
 }
 
-/* What a sandbox of it finds in it; with nothing there it is an image without words of its own. */
+/* What a sandbox of it finds in it; with nothing there what it has of itself is half of it. */
 static int ask_agent(struct app *app, struct named *n, struct err *err)
 {
     char *config = NULL;
@@ -138,17 +138,10 @@ static int ask_agent(struct app *app, struct named *n, struct err *err)
 
     if (got < 0)
         return err_wrap(err, DAEMON "looking into %s", n->modal_id);
-    if (got > 0) {
-        set_config(n, config);
-        return 0;
-    }
-    fprintf(stderr,
-            "docker: the image %s does not say its configuration: its ENTRYPOINT, CMD, ENV, USER and WORKDIR are not "
-            "known\n",
-            n->modal_id);
-    set_config(n, xstrdup("{\"architecture\":\"amd64\",\"config\":{},\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
-                          "\"diff_ids\":[]}}"));
-    make_unique(n);
+    if (got == 0)
+        fprintf(stderr, "docker: the image %s does not say its ENTRYPOINT, CMD and USER: it is run without\n",
+                n->modal_id);
+    set_config(n, config);
     return 0;
 }
 

@@ -91,7 +91,20 @@ static void send_config(struct answer *a)
     answer_pour(a, c->text.data, c->text.len, &c->sent);
 }
 
-/* None is an answer too: no text. */
+/* An image without one: what the platform makes of its words for a process in it. */
+static void tell_surroundings(struct config_state *c)
+{
+    char *cwd = getcwd(NULL, 0);
+
+    buf_adds(&c->text, cwd ? cwd : "/");
+    buf_addc(&c->text, '\0');
+    for (char *const *e = environ; e && *e; e++) {
+        buf_adds(&c->text, *e);
+        buf_addc(&c->text, '\0');
+    }
+    free(cwd);
+}
+
 static int start_config(struct answer *a, struct err *err)
 {
     struct config_state *c = xcalloc(1, sizeof(*c));
@@ -103,7 +116,9 @@ static int start_config(struct answer *a, struct err *err)
     list = c->dir < 0 ? -1 : beneath_list_open(c->dir);
     if (list < 0 || beneath_names(list, consider, c) < 0)
         return err_set_errno(err, 1, errno, "reading " AGENT_HIDDEN_DIR);
-    if (c->newest && read_config(c, err) < 0)
+    if (!c->newest)
+        tell_surroundings(c);
+    else if (read_config(c, err) < 0)
         return -1;
     send_config(a);
     return 0;

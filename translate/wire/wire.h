@@ -326,7 +326,8 @@ enum wire_ask_kind {
     WIRE_ASK_LIST,   /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END */
     WIRE_ASK_LAYER,  /* TREE frames from the client: such a list, TREE_END. TREE frames from the agent: what makes the
                         root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END */
-    WIRE_ASK_CONFIG, /* STDOUT frames: the newest /.atp/<version>/image.json; nothing if there is none */
+    WIRE_ASK_CONFIG, /* STDOUT frames: the newest /.atp/<version>/image.json; without one what a process sees of the
+                        image: its working directory and each K=V, all with a NUL byte behind */
     WIRE_ASK_MAX
 };
 
