@@ -232,12 +232,12 @@ layered_layout() {
     inside '[ -L lib64 ] && [ "$(cat lib/so)" = so ] && [ -f all/src/deep/b.c ] && [ -f var/x/Makefile ]'
     run store -c "$ctx" build "$STORE" "FROM $REGISTRY/multi:1" '' 'COPY nothing /'
     [ "$status" -eq 2 ]
-    [[ "$(value failed)" == "dockerfile parse error on line 3: COPY failed: file not found in build context"*"stat nothing:"* ]]
+    [ "$(value failed)" = 'failed to compute cache key: failed to calculate checksum of the build context: "/nothing": not found' ]
     run store -c "$ctx" build "$STORE" "FROM $REGISTRY/bb:1" 'COPY --chown=user:staff Makefile /x' 'COPY --chown=1000 Makefile /y'
     [ "$status" -eq 0 ]
     inside '[ "$(stat -c %u:%g x y)" = "$(printf "1000:50\n1000:1000")" ]'
     run store -c "$ctx" build "$STORE" "FROM $REGISTRY/bb:1" 'COPY --chown=stranger Makefile /x'
-    [[ "$(value failed)" == *"no such user: stranger" ]]
+    [ "$(value failed)" = "unable to find user stranger: no matching entries in passwd file" ]
 }
 
 @test "ADD unpacks archives, whiteout names stay files, and hostile ones stay inside" {
@@ -275,13 +275,13 @@ layered_layout() {
     inside '[ -d home/up ] && [ -d home/rel ]'
 }
 
-@test "what is not carried out is refused with its line, before anything is fetched" {
-    run store build "$STORE" 'FROM 127.0.0.1:1/x' '' 'RUN make'
-    [ "$(value failed)" = "dockerfile parse error on line 3: RUN is not supported by this engine yet: RUN make" ]
+@test "what is not carried out is refused" {
+    run store build "$STORE" 'FROM scratch' '' 'RUN make'
+    [ "$(value failed)" = "RUN cannot be carried out here: there is no container runtime" ]
     run store build "$STORE" 'FROM 127.0.0.1:1/x' 'FORM y'
     [ "$(value failed)" = "dockerfile parse error on line 2: unknown instruction: FORM" ]
-    run store build "$STORE" 'FROM scratch' 'COPY --from=x a b'
-    [[ "$(value failed)" == *"COPY --from is not supported yet" ]]
+    run store build "$STORE" 'FROM scratch' 'ADD https://127.0.0.1:1/x.git /'
+    [[ "$(value failed)" == "ADD of a git repository (https://127.0.0.1:1/x.git) is not supported"* ]]
     run store build "$STORE" 'FROM scratch' 'ENV a=b c'
     [[ "$(value failed)" == *"Syntax error - can't find = in \"c\". Must be of the form: name=value" ]]
 }
