@@ -294,7 +294,7 @@ static int open_registry(struct push *p, struct err *err)
     const struct registry_options options = {.credentials = auth_find, .push = true, .mount_from = &p->mount_from};
 
     p->registry = registry_open(p->name, &options, err);
-    return p->registry ? 0 : -1;
+    return p->registry ? registry_ping(p->registry, err) : -1;
 }
 
 static int push_config(struct push *p, struct err *err)

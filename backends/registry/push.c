@@ -22,6 +22,22 @@ static void reply_freep(struct http_reply *reply)
 
 #define cleanup_reply __attribute__((cleanup(reply_freep)))
 
+/* "https://host/v2/", which every registry answers; owned by caller. */
+static char *root_of(const struct registry *r)
+{
+    return xstrndup(r->base, (size_t)(strstr(r->base, "/v2/") + 4 - r->base));
+}
+
+int registry_ping(struct registry *r, struct err *err)
+{
+    cleanup_free char *url = root_of(r);
+    struct attempts a = {.q = {.url = url, .timeout_ms = MANIFEST_TIMEOUT_MS}, .also = 401};
+    cleanup_reply struct http_reply reply;
+
+    http_reply_init(&reply);
+    return registry_request(r, &a, &reply, err);
+}
+
 int registry_has_blob(struct registry *r, const char *digest, struct err *err)
 {
     cleanup_free char *url = xasprintf("%s/blobs/%s", r->base, digest);
@@ -344,7 +360,7 @@ int registry_login(const char *host, const char *user, const char *password, str
     if (!r)
         return -1;
     r->asks_nothing = true;
-    a.q.url = url = xstrndup(r->base, (size_t)(strstr(r->base, "/v2/") + 4 - r->base));
+    a.q.url = url = root_of(r);
     if (bare || strncmp(r->named.domain, host, strlen(host)) == 0)
         ret = registry_request(r, &a, &reply, err);
     else

@@ -2,6 +2,7 @@
  * The pushing side of a registry, and what is said about a repository without pulling from it. The handle is one of
  * registry_open() with options.push; several threads may send blobs of one handle at once.
  *
+ *     registry_ping(r, &err)                        0: it is there
  *     registry_has_blob(r, digest, &err)            1: nothing to do
  *     registry_mount_blob(r, digest, "library/y")   1: taken from another repository of the registry
  *     registry_upload_blob(r, &blob, &err)          else it is sent
@@ -14,6 +15,9 @@
 #define ATP_REGISTRY_PUSH_H
 
 #include "backends/registry/client.h"
+
+/* Whether there is a registry at all, before anything else is asked of it. */
+int registry_ping(struct registry *r, struct err *err);
 
 /* 1, 0, -1. */
 int registry_has_blob(struct registry *r, const char *digest, struct err *err);
