@@ -147,9 +147,12 @@ void catalog_gone_clear(struct catalog_gone *g);
 /*
  * `docker rmi` of one word: takes the name that it says, or all names when it is an id, and with the last name the
  * image, on the server too. Refuses as Docker does what containers use; a container whose image was removed by force
- * can still be started. CATALOG_NO_SUCH_IMAGE. *ret is valid, and what it says is done, whatever is returned.
+ * can still be started. What others were committed from loses its names only; prune: images without a name that were
+ * only kept for the one that goes go with it. CATALOG_NO_SUCH_IMAGE. *ret is valid, and what it says is done, whatever
+ * is returned.
  */
-int catalog_remove(struct app *app, const char *word, bool force, struct catalog_gone *ret, struct err *err);
+int catalog_remove(struct app *app, const char *word, bool force, bool prune, struct catalog_gone *ret,
+                   struct err *err);
 
 /* The same for prune: the image with all its names, by full id; -1 if a container uses it. */
 int catalog_remove_unused(struct app *app, const char *id, struct catalog_gone *ret, struct err *err);

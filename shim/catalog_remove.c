@@ -9,19 +9,24 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/container.h"
+#include "shim/keep.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFLICT "Error response from daemon: conflict: "
-#define HEX(id)  ((id) + strlen("sha256:"))
+#define CONFLICT   "Error response from daemon: conflict: "
+#define HEX(id)    ((id) + strlen("sha256:"))
+#define MAX_ROUNDS 100 /* images that stand on one another; the next command goes on */
 
 /* The image that is to go, as the checks look at it. */
 struct victim {
     struct app *app;
     char *id;
     char *layers, *config;
+    char *parent;  /* that it was committed from; NULL: none */
+    bool children; /* others were committed from it */
+    bool prune;    /* the parent goes too, if nothing else holds it */
     int64_t size;
     struct strlist refs;    /* docker.io/library/x:1 and docker.io/library/x@sha256:..., sorted */
     char *running, *others; /* the id of a container that uses it and runs, and of one that does not; NULL: none */
@@ -37,6 +42,7 @@ static void victim_clear(struct victim *v)
 {
     free(v->id);
     free(v->layers);
+    free(v->parent);
     free(v->config);
     strlist_clear(&v->refs);
     free(v->running);
@@ -194,6 +200,9 @@ static int load_users(struct victim *v, struct err *err)
 /* What stands against the end of the image; with force only a container that runs. */
 static int check_conflict(const struct victim *v, bool force, struct err *err)
 {
+    if (v->children)
+        return err_set(err, 1, CONFLICT "unable to delete %.12s (cannot be forced) - image has dependent child images",
+                       HEX(v->id));
     if (v->running)
         return err_set(err, 1,
                        CONFLICT "unable to delete %.12s (cannot be forced) - image is being used by running container "
@@ -277,8 +286,10 @@ static int note_layers(const struct victim *v, struct catalog_gone *gone, struct
 
 /* ---- removal ---- */
 
+static int find_victim(struct victim *v, const char *word, char **ret_name, struct err *err);
+
 /* Without names: it goes. A container that was not asked for its leave keeps the layers. */
-static int delete_image(struct victim *v, struct catalog_gone *gone, struct err *err)
+static int delete_one(struct victim *v, struct catalog_gone *gone, struct err *err)
 {
     if (state_image_hide(v->app->state, v->id, err) < 0)
         return -1;
@@ -286,11 +297,37 @@ static int delete_image(struct victim *v, struct catalog_gone *gone, struct err 
     return v->others ? 0 : note_layers(v, gone, err);
 }
 
+/* The image, and those that it was committed from as long as nothing else holds them. */
+static int delete_image(struct victim *v, struct catalog_gone *gone, struct err *err)
+{
+    cleanup_free char *next = NULL;
+
+    if (delete_one(v, gone, err) < 0)
+        return -1;
+    if (v->prune)
+        next = xstrdup(v->parent);
+    while (next) {
+        cleanup_with(victim_clear) struct victim parent = {.app = v->app};
+        cleanup_free char *id = steal(&next), *name = NULL;
+        cleanup_err struct err why = ERR_INIT;
+
+        if (find_victim(&parent, id, &name, &why) < 0)
+            return why.code == CATALOG_NO_SUCH_IMAGE ? 0 : err_move(err, &why);
+        if (parent.refs.len || parent.children || parent.running || parent.others)
+            return 0;
+        if (delete_one(&parent, gone, err) < 0)
+            return -1;
+        next = steal(&parent.parent);
+    }
+    return 0;
+}
+
 /* The name or the id that word says; *ret_name NULL for an id, else what is to be untagged. */
 static int find_victim(struct victim *v, const char *word, char **ret_name, struct err *err)
 {
     struct state_image image = {0};
     struct image_ref ref = {0};
+    int got;
 
     if (catalog_find_word(v->app, word, &image, err) < 0)
         return -1;
@@ -298,7 +335,13 @@ static int find_victim(struct victim *v, const char *word, char **ret_name, stru
     v->layers = steal(&image.layers);
     v->config = steal(&image.config);
     v->size = image.size;
+    if (image.parent && !strcmp(image.source, "commit"))
+        v->parent = steal(&image.parent);
     state_image_clear(&image);
+    got = state_image_has_children(v->app->state, v->id, err);
+    if (got < 0)
+        return -1;
+    v->children = got > 0;
     if (strncmp(v->id, word, strlen(word)) && strncmp(HEX(v->id), word, strlen(word)) &&
         image_ref_parse(word, &ref, NULL) == 0) {
         if (ref.ref.digest)
@@ -322,14 +365,14 @@ static int remove_name(struct victim *v, const char *word, const char *name, boo
                        word, user, HEX(v->id));
     if (drop_name(v, name, gone, err) < 0)
         return -1;
-    if (v->refs.len || v->running || (v->others && !force))
+    if (v->refs.len || v->children || v->running || (v->others && !force))
         return 0;
     return delete_image(v, gone, err);
 }
 
-int catalog_remove(struct app *app, const char *word, bool force, struct catalog_gone *ret, struct err *err)
+int catalog_remove(struct app *app, const char *word, bool force, bool prune, struct catalog_gone *ret, struct err *err)
 {
-    cleanup_with(victim_clear) struct victim v = {.app = app};
+    cleanup_with(victim_clear) struct victim v = {.app = app, .prune = prune};
     cleanup_free char *name = NULL;
 
     *ret = (struct catalog_gone){0};
@@ -344,7 +387,7 @@ int catalog_remove(struct app *app, const char *word, bool force, struct catalog
 
 int catalog_remove_unused(struct app *app, const char *id, struct catalog_gone *ret, struct err *err)
 {
-    cleanup_with(victim_clear) struct victim v = {.app = app};
+    cleanup_with(victim_clear) struct victim v = {.app = app, .prune = true};
     cleanup_free char *name = NULL;
 
     *ret = (struct catalog_gone){0};
@@ -352,7 +395,9 @@ int catalog_remove_unused(struct app *app, const char *id, struct catalog_gone *
         return -1;
     if (v.running || v.others)
         return err_set(err, 1, CONFLICT "image is being used by container %.12s", v.running ? v.running : v.others);
-    return drop_all(&v, ret, err) < 0 ? -1 : delete_image(&v, ret, err);
+    if (drop_all(&v, ret, err) < 0)
+        return -1;
+    return v.children ? 0 : delete_image(&v, ret, err);
 }
 
 /* ---- the server's copies ---- */
@@ -377,17 +422,34 @@ static int sweep_image(struct app *app, const char *id, struct err *err)
                : 0;
 }
 
+/* Those that are to go now; what one stood on can only go after it. */
+static int sweep_round(struct app *app, bool *ret_any, struct err *err)
+{
+    cleanup_strlist struct strlist ids = STRLIST_INIT;
+
+    if (state_image_to_sweep(app->state, app->server_key, &ids, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ids.len; i++)
+        if (sweep_image(app, ids.items[i], err) < 0)
+            return -1;
+    *ret_any = ids.len > 0;
+    return 0;
+}
+
 void catalog_sweep(struct app *app)
 {
     cleanup_strlist struct strlist ids = STRLIST_INIT;
     cleanup_err struct err err = ERR_INIT;
+    bool any = true;
 
     if (app_state(app, &err) < 0 || state_image_to_sweep(app->state, /* server= */ NULL, &ids, &err) < 0 || !ids.len)
         return;
-    strlist_clear(&ids);
-    if (app_modal(app, &err) == 0 && state_image_to_sweep(app->state, app->server_key, &ids, &err) == 0)
-        for (size_t i = 0; i < ids.len && !err.msg; i++)
-            sweep_image(app, ids.items[i], &err);
+    if (app_modal(app, &err) == 0)
+        for (int round = 0; any && round < MAX_ROUNDS && !err.msg; round++)
+            sweep_round(app, &any, &err);
     if (err.msg)
         app_trace(app, "images that were removed are left on the server for now: %s", err.msg);
+    err_clear(&err);
+    if (keep_sweep(app, &err) < 0)
+        app_trace(app, "layers that nobody needs are left for now: %s", err.msg);
 }

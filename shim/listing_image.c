@@ -120,6 +120,23 @@ static json_t *layers_json(const json_t *blob)
     return json_is_array(ids) ? json_incref(ids) : json_array();
 }
 
+/* What commit was told; images of today say it in their history alone. */
+static const char *comment_of(const json_t *blob)
+{
+    const json_t *history = json_object_get(blob, "history");
+    size_t len = json_array_size(history);
+
+    if (*text_of(blob, "comment") || !len)
+        return text_of(blob, "comment");
+    return text_of(json_array_get(history, len - 1), "comment");
+}
+
+/* The image that it was committed from; what a build stands on is not told, as BuildKit has it. */
+static const char *parent_of(const struct state_image *image)
+{
+    return image->parent && !strcmp(image->source, "commit") ? image->parent : "";
+}
+
 json_t *listing_image(struct app *app, const struct state_image *image, struct err *err)
 {
     json_auto_t *blob = json_loads(image->config, 0, NULL);
@@ -136,8 +153,8 @@ json_t *listing_image(struct app *app, const struct state_image *image, struct e
         json_decref(root);
         return NULL;
     }
-    json_object_set_new(root, "Parent", json_string(""));
-    json_object_set_new(root, "Comment", json_string(text_of(blob, "comment")));
+    json_object_set_new(root, "Parent", json_string(parent_of(image)));
+    json_object_set_new(root, "Comment", json_string(comment_of(blob)));
     json_object_set_new(root, "Created", json_string(*exact ? exact : created));
     json_object_set_new(root, "DockerVersion", json_string(text_of(blob, "docker_version")));
     json_object_set_new(root, "Author", json_string(text_of(blob, "author")));

@@ -187,7 +187,8 @@ int state_image_to_sweep(struct state *s, const char *server, struct strlist *re
     cleanup_stmt sqlite3_stmt *st =
         db_prepare(s, err,
                    "SELECT id FROM images WHERE removed = 1 AND id NOT IN (SELECT image_id FROM containers WHERE"
-                   " image_id IS NOT NULL) AND (id NOT IN (SELECT image FROM server_images) OR id IN"
+                   " image_id IS NOT NULL) AND id NOT IN (SELECT parent FROM images WHERE parent IS NOT NULL) AND (id "
+                   "NOT IN (SELECT image FROM server_images) OR id IN"
                    " (SELECT image FROM server_images WHERE server = coalesce(?, server)))",
                    "s", server);
 
@@ -199,6 +200,14 @@ int state_image_forget(struct state *s, const char *id, struct err *err)
     return db_run(s, err,
                   "DELETE FROM images WHERE id = ? AND removed = 1 AND id NOT IN (SELECT image FROM server_images)",
                   "s", id);
+}
+
+int state_image_has_children(struct state *s, const char *id, struct err *err)
+{
+    cleanup_stmt sqlite3_stmt *st = db_prepare(
+        s, err, "SELECT 1 FROM images WHERE parent = ? AND source = 'commit' AND removed = 0 LIMIT 1", "s", id);
+
+    return st ? db_step(s, st, err) : -1;
 }
 
 /* ---- lists ---- */

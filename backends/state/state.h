@@ -107,6 +107,9 @@ int state_image_hide(struct state *s, const char *id, struct err *err);
 int state_image_kept(struct state *s, const char *id, struct state_image *ret, struct err *err);
 int state_image_to_sweep(struct state *s, const char *server, struct strlist *ret_ids, struct err *err);
 int state_image_forget(struct state *s, const char *id, struct err *err);
+/* Whether an image was committed from a container of this one: 1, 0. What others were built on, and it is hidden, stays
+ * for its layers' sake until these are gone: state_image_to_sweep() leaves it out. */
+int state_image_has_children(struct state *s, const char *id, struct err *err);
 
 /*
  * The image on one server: server = server URL and workspace; layer = "base" or the agent's digest. 1/0/-1 like above.

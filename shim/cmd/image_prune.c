@@ -5,6 +5,7 @@
 #include "shim/catalog.h"
 #include "shim/command.h"
 #include "shim/container.h"
+#include "shim/keep.h"
 #include "shim/prune.h"
 #include "translate/image_config.h"
 
@@ -111,10 +112,14 @@ static int collect(struct app *app, const struct prune_filter *f, bool dangling,
         got = state_image_list(app->state, &list, &len, err);
     for (size_t i = 0; i < len; i++) {
         bool tagged = false;
+        int children;
 
         if (got == 0 && !strlist_has(&used, list[i].id) && matches(f, &list[i])) {
             got = is_tagged(app, list[i].id, &tagged, err);
-            if (got == 0 && !(dangling && tagged))
+            children = got == 0 ? state_image_has_children(app->state, list[i].id, err) : 0;
+            if (children < 0)
+                got = -1;
+            if (got == 0 && !(dangling && tagged) && !(children && !tagged)) /* it is there for others' sake */
                 strlist_add(ret, list[i].id);
         }
         state_image_clear(&list[i]);
@@ -128,6 +133,7 @@ static int prune_run(struct app *app, const struct opt_parsed *opts, struct err 
     cleanup_with(prune_filter_clear) struct prune_filter filter = {0};
     cleanup_strlist struct strlist ids = STRLIST_INIT;
     cleanup_free char *reclaimed = NULL;
+    cleanup_err struct err why = ERR_INIT;
     bool any = false, dangling = true;
     int64_t size = 0;
 
@@ -140,6 +146,8 @@ static int prune_run(struct app *app, const struct opt_parsed *opts, struct err 
     for (size_t i = 0; i < ids.len; i++)
         remove_image(app, ids.items[i], &any, &size);
     catalog_sweep(app);
+    if (keep_sweep(app, &why) < 0) /* of a load that was killed too */
+        app_trace(app, "layers that nobody needs are left for now: %s", why.msg);
     reclaimed = units_size((double)size);
     printf("%sTotal reclaimed space: %s\n", any ? "\n" : "", reclaimed);
     return 0;

@@ -23,7 +23,7 @@ struct wanted {
     struct strlist labels, references;
     int dangling; /* -1 = no matter */
     int64_t before, since;
-    bool no_trunc, digests;
+    bool all, no_trunc, digests;
 };
 
 /* One line of the listing. */
@@ -124,8 +124,10 @@ static bool row_wanted(const struct wanted *w, const struct row *r)
     return listed && (!w->repository || matches(w->repository, r->repository, r->tag));
 }
 
-static bool image_wanted(const struct wanted *w, const struct state_image *image, bool tagged)
+static bool image_wanted(const struct wanted *w, const struct state_image *image, bool tagged, bool has_children)
 {
+    if (has_children && !tagged && (!w->all || w->dangling > 0)) /* it is only there for others' sake */
+        return false;
     return (w->dangling < 0 || w->dangling == !tagged) && (!w->before || image->created < w->before) &&
            (!w->since || image->created > w->since) && has_labels(image, &w->labels);
 }
@@ -174,10 +176,14 @@ static int add_rows(struct app *app, const struct wanted *w, const struct state_
                     struct err *err)
 {
     cleanup_strlist struct strlist names = STRLIST_INIT, digests = STRLIST_INIT;
+    int children;
 
     if (state_image_tags(app->state, image->id, &names, &digests, err) < 0)
         return -1;
-    if (!image_wanted(w, image, names.len > 0))
+    children = state_image_has_children(app->state, image->id, err);
+    if (children < 0)
+        return -1;
+    if (!image_wanted(w, image, names.len > 0, children > 0))
         return 0;
     for (size_t i = 0; i < names.len; i++) {
         struct row row;
@@ -256,6 +262,7 @@ static int print_rows(const struct opt_parsed *opts, json_t *rows, struct err *e
 static int images_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     struct wanted w = {.dangling = -1,
+                       .all = opt_bool(opts, "all"),
                        .no_trunc = opt_bool(opts, "no-trunc"),
                        .digests = opt_bool(opts, "digests") || strstr(opt_str(opts, "format"), ".Digest")};
     const struct strlist *filters = opt_list(opts, "filter"), *args = opt_args(opts);

@@ -6,11 +6,11 @@
 #include <stdio.h>
 
 /* One word of the line; 0, or 1 when it failed. */
-static int remove_one(struct app *app, const char *word, bool force)
+static int remove_one(struct app *app, const char *word, bool force, bool prune)
 {
     cleanup_err struct err why = ERR_INIT;
     struct catalog_gone gone = {0};
-    int got = catalog_remove(app, word, force, &gone, &why);
+    int got = catalog_remove(app, word, force, prune, &gone, &why);
 
     for (size_t i = 0; i < gone.untagged.len; i++)
         printf("Untagged: %s\n", gone.untagged.items[i]);
@@ -35,7 +35,7 @@ static int rmi_run(struct app *app, const struct opt_parsed *opts, struct err *e
     if (app_state(app, err) < 0)
         return -1;
     for (size_t i = 0; i < words->len; i++)
-        code |= remove_one(app, words->items[i], opt_bool(opts, "force"));
+        code |= remove_one(app, words->items[i], opt_bool(opts, "force"), !opt_bool(opts, "no-prune"));
     catalog_sweep(app);
     return code;
 }
