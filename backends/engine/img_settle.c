@@ -116,13 +116,12 @@ static int settle_dir(struct settling *s, int dir, struct err *err)
     return 0;
 }
 
-/* Takes away a place that was made for a mount, if nobody has put anything there. Its directory keeps its time. */
-static void drop_stub(int root, const char *path)
+/* The directory that path's last component is in; -1 when there is none. */
+static int open_above(int root, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    cleanup_close int dir = fcntl(root, F_DUPFD_CLOEXEC, 3);
+    const char *slash = strrchr(path, '/');
     cleanup_free char *above = xstrndup(path, slash ? (size_t)(slash - path) : 0);
-    struct stat st, parent;
+    int dir = fcntl(root, F_DUPFD_CLOEXEC, 3);
 
     for (char *part = above, *next; dir >= 0 && part && *part; part = next) {
         int inside;
@@ -134,12 +133,55 @@ static void drop_stub(int root, const char *path)
         close(dir);
         dir = inside;
     }
+    return dir;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Takes away a place that was made for a mount, if nobody has put anything there. Its directory keeps its time. */
+static void drop_stub(int root, const char *path)
+{
+    cleanup_close int dir = open_above(root, path);
+    const char *name = last_part(path);
+    struct stat st, parent;
+
     if (dir < 0 || fstat(dir, &parent) < 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return;
     if (S_ISDIR(st.st_mode) ? unlinkat(dir, name, AT_REMOVEDIR) < 0
                             : !S_ISREG(st.st_mode) || st.st_size || unlinkat(dir, name, 0) < 0)
         return;
     futimens(dir, (struct timespec[2]){parent.st_atim, parent.st_mtim});
+}
+
+/* Whether a directory is what it was before: only its time may be another. */
+static bool unchanged(int dir, const char *path, struct img_view *below)
+{
+    cleanup_close int fd = openat(dir, last_part(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st, was;
+
+    return fd >= 0 && !img_is_opaque(fd) && fstat(fd, &st) == 0 &&
+           img_view_look(below, path, &was, NULL, NULL, NULL) > 0 && S_ISDIR(was.st_mode) &&
+           was.st_mode == st.st_mode && was.st_uid == st.st_uid && was.st_gid == st.st_gid;
+}
+
+/* The directories above a stub came into the layer with it. Those that hold nothing else are no change. */
+static void drop_directories(int root, const char *stub, struct img_view *below)
+{
+    cleanup_free char *path = xstrdup(stub);
+
+    for (char *slash; (slash = strrchr(path, '/'));) {
+        cleanup_close int dir = -1;
+
+        *slash = '\0';
+        dir = open_above(root, path);
+        if (dir < 0 || !unchanged(dir, path, below) || unlinkat(dir, last_part(path), AT_REMOVEDIR) < 0)
+            return;
+    }
 }
 
 int img_settle(const char *upper, struct img_view *below, const struct strlist *stubs, int64_t *ret_size,
@@ -153,6 +195,8 @@ int img_settle(const char *upper, struct img_view *below, const struct strlist *
         return err_set_errno(err, 0, errno, "opening %s", upper);
     for (size_t i = 0; i < stubs->len; i++)
         drop_stub(root, stubs->items[i]);
+    for (size_t i = 0; i < stubs->len; i++)
+        drop_directories(root, stubs->items[i], below);
     buf_adds(&s.path, "");
     r = settle_dir(&s, root, err);
     buf_clear(&s.path);
