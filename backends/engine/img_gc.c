@@ -8,13 +8,16 @@
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_task.h"
 #include "compat/base/alloc.h"
+#include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
+#include "compat/sys/fs.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define SHOWN       20u /* of a layer's key: its folder's name (img_layer.c) */
 #define SLACK_SECS  2   /* a build's own clock is coarser than that of files */
@@ -25,7 +28,7 @@ struct record {
     char *name; /* of its folder */
     char *parent;
     enum img_layer_kind kind;
-    bool mount;
+    bool mount, cache; /* cache: it counts as build cache */
     int64_t size;
     struct timespec own, used; /* own: when it was used itself; used: or one that stands on it */
     unsigned above;            /* records that stand on it and are still there */
@@ -65,16 +68,19 @@ static void add_bases(const struct img_job *job, struct strlist *ret)
 
 void img_gc_prepare(struct images *im, struct img_gc *gc)
 {
-    *gc = (struct img_gc){.dir = xstrdup(im->dir), .unused_secs = -1, .keep_bytes = -1};
+    *gc = (struct img_gc){.dir = xstrdup(im->dir), .unused_secs = -1, .keep_bytes = -1, .busy.tv_sec = INT64_MAX};
+    gc->last_use = img_layer_last_use();
     clock_gettime(CLOCK_REALTIME_COARSE, &gc->since); /* the clock of files' times */
     for (const struct image *i = im->list; i; i = i->next) {
         strlist_copy(&gc->used, &i->layers);
         if (!i->run)
             continue;
         add_bases(&i->run->job, &gc->used);
-        if (i->made / 1000 - SLACK_SECS < gc->since.tv_sec)
-            gc->since = (struct timespec){.tv_sec = i->made / 1000 - SLACK_SECS};
+        if (i->made / 1000 - SLACK_SECS < gc->busy.tv_sec)
+            gc->busy.tv_sec = i->made / 1000 - SLACK_SECS;
     }
+    if (by_time(&gc->busy, &gc->since) < 0)
+        gc->since = gc->busy;
     strlist_sort(&gc->used);
 }
 
@@ -193,6 +199,9 @@ static void list_records(struct img_gc *gc, struct records *r)
         qsort(r->items, r->len, sizeof(*r->items), by_name);
     link_records(r);
     for (size_t i = 0; i < r->len; i++) {
+        r->items[i].cache = r->items[i].kind == IMG_LAYER_BUILT || r->items[i].above;
+        if (!r->items[i].cache)
+            continue; /* on its way out */
         gc->cache_records++;
         gc->cache_bytes += r->items[i].size > 0 ? r->items[i].size : 0;
     }
@@ -236,16 +245,16 @@ static bool discard(struct img_gc *gc, const struct records *r, struct record *r
     cleanup_free char *tmp = NULL;
     struct record *below;
 
-    if (record->above || by_time(&record->used, &gc->since) >= 0)
+    if (record->above || by_time(&record->used, record->mount ? &gc->since : &gc->busy) >= 0)
         return false;
-    tmp = record->mount ? discard_mount(gc, record) : img_layer_discard(gc->dir, record->name, &record->own);
+    tmp = record->mount ? discard_mount(gc, record) : img_layer_discard(gc->dir, record->name, gc->last_use);
     if (!tmp)
         return false;
     img_store_remove(tmp);
     below = find_record(r, record->parent);
     if (below)
         below->above--;
-    gc->records++;
+    gc->records += record->cache;
     gc->bytes += record->size > 0 ? record->size : 0;
     return true;
 }
@@ -280,6 +289,23 @@ static void needed_blobs(const struct img_gc *gc, struct strlist *ret)
     strlist_sort(ret);
 }
 
+/* Notes that a step has a layer of another key (img_step.c), when that layer has gone. */
+static void drop_aliases(const struct img_gc *gc)
+{
+    cleanup_free char *path = xasprintf("%s/alias", gc->dir);
+    cleanup_dir DIR *d = opendir(path);
+    const struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        cleanup_free char *file = xasprintf("%s/%s", path, e->d_name);
+        struct buf key cleanup_buf = BUF_INIT(128);
+        struct timespec used;
+
+        if (e->d_name[0] != '.' && fs_read_file(file, &key, NULL) == 0 && img_layer_used(gc->dir, key.data, &used) < 0)
+            unlink(file);
+    }
+}
+
 void img_gc_run(struct img_gc *gc)
 {
     cleanup_strlist struct strlist blobs = STRLIST_INIT;
@@ -297,10 +323,11 @@ void img_gc_run(struct img_gc *gc)
     if (r.len)
         qsort(order, r.len, sizeof(struct record *), by_age);
     for (size_t i = 0; i < r.len && !(gc->cancelled && atomic_load(gc->cancelled)); i++) {
-        if (may_go(gc, order[i], left, now.tv_sec) && discard(gc, &r, order[i]))
+        if (may_go(gc, order[i], left, now.tv_sec) && discard(gc, &r, order[i]) && order[i]->cache)
             left -= order[i]->size > 0 ? order[i]->size : 0;
     }
     records_clear(&r);
+    drop_aliases(gc);
     needed_blobs(gc, &blobs);
     gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
 }

@@ -4,7 +4,7 @@
  *   - a layer that was pulled, or is a snapshot's: when no image stands on it and no layer of the build cache either;
  *   - a layer that a build made, and a cache mount: it stays as build cache when no image stands on it, for 7 days
  * after its last use and within 20 GiB in all, the least recently used go first;
- *   - a registry's blob: with the last layer that came from it.
+ *   - a registry's blob: with the last layer that came from it; what a forced step noted: with its layer.
  *
  * A layer counts as used while one that stands on it is used. Nothing goes that a build under way may be counting on:
  * what it has asked for since it began (img_layer_exists()) and the images that it names. A record is first moved out
@@ -28,7 +28,9 @@ struct images;
 struct img_gc {
     char *dir;
     struct strlist used;   /* keys of layers that images and builds stand on, sorted */
-    struct timespec since; /* what was used from then on stays */
+    uint64_t last_use;     /* layers that were used after it stay */
+    struct timespec busy;  /* when the oldest build under way began: its layers stay; none: the end of time */
+    struct timespec since; /* blobs and cache mounts that were used from then on stay */
     int64_t unused_secs;   /* build cache goes when it was not used for so long; -1 = not for its age */
     int64_t keep_bytes;    /* and the least recently used, until so much is left; -1 = as much as there is */
     bool both;             /* only what is old enough, and only until so much is left */

@@ -8,6 +8,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/sha256.h"
+#include "compat/base/strlist.h"
 #include "compat/sys/fs.h"
 
 #include <errno.h>
@@ -25,8 +26,16 @@
 /* The words of enum img_layer_kind in meta.json. */
 static const char *const kinds[] = {"", "built", "pulled", "snapshot"};
 
-/* Between a last look at when a layer was used and its removal nobody must begin to use it. */
-static pthread_mutex_t removal = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * Who uses a layer says so here, since the times of files are too coarse to tell what came first. The names are those
+ * of folders, each with the number of its last use. Nobody can begin to use a layer between a last look and its
+ * removal.
+ */
+static struct {
+    pthread_mutex_t lock;
+    struct strlist names;
+    uint64_t *numbers, last;
+} uses = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The folder of a layer: its directory f, the file size, what is known in meta.json. Its time is that of its last use.
  */
@@ -40,15 +49,59 @@ char *img_layer_dir(const char *dir, const char *key)
     return xasprintf("%s/l/%.*s/f", dir, KEY_SHOWN, key);
 }
 
+/* The place of a folder's name among those that were used; SIZE_MAX when it was not. The lock is held. */
+static size_t find_use(const char *path)
+{
+    for (size_t i = 0; i < uses.names.len; i++) {
+        if (strcmp(uses.names.items[i], path) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+static void note_use(const char *path)
+{
+    size_t at = find_use(path);
+
+    if (at == SIZE_MAX) {
+        at = uses.names.len;
+        strlist_add(&uses.names, path);
+        uses.numbers = xreallocarray(uses.numbers, uses.names.len, sizeof(*uses.numbers));
+    }
+    uses.numbers[at] = ++uses.last;
+}
+
+static void forget_use(const char *path)
+{
+    size_t at = find_use(path);
+
+    if (at == SIZE_MAX)
+        return;
+    strlist_remove(&uses.names, at);
+    memmove(&uses.numbers[at], &uses.numbers[at + 1], (uses.names.len - at) * sizeof(*uses.numbers));
+}
+
 bool img_layer_exists(const char *dir, const char *key)
 {
     cleanup_free char *path = folder(dir, key);
     bool there;
 
-    pthread_mutex_lock(&removal);
+    pthread_mutex_lock(&uses.lock);
     there = utimensat(AT_FDCWD, path, NULL, 0) == 0;
-    pthread_mutex_unlock(&removal);
+    if (there)
+        note_use(path);
+    pthread_mutex_unlock(&uses.lock);
     return there;
+}
+
+uint64_t img_layer_last_use(void)
+{
+    uint64_t last;
+
+    pthread_mutex_lock(&uses.lock);
+    last = uses.last;
+    pthread_mutex_unlock(&uses.lock);
+    return last;
 }
 
 int img_layer_used(const char *dir, const char *key, struct timespec *ret)
@@ -229,14 +282,17 @@ int img_layer_keep_as(const char *dir, const char *tmp, const char *key, int64_t
     struct img_layer_meta known = *meta;
     char text[32];
     int len = snprintf(text, sizeof(text), "%lld\n", (long long)size);
+    bool kept;
 
     if (!known.created.tv_sec)
         clock_gettime(CLOCK_REALTIME, &known.created);
     if (fs_write_file(size_path, text, (size_t)len, 0600, err) < 0 || write_meta(tmp, key, &known, err) < 0)
         return -1;
-    if (rename(tmp, path) < 0 && errno != EEXIST && errno != ENOTEMPTY)
-        return err_set_errno(err, 0, errno, "keeping layer %s", path);
-    return 0;
+    pthread_mutex_lock(&uses.lock);
+    kept = rename(tmp, path) == 0 || errno == EEXIST || errno == ENOTEMPTY;
+    note_use(path);
+    pthread_mutex_unlock(&uses.lock);
+    return kept ? 0 : err_set_errno(err, 0, errno, "keeping layer %s", path);
 }
 
 int img_layer_keep(const char *dir, const char *tmp, const char *key, int64_t size, struct err *err)
@@ -256,18 +312,21 @@ void img_layer_remove(const char *dir, const char *key)
         img_store_remove(tmp);
 }
 
-char *img_layer_discard(const char *dir, const char *key, const struct timespec *used)
+char *img_layer_discard(const char *dir, const char *key, uint64_t last_use)
 {
     cleanup_free char *path = folder(dir, key);
     cleanup_free char *tmp = img_store_tmp(dir, NULL);
     bool gone = false;
-    struct stat st;
+    size_t at;
 
     if (!tmp)
         return NULL;
-    pthread_mutex_lock(&removal);
-    if (stat(path, &st) == 0 && st.st_mtim.tv_sec == used->tv_sec && st.st_mtim.tv_nsec == used->tv_nsec)
+    pthread_mutex_lock(&uses.lock);
+    at = find_use(path);
+    if (at == SIZE_MAX || uses.numbers[at] <= last_use)
         gone = rename(path, tmp) == 0;
-    pthread_mutex_unlock(&removal);
+    if (gone)
+        forget_use(path);
+    pthread_mutex_unlock(&uses.lock);
     return gone ? steal(&tmp) : NULL;
 }

@@ -71,9 +71,11 @@ int img_layer_created(const char *dir, const char *key, struct timespec *ret);
 
 /* When the layer was last used: made, found by a build, described. -1: not there. */
 int img_layer_used(const char *dir, const char *key, struct timespec *ret);
-/* Moves the layer out of sight, into a new folder of tmp/ (owned by caller, to be removed with img_store_remove())
- * unless it was used since. NULL: it stays, or is gone already. */
-char *img_layer_discard(const char *dir, const char *key, const struct timespec *used);
+/* Uses are numbered, those of all layers together. */
+uint64_t img_layer_last_use(void);
+/* Moves the layer out of sight, into a new folder of tmp/ (owned by caller, to be removed with img_store_remove()),
+ * unless it was used after last_use. NULL: it stays, or is gone already. */
+char *img_layer_discard(const char *dir, const char *key, uint64_t last_use);
 
 /* ---- making one ---- */
 

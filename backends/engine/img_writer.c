@@ -565,7 +565,8 @@ static void set_times(struct img_writer *w)
 int img_writer_commit(struct img_writer *w, const char *key, struct err *err)
 {
     set_times(w);
-    return img_layer_keep(w->dir, w->tmp, key, w->size, err);
+    return w->options.meta ? img_layer_keep_as(w->dir, w->tmp, key, w->size, w->options.meta, err)
+                           : img_layer_keep(w->dir, w->tmp, key, w->size, err);
 }
 
 int img_writer_keep_as(struct img_writer *w, const char *path, struct err *err)
