@@ -225,15 +225,25 @@ bool df_ignore_prunes(const struct df_ignore *ig, const char *dir)
     return true;
 }
 
-int df_pattern_match(const char *pattern, const char *path)
+static int match_one(const char *pattern, const char *path, bool deep)
 {
     struct pattern p = PATTERN_INIT;
     bool match;
 
     if (!pattern_valid(pattern))
         return -1;
-    pattern_make(&p, pattern, false);
+    pattern_make(&p, pattern, deep);
     match = pattern_match(&p, path, strlen(path));
     pattern_clear(&p);
     return match;
+}
+
+int df_pattern_match(const char *pattern, const char *path)
+{
+    return match_one(pattern, path, true);
+}
+
+int df_source_match(const char *pattern, const char *path)
+{
+    return match_one(pattern, path, false);
 }

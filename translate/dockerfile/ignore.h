@@ -24,9 +24,11 @@ bool df_ignore_match(const struct df_ignore *ig, const char *path);
 bool df_ignore_prunes(const struct df_ignore *ig, const char *dir);
 
 /*
- * Go's filepath.Match, for COPY and ADD sources with wildcards: 1 matches, 0 not, -1 bad pattern. As in BuildKit "**"
- * is no more than "*" here; it means any number of directories in .dockerignore, --exclude and --parents only.
+ * One pattern against one path: 1 matches, 0 not, -1 bad pattern. With "**" for any number of directories, as
+ * .dockerignore, --exclude and --parents have it; df_source_match() is Go's filepath.Match for COPY and ADD sources
+ * with wildcards, where "**" is no more than "*", as in BuildKit.
  */
 int df_pattern_match(const char *pattern, const char *path);
+int df_source_match(const char *pattern, const char *path);
 
 #endif

@@ -366,7 +366,7 @@ static char *line_at(struct parser *p)
 }
 
 /* Continuation lines behind the first; comments and empty lines between them are passed over. */
-static int join(struct parser *p, struct buf *text, struct err *err)
+static int join(struct parser *p, struct buf *text, bool *ret_open, struct err *err)
 {
     bool more = true;
 
@@ -386,11 +386,12 @@ static int join(struct parser *p, struct buf *text, struct err *err)
         if (buf_adds(text, line) < 0)
             return fail(p->at, err, "the instruction is too long");
     }
+    *ret_open = more;
     return 0;
 }
 
 /* A joined line becomes an instruction. */
-static int add_instruction(struct parser *p, const char *text, size_t first, struct err *err)
+static int add_instruction(struct parser *p, const char *text, size_t first, bool open_end, struct err *err)
 {
     struct df_file *f = p->file;
     struct df_instruction *in;
@@ -401,6 +402,7 @@ static int add_instruction(struct parser *p, const char *text, size_t first, str
     in = &f->items[f->len++];
     df_instruction_read(text, f->escape, in);
     in->line = (int)first;
+    in->open_end = open_end;
     if (read_heredocs(p, in, err) < 0)
         return -1;
     in->last_line = (int)p->at;
@@ -416,7 +418,7 @@ static int read_one(struct parser *p, struct err *err)
     cleanup_free char *line = line_at(p);
     char *start = line + strspn(line, BLANKS);
     size_t first = p->at;
-    bool more;
+    bool more, open_end = false;
 
     if (p->directives && directive(p, start, err) < 0)
         return -1;
@@ -425,12 +427,12 @@ static int read_one(struct parser *p, struct err *err)
     p->empty_line = false;
     more = continues(start, p->file->escape);
     buf_adds(&text, start);
-    if (more && join(p, &text, err) < 0)
+    if (more && join(p, &text, &open_end, err) < 0)
         return -1;
     /* Nothing but continuation characters up to the end. */
     if (!text.data[strspn(text.data, BLANKS)])
         return 0;
-    return add_instruction(p, text.data, first, err);
+    return add_instruction(p, text.data, first, open_end, err);
 }
 
 int df_parse(const struct strlist *lines, struct df_file *ret, struct err *err)

@@ -34,6 +34,7 @@ struct df_instruction {
     char *rest;           /* what follows word and flags, without blanks at its ends */
     struct df_heredoc *heredocs;
     size_t heredocs_len;
+    bool open_end; /* its last line asks for one more, where the file ends */
 };
 
 struct df_file {
