@@ -53,7 +53,7 @@ const struct cmd_def cmd_def_builder = {
     .interspersed = true,
     .group = true,
     .section = SECTION_MANAGEMENT,
-    DELEGATED(REAL_DOCKER_ONLY),
+    OURS,
 };
 
 const struct cmd_def cmd_def_checkpoint = {
@@ -104,11 +104,12 @@ const struct cmd_def cmd_def_manifest = {
 
 const struct cmd_def cmd_def_buildx = {
     .path = "buildx",
-    .summary = "Docker Buildx",
+    .usage = "COMMAND",
+    .summary = "Extended build capabilities with BuildKit",
     .interspersed = true,
     .group = true,
     .section = SECTION_HIDDEN,
-    DELEGATED(REAL_DOCKER_ONLY),
+    OURS,
 };
 
 const struct cmd_def cmd_def_config = {
