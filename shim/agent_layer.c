@@ -1,6 +1,7 @@
 #include "shim/agent_layer.h"
 
 #include "backends/grpc/frame.h"
+#include "backends/modal/image.h"
 #include "backends/modal/task.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -35,13 +36,18 @@ struct probe {
     struct app *app;
     struct state_container row; /* never in the state: an intent without a container is ended by who finds it */
     struct modal_task *task;
+    char *image; /* the server's, with our agent on top; for this once */
 };
 
+/* The image is deleted, or nobody would ever: no name leads to it. */
 static void probe_close(struct probe *p)
 {
     modal_task_free(p->task);
     if (p->row.sandbox_id)
         sandbox_end(p->app, &p->row);
+    if (p->image)
+        modal_image_delete(p->app->modal, p->image, NULL);
+    free(p->image);
     state_container_clear(&p->row);
 }
 
@@ -73,10 +79,13 @@ static int probe_open(struct probe *p, struct app *app, const char *image, struc
             struct err why = ERR_INIT;
 
             p->row.id = xstrdup(spec.id);
-            if (catalog_probe_image(app, image, anew, &id, &why) == 0)
+            /* what is remembered of an earlier one was deleted */
+            if (catalog_probe_image(app, image, /* anew= */ true, &id, &why) == 0)
                 ret = sandbox_create(app, &spec, id, NULL, &p->row, &p->task, &why);
-            if (ret == 0)
+            if (ret == 0) {
+                p->image = steal(&id);
                 break;
+            }
             state_container_clear(&p->row);
             if (anew || why.code != GRPC_NOT_FOUND) {
                 err_move(err, &why);
