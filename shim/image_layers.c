@@ -105,10 +105,23 @@ static void diff_ids(const char *config, struct strlist *ret)
     json_decref(j);
 }
 
+/* How many instructions of the history have left a layer. */
+static size_t filled_steps(const char *config)
+{
+    json_t *j = json_loads(config, 0, NULL);
+    const json_t *step;
+    size_t i, count = 0;
+
+    json_array_foreach(json_object_get(j, "history"), i, step) count +=
+        !json_is_true(json_object_get(step, "empty_layer"));
+    json_decref(j);
+    return count;
+}
+
 /* ---- from a registry ---- */
 
-/* The layers of a reference by digest; the manifest too when the image itself is meant. */
-static int add_registry(struct image_layers *l, const char *reference, bool whole, struct err *err)
+/* The layers of a reference by digest; the manifest too when the image itself is meant, else *ret_steps. */
+static int add_registry(struct image_layers *l, const char *reference, bool whole, size_t *ret_steps, struct err *err)
 {
     static const struct registry_options options = {.credentials = auth_find};
     struct image_layers_source *s = l->source;
@@ -139,6 +152,8 @@ static int add_registry(struct image_layers *l, const char *reference, bool whol
                                       from->size, xstrdup(name)},
                  (struct place){IN_REGISTRY, s->registries_len - 1, i});
     }
+    if (ret_steps)
+        *ret_steps = filled_steps(found.config);
     if (whole) {
         l->config = steal(&found.config);
         l->manifest = steal(&found.manifest);
@@ -393,14 +408,15 @@ static int add_made(struct app *app, struct image_layers *l, struct state_image 
 
 static int add_image(struct app *app, struct image_layers *l, struct state_image *image, int depth, struct err *err);
 
-/* The layers of what the image was built on. */
-static int add_parent(struct app *app, struct image_layers *l, const char *parent, int depth, struct err *err)
+/* The layers of what the image was built on, and how many of its instructions have left one. */
+static int add_parent(struct app *app, struct image_layers *l, const char *parent, int depth, size_t *ret_steps,
+                      struct err *err)
 {
     struct state_image image = {0};
     int got;
 
     if (!digest_strip(parent))
-        return add_registry(l, parent, false, err);
+        return add_registry(l, parent, false, ret_steps, err);
     if (depth == MAX_PARENTS)
         return err_set(err, 0, "the image was built on itself");
     got = state_image_kept(app->state, parent, &image, err);
@@ -408,8 +424,67 @@ static int add_parent(struct app *app, struct image_layers *l, const char *paren
         return err_set(err, 0, "the image that it was built on (%.19s) is not here any more", parent);
     if (got > 0)
         got = add_image(app, l, &image, depth + 1, err);
+    if (got == 0)
+        *ret_steps = filled_steps(image.config);
     state_image_clear(&image);
     return got;
+}
+
+/* Whether the image is what it was built on (the items from `from` on), and what is here beyond that. Who cannot know
+ * the layers leaves the diff ids of what it was built on, whatever was run since. */
+static bool is_complete(struct image_layers *l, const struct state_image *image, const struct strlist *ids, size_t from,
+                        size_t steps)
+{
+    if (!ids->len || !begins_with(l, from, ids))
+        return false;
+    if (l->len - from == ids->len)
+        return filled_steps(image->config) == steps;
+    return add_blobs(l, ids, l->len - from);
+}
+
+/* Whether the configuration names all layers, as far as can be said without those of what it was built on. */
+static bool stands_alone(struct app *app, const struct state_image *image, const struct strlist *ids)
+{
+    struct state_image parent = {0};
+    bool gone;
+
+    if (!ids->len || !image->parent)
+        return ids->len > 0;
+    gone = digest_strip(image->parent) && state_image_kept(app->state, image->parent, &parent, NULL) == 0;
+    state_image_clear(&parent);
+    return gone && filled_steps(image->config) <= ids->len;
+}
+
+/* The repository below an image that was built here: who has the layers that came from there. Owned by caller, NULL. */
+static char *root_repository(struct app *app, const char *parent, int depth)
+{
+    struct state_image image = {0};
+    struct reference ref = {0};
+    char *name = NULL;
+
+    if (!parent || depth == MAX_PARENTS)
+        return NULL;
+    if (!digest_strip(parent)) {
+        if (reference_parse(parent, &ref, NULL) == 0)
+            name = reference_name(&ref);
+        reference_clear(&ref);
+        return name;
+    }
+    if (state_image_kept(app->state, parent, &image, NULL) > 0)
+        name = root_repository(app, image.pull ? image.pull : image.parent, depth + 1);
+    state_image_clear(&image);
+    return name;
+}
+
+/* What the server has compressed is as a registry gave it; its own layers are plain. */
+static void note_repository(struct app *app, struct image_layers *l, const struct state_image *image, size_t from)
+{
+    cleanup_free char *name = root_repository(app, image->parent, 0);
+
+    for (size_t i = from; name && i < l->len; i++) {
+        if (strstr(l->items[i].media_type, "gzip") || strstr(l->items[i].media_type, "zstd"))
+            l->items[i].repository = xstrdup(name);
+    }
 }
 
 /* An image that no registry has: by what this machine has, then by what the server tells, then by what it was built on.
@@ -418,11 +493,11 @@ static int add_own(struct app *app, struct image_layers *l, struct state_image *
 {
     cleanup_strlist struct strlist ids = STRLIST_INIT;
     cleanup_free char *server = NULL, *config = NULL;
-    size_t from = l->len;
+    size_t from = l->len, steps = 0;
     int got;
 
     diff_ids(image->config, &ids);
-    if (ids.len && add_blobs(l, &ids, 0))
+    if (stands_alone(app, image, &ids) && add_blobs(l, &ids, 0))
         return 0;
     if (app_modal(app, err) < 0)
         return -1;
@@ -431,14 +506,14 @@ static int add_own(struct app *app, struct image_layers *l, struct state_image *
         got = add_engine(app, l, server, &ids, &config, err);
     if (got < 0)
         return -1;
-    if (got > 0 && !ids.len)
-        return adopt(app, image, l, from, config, err);
     if (got > 0)
-        return 0;
+        note_repository(app, l, image, from);
+    if (got > 0)
+        return ids.len ? 0 : adopt(app, image, l, from, config, err);
     if (image->parent) {
-        if (add_parent(app, l, image->parent, depth, err) < 0)
+        if (add_parent(app, l, image->parent, depth, &steps, err) < 0)
             return -1;
-        if (ids.len && begins_with(l, from, &ids) && add_blobs(l, &ids, l->len - from))
+        if (is_complete(l, image, &ids, from, steps))
             return 0;
     }
     return add_made(app, l, image, from, err);
@@ -447,7 +522,7 @@ static int add_own(struct app *app, struct image_layers *l, struct state_image *
 static int add_image(struct app *app, struct image_layers *l, struct state_image *image, int depth, struct err *err)
 {
     if (image->pull)
-        return add_registry(l, image->pull, depth == 0, err);
+        return add_registry(l, image->pull, depth == 0, NULL, err);
     return add_own(app, l, image, depth, err);
 }
 

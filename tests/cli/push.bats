@@ -351,3 +351,76 @@ real_docker_stop() {
     done
     real_docker_stop
 }
+
+@test "an image built here: pushed, taken away, pulled, the same" {
+    mkdir context
+    echo data >context/f
+    printf 'FROM %s\nRUN rm -r /home/user && mkdir /d && echo x >/d/x\nCOPY f /f\nENV A=b\nRUN rm /d/x\nCMD ["cat","/f"]\n' "$IMAGE" >context/Dockerfile
+    docker build -q -t "$REGISTRY/built:1" context
+    id=$(id_of "$REGISTRY/built:1")
+    run docker push "$REGISTRY/built:1"
+    [ "$status" = 0 ]
+    echo "$output"
+    [ "$(grep -c ': Pushed$' <<<"$output")" = 3 ]
+    grep -q ': Mounted from busybox$' <<<"$output"
+    skopeo inspect --tls-verify=false "docker://$REGISTRY/built:1" >/dev/null
+    docker rmi "$REGISTRY/built:1"
+    docker pull -q "$REGISTRY/built:1"
+    [ "$(id_of "$REGISTRY/built:1")" = "$id" ]
+    [ "$(docker run --rm "$REGISTRY/built:1")" = data ]
+    run ! docker run --rm "$REGISTRY/built:1" ls /home/user
+    run ! docker run --rm "$REGISTRY/built:1" ls /d/x
+    printf 'FROM scratch\nCOPY f /f\n' >context/Dockerfile
+    docker build -q -t "$REGISTRY/scratch:1" context
+    docker push -q "$REGISTRY/scratch:1"
+    [ "$(raw "$REGISTRY/scratch:1" --config | sha256sum | cut -d' ' -f1)" = "$(id_of "$REGISTRY/scratch:1" | cut -d: -f2)" ]
+}
+
+# Modal tells neither configuration nor layers: the base's own layers and one that the agent makes.
+@test "built on a server that tells nothing: what it was built on, and one layer" {
+    (
+        drop_images
+        export ATP_DOCKER_BACKEND=modal ENGINE_LOG=$SUITE/plain.log
+        fault_engine_start 127.0.0.1:0 --plain
+        trap fault_engine_stop EXIT
+        export MODAL_SERVER_URL MODAL_TOKEN_ID MODAL_TOKEN_SECRET
+        mkdir context
+        echo data >context/f
+        printf 'FROM %s\nRUN rm -r /home/user && mkdir /d && echo x >/d/x\nCOPY f /f\nENV A=b\nCMD ["cat","/f"]\n' "$IMAGE" >context/Dockerfile
+        docker build -q -t "$REGISTRY/plain:1" context
+        docker tag "$REGISTRY/plain:1" "$REGISTRY/plain:2"
+        docker push "$REGISTRY/plain:1" >out
+        cat out
+        [ "$(grep -c ': Pushed$' out)" = 1 ]
+        grep -q ': Mounted from busybox$' out
+        id=$(id_of "$REGISTRY/plain:1")
+        [ "$(id_of "$REGISTRY/plain:2")" = "$id" ] # the other name has moved along
+        [ "$(raw "$REGISTRY/plain:1" --config | sha256sum | cut -d' ' -f1)" = "${id#sha256:}" ]
+        [ "$(docker run --rm "$REGISTRY/plain:2")" = data ]
+        [ "$(grep -c ': Layer already exists$' <<<"$(docker push "$REGISTRY/plain:1")")" = 2 ]
+        docker history "$REGISTRY/plain:1"
+        drop_images
+        docker pull -q "$REGISTRY/plain:1"
+        [ "$(id_of "$REGISTRY/plain:1")" = "$id" ]
+        [ "$(docker run --rm "$REGISTRY/plain:1")" = data ]
+        run ! docker run --rm "$REGISTRY/plain:1" ls /home/user
+        # On one that was loaded: its layers are here, and are not all of it.
+        load_large
+        printf 'FROM large:1\nCOPY f /f\n' >context/Dockerfile
+        docker build -q -t "$REGISTRY/on-loaded:1" context
+        docker push "$REGISTRY/on-loaded:1" >out
+        [ "$(grep -c ': Preparing$' out)" = 3 ]
+        # One that the server alone knows.
+        docker build -q -t somebodys context
+        drop_images
+        docker pull -q modal://somebodys
+        docker tag modal://somebodys "$REGISTRY/squashed:1"
+        docker push "$REGISTRY/squashed:1" >out 2>err
+        [[ "$(cat err)" =~ ^[0-9a-f]{12}:\ what\ it\ was\ made\ of\ is\ not\ known:\ all\ of\ it\ is\ one\ layer$ ]]
+        [ "$(grep -c ': Pushed$' out)" = 1 ]
+        docker rmi "$REGISTRY/squashed:1"
+        docker pull -q "$REGISTRY/squashed:1"
+        docker run --rm "$REGISTRY/squashed:1" /sh -c 'read x </f; [ "$x" = data ]'
+        drop_images
+    )
+}
