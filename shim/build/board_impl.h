@@ -43,7 +43,8 @@ struct board {
     const struct vertex *shown; /* the one whose lines stand last */
     size_t shown_index;
     /* tty */
-    unsigned drawn; /* lines that the last drawing took */
+    unsigned drawn; /* lines that the last drawing took, each of them one column less than */
+    unsigned drawn_width;
     int64_t drawn_ms;
     bool finished;
 };

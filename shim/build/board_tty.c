@@ -98,6 +98,15 @@ static unsigned wishes(const struct vertex *v)
     return 1 + (v->status != NULL) + (unsigned)logs;
 }
 
+/* Back to the first line of the last drawing; in a terminal that has become narrower its lines take several. */
+static void add_return(const struct board *b, struct buf *out, unsigned width)
+{
+    unsigned rows = width && b->drawn_width > width + 1 ? (b->drawn_width - 2) / width + 1 : 1;
+
+    if (b->drawn)
+        buf_addf(out, "\033[%uA", b->drawn * rows);
+}
+
 static void draw(struct board *b)
 {
     cleanup_buf struct buf out = BUF_INIT(DRAWING);
@@ -117,8 +126,7 @@ static void draw(struct board *b)
             break;
         lines += wishes(&b->items[first - 1]);
     }
-    if (b->drawn)
-        buf_addf(&out, "\033[%uA", b->drawn);
+    add_return(b, &out, width);
     buf_adds(&out, "\r\033[?25l");
     add_head(b, &out, width);
     lines = 1;
@@ -129,6 +137,7 @@ static void draw(struct board *b)
     fwrite(out.data, 1, out.len, b->to);
     fflush(b->to);
     b->drawn = lines;
+    b->drawn_width = width;
     b->drawn_ms = loop_now();
 }
 
@@ -147,11 +156,12 @@ static void line(struct board *b, struct vertex *v, int fd, const char *text)
 
 static void note(struct board *b, const char *text)
 {
-    if (b->drawn)
+    if (b->drawn && !b->finished)
         fprintf(b->to, "\033[%uA\r\033[J", b->drawn);
     b->drawn = 0;
     fprintf(b->to, "%s\n", text);
-    draw(b);
+    if (!b->finished)
+        draw(b);
 }
 
 static void tick(struct board *b)
