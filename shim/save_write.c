@@ -10,8 +10,10 @@
 #include "shim/save.h"
 #include "translate/reference.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BLOBS       "blobs/sha256/"
 #define INDEX_TYPE  "application/vnd.oci.image.index.v1+json"
@@ -24,6 +26,7 @@ struct save_out {
     struct archive *archive;
     struct archive_entry *entry;
     struct strlist written; /* digests */
+    int fd, errnum;         /* of the last write */
     json_t *index, *manifests, *repositories;
 };
 
@@ -40,23 +43,46 @@ static void out_clear(struct save_out *o)
     json_decref(o->repositories);
 }
 
+static la_ssize_t on_write(struct archive *a, void *arg, const void *bytes, size_t len)
+{
+    struct save_out *o = arg;
+    const char *at = bytes;
+
+    (void)a;
+    for (size_t left = len; left;) {
+        ssize_t n = write(o->fd, at, left);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            o->errnum = errno;
+            return -1;
+        }
+        at += n;
+        left -= (size_t)n;
+    }
+    return (la_ssize_t)len;
+}
+
 static int fail(const struct save_out *o, struct err *err)
 {
     const char *why = archive_error_string(o->archive);
 
+    if (o->errnum)
+        return err_set_errno(err, 1, o->errnum, "writing the archive");
     return err_set(err, 1, "writing the archive: %s", why ? why : "failed");
 }
 
 static int out_open(struct save_out *o, int fd, struct err *err)
 {
-    *o = (struct save_out){.index = json_array(), .manifests = json_array(), .repositories = json_object()};
+    *o = (struct save_out){.fd = fd, .index = json_array(), .manifests = json_array(), .repositories = json_object()};
     if (lib_archive(err) < 0)
         return -1;
     o->entry = archive_entry_new();
     o->archive = archive_write_new();
     archive_write_set_format_pax_restricted(o->archive);
     archive_write_set_bytes_in_last_block(o->archive, 1);
-    return archive_write_open_fd(o->archive, fd) == ARCHIVE_OK ? 0 : fail(o, err);
+    return archive_write_open(o->archive, o, NULL, on_write, NULL) == ARCHIVE_OK ? 0 : fail(o, err);
 }
 
 /* ---- entries ---- */
@@ -160,6 +186,15 @@ static void note_repository(struct save_out *o, const char *familiar, const char
     json_object_set_new(tags, colon + 1, json_string(HEX(top)));
 }
 
+/* What a layer is, in OCI's words, whatever its manifest calls it. */
+static const char *layer_type(const char *type)
+{
+    if (strstr(type, "zstd"))
+        return "application/vnd.oci.image.layer.v1.tar+zstd";
+    return strstr(type, "gzip") ? "application/vnd.oci.image.layer.v1.tar+gzip"
+                                : "application/vnd.oci.image.layer.v1.tar";
+}
+
 /* What manifest.json and repositories say of it. */
 static int note_image(struct save_out *o, const struct save_item *item, const struct image_layers *l,
                       const char *config_digest, struct err *err)
@@ -184,7 +219,7 @@ static int note_image(struct save_out *o, const struct save_item *item, const st
 
         json_array_append_new(layers, json_sprintf(BLOBS "%s", HEX(layer->digest)));
         json_object_set_new(sources, layer->diff_id,
-                            json_pack("{s:s, s:I, s:s}", "mediaType", layer->media_type, "size",
+                            json_pack("{s:s, s:I, s:s}", "mediaType", layer_type(layer->media_type), "size",
                                       (json_int_t)layer->size, "digest", layer->digest));
     }
     json_array_append_new(o->manifests, json_pack("{s:s, s:o, s:o, s:o}", "Config", config, "RepoTags", tags, "Layers",
