@@ -179,10 +179,19 @@ void images_on_change(struct images *im, void (*fn)(const char *image_id, void *
 int images_layers(struct images *im, const char *id, struct strlist *ret_dirs, struct err *err);
 const struct image_config *images_configuration(struct images *im, const char *id);
 
-/* Named images: "name:tag". */
+/*
+ * Named images: "environment/name:tag" means the image that was published last under it, which is its newest revision.
+ * Publishing the same image again changes nothing. A name goes with its image.
+ */
+struct images_revision {                /* borrowed until the name changes */
+    const char *image_id, *revision_id; /* "ir-..." */
+    int64_t made;                       /* milliseconds since 1970 */
+};
 int images_publish(struct images *im, const char *id, const char *tag, struct err *err);
 char *images_by_tag(struct images *im, const char *tag); /* image id owned by caller, or NULL */
-/* Calls fn for every tag ("name:tag") with its image. */
+/* The revision number n, 0 being the newest; false: there is none. */
+bool images_revision(struct images *im, const char *tag, size_t n, struct images_revision *ret);
+/* Calls fn for every tag with its image, in the order of their bytes. */
 void images_each_tag(struct images *im, void (*fn)(const char *tag, const char *id, void *arg), void *arg);
 int images_delete(struct images *im, const char *id, struct err *err); /* layers that nothing else uses go with it */
 /* Keeps a READY image's layers on the disk while a container runs on them, even when the image is deleted meanwhile. */

@@ -149,7 +149,7 @@ void images_free(struct images *im)
     img_locks_clear(&im->locks);
     pthread_mutex_destroy(&im->lock);
     strlist_clear(&im->mirrors);
-    strlist_clear(&im->tags);
+    img_names_clear(im);
     free(im->dir);
     free(im);
 }
@@ -594,44 +594,7 @@ int64_t images_size(struct images *im, const char *id)
     return sum;
 }
 
-/* ---- names and the end of images ---- */
-
-int images_publish(struct images *im, const char *id, const char *tag, struct err *err)
-{
-    if (!find_ready(im, id))
-        return no_such(id, err);
-    if (!*tag || strchr(tag, '='))
-        return err_set(err, 0, "invalid tag \"%s\"", tag);
-    strlist_env_set(&im->tags, tag, id);
-    return img_tags_save(im, err);
-}
-
-char *images_by_tag(struct images *im, const char *tag)
-{
-    return xstrdup(strlist_env_get(&im->tags, tag));
-}
-
-void images_each_tag(struct images *im, void (*fn)(const char *tag, const char *id, void *arg), void *arg)
-{
-    for (size_t i = 0; i < im->tags.len; i++) {
-        const char *s = im->tags.items[i], *equal = strchr(s, '=');
-        cleanup_free char *tag = xstrndup(s, (size_t)(equal - s));
-
-        fn(tag, equal + 1, arg);
-    }
-}
-
-static void drop_tags(struct images *im, const char *id)
-{
-    size_t before = im->tags.len;
-
-    for (size_t i = im->tags.len; i-- > 0;) {
-        if (strcmp(strchr(im->tags.items[i], '=') + 1, id) == 0)
-            strlist_remove(&im->tags, i);
-    }
-    if (im->tags.len != before)
-        img_tags_save(im, NULL); /* a tag of an image that is gone is dropped again at the next start */
-}
+/* ---- the end of images ---- */
 
 int images_delete(struct images *im, const char *id, struct err *err)
 {
@@ -641,7 +604,7 @@ int images_delete(struct images *im, const char *id, struct err *err)
         return no_such(id, err);
     if (i->state == IMAGES_BUILDING)
         return err_set(err, 0, "image %s is being built", id);
-    drop_tags(im, id);
+    img_names_drop(im, id);
     img_record_remove(im, id);
     i->deleted = true;
     if (!i->holds) {

@@ -46,7 +46,7 @@ struct images {
     uv_loop_t *loop;
     uv_async_t *wake;
     struct image *list;
-    struct strlist tags; /* "name:tag=im-..." */
+    struct img_name *names;
     struct img_locks locks;
     pthread_mutex_t lock; /* guards every run's pending and finished */
     void (*on_change)(const char *image_id, void *arg);
@@ -75,12 +75,17 @@ void img_expire(struct images *im);
 /* The layers that a configuration names, appended to ret: the empty one below images without any is none of them. */
 void img_described_layers(const struct strlist *layers, struct strlist *ret);
 
+/* ---- names: img_names.c ---- */
+
+void img_names_load(struct images *im);
+void img_names_drop(struct images *im, const char *id); /* of an image that is deleted */
+void img_names_clear(struct images *im);
+
 /* ---- on the disk ---- */
 
 int img_record_load_all(struct images *im, struct err *err);
 int img_record_save(struct images *im, const struct image *image, struct err *err);
 void img_record_remove(struct images *im, const char *id);
-int img_tags_save(struct images *im, struct err *err);
 /* Removes what nobody needs (img_gc.h), in a thread. */
 void img_sweep(struct images *im);
 

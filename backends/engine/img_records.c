@@ -97,45 +97,6 @@ static void settle_keys(struct images *im)
     }
 }
 
-static int load_tags(struct images *im)
-{
-    cleanup_free char *path = xasprintf("%s/tags.json", im->dir);
-    struct buf text cleanup_buf = BUF_INIT(LIMIT_MANIFEST);
-    const char *tag;
-    json_t *j, *id;
-
-    if (fs_read_file(path, &text, NULL) < 0)
-        return 0;
-    j = json_loadb(text.data, text.len, 0, NULL);
-    json_object_foreach(j, tag, id)
-    {
-        if (json_is_string(id) && img_find(im, json_string_value(id)))
-            strlist_addf(&im->tags, "%s=%s", tag, json_string_value(id));
-    }
-    json_decref(j);
-    return 0;
-}
-
-int img_tags_save(struct images *im, struct err *err)
-{
-    cleanup_free char *path = xasprintf("%s/tags.json", im->dir);
-    json_t *j = json_object();
-    char *text;
-    int ret;
-
-    for (size_t i = 0; i < im->tags.len; i++) {
-        const char *s = im->tags.items[i], *equal = strrchr(s, '=');
-        cleanup_free char *tag = xstrndup(s, (size_t)(equal - s));
-
-        json_object_set_new(j, tag, json_string(equal + 1));
-    }
-    text = json_dumps(j, JSON_INDENT(1));
-    ret = text ? fs_write_file(path, text, strlen(text), 0600, err) : err_set(err, 0, "tags: no memory");
-    json_decref(j);
-    free(text);
-    return ret;
-}
-
 int img_record_load_all(struct images *im, struct err *err)
 {
     cleanup_free char *folder = xasprintf("%s/images", im->dir);
@@ -160,5 +121,6 @@ int img_record_load_all(struct images *im, struct err *err)
         im->list = image;
     }
     settle_keys(im);
-    return load_tags(im);
+    img_names_load(im);
+    return 0;
 }

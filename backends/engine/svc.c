@@ -32,7 +32,7 @@ const struct rpc_method *rpc_find(const char *path)
         {CONTROL, svc_sandbox_io_methods},  {CONTROL, svc_sandbox_methods},  {CONTROL, svc_sandbox_names_methods},
         {CONTROL, svc_secret_methods},      {ROUTER, svc_exec_methods},      {ROUTER, svc_exec_stdin_methods},
         {ROUTER, svc_stdio_v2_methods},     {CONTROL, svc_snapshot_methods}, {ROUTER, svc_task_snapshot_methods},
-        {ENGINE, svc_engine_methods},
+        {CONTROL, svc_image_names_methods}, {ENGINE, svc_engine_methods},
     };
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

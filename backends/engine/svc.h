@@ -21,6 +21,7 @@ extern const struct rpc_method svc_auth_methods[];
 extern const struct rpc_method svc_blob_methods[];
 extern const struct rpc_method svc_environment_methods[];
 extern const struct rpc_method svc_image_methods[];
+extern const struct rpc_method svc_image_names_methods[];
 extern const struct rpc_method svc_mount_methods[];
 extern const struct rpc_method svc_sandbox_io_methods[];
 extern const struct rpc_method svc_sandbox_methods[];
@@ -34,6 +35,8 @@ extern const struct rpc_method svc_stdio_v2_methods[];
 extern const struct rpc_method svc_task_snapshot_methods[];
 /* the engine's own */
 extern const struct rpc_method svc_engine_methods[];
+
+#define SVC_WORKSPACE "local" /* the only one here */
 
 #define SVC_REQUEST(name)        &modal__client__##name##__descriptor
 #define SVC_ROUTER_REQUEST(name) &modal__task_command_router__##name##__descriptor

@@ -4,8 +4,6 @@
 
 #include "compat/base/cleanup.h"
 
-#define WORKSPACE "local"
-
 static void auth_token_get(struct call *c, const void *request)
 {
     Modal__Client__AuthTokenGetResponse response = MODAL__CLIENT__AUTH_TOKEN_GET_RESPONSE__INIT;
@@ -30,8 +28,8 @@ static void token_info_get(struct call *c, const void *request)
 
     (void)request;
     response.token_id = SVC_CONST(keys_token_id(c->engine->keys));
-    response.workspace_id = SVC_CONST("ac-" WORKSPACE);
-    response.workspace_name = SVC_CONST(WORKSPACE);
+    response.workspace_id = SVC_CONST("ac-" SVC_WORKSPACE);
+    response.workspace_name = SVC_CONST(SVC_WORKSPACE);
     call_reply(c, &response);
 }
 
@@ -40,8 +38,8 @@ static void workspace_name_lookup(struct call *c, const void *request)
     Modal__Client__WorkspaceNameLookupResponse response = MODAL__CLIENT__WORKSPACE_NAME_LOOKUP_RESPONSE__INIT;
 
     (void)request;
-    response.workspace_name = SVC_CONST(WORKSPACE);
-    response.username = SVC_CONST(WORKSPACE);
+    response.workspace_name = SVC_CONST(SVC_WORKSPACE);
+    response.username = SVC_CONST(SVC_WORKSPACE);
     call_reply(c, &response);
 }
 

@@ -265,7 +265,7 @@ static void image_join_streaming(struct call *c, const void *request)
     call_stream(c, join_source);
 }
 
-/* ---- look up, publish, delete ---- */
+/* ---- look up and delete; names are in svc_image_names.c ---- */
 
 /* Ends the call unless the image is there and ready. */
 static bool is_ready(struct call *c, const char *id)
@@ -294,46 +294,6 @@ static void image_from_id(struct call *c, const void *request)
     call_reply(c, &response);
 }
 
-/* Tags belong to an environment: "main/name:tag" is how they are kept. */
-static char *full_tag(const char *tag, const char *environment)
-{
-    return strchr(svc_text(tag), '/') ? xstrdup(tag) : xasprintf("%s/%s", svc_environment(environment), svc_text(tag));
-}
-
-static void image_get_by_tag(struct call *c, const void *request)
-{
-    const Modal__Client__ImageGetByTagRequest *r = request;
-    Modal__Client__ImageGetByTagResponse response = MODAL__CLIENT__IMAGE_GET_BY_TAG_RESPONSE__INIT;
-    cleanup_free char *tag = full_tag(r->tag, r->environment_name);
-    cleanup_free char *id = images_by_tag(c->engine->images, tag);
-
-    if (!id) {
-        call_fail(c, GRPC_NOT_FOUND, "image \"%s\" not found", svc_text(r->tag));
-        return;
-    }
-    response.image_id = id;
-    call_reply(c, &response);
-}
-
-static void image_publish(struct call *c, const void *request)
-{
-    const Modal__Client__ImagePublishRequest *r = request;
-    Modal__Client__ImagePublishResponse response = MODAL__CLIENT__IMAGE_PUBLISH_RESPONSE__INIT;
-    cleanup_free char *tag = full_tag(r->tag, r->environment_name), *revision = NULL;
-    cleanup_err struct err err = ERR_INIT;
-
-    if (!is_ready(c, r->image_id))
-        return;
-    if (!svc_text(r->tag)[0] || images_publish(c->engine->images, r->image_id, tag, &err) < 0) {
-        call_fail(c, GRPC_INVALID_ARGUMENT, "%s", err.msg ? err.msg : "an image is published under a name");
-        return;
-    }
-    revision = xasprintf("ir-%s", r->image_id + 3);
-    response.image_id = r->image_id;
-    response.revision_id = revision;
-    call_reply(c, &response);
-}
-
 static void image_delete(struct call *c, const void *request)
 {
     const Modal__Client__ImageDeleteRequest *r = request;
@@ -351,9 +311,7 @@ static void image_delete(struct call *c, const void *request)
 const struct rpc_method svc_image_methods[] = {
     {"ImageDelete", SVC_REQUEST(image_delete_request), RPC_UNARY, 0, image_delete},
     {"ImageFromId", SVC_REQUEST(image_from_id_request), RPC_UNARY, 0, image_from_id},
-    {"ImageGetByTag", SVC_REQUEST(image_get_by_tag_request), RPC_UNARY, 0, image_get_by_tag},
     {"ImageGetOrCreate", SVC_REQUEST(image_get_or_create_request), RPC_UNARY, RPC_ONCE, image_get_or_create},
     {"ImageJoinStreaming", SVC_REQUEST(image_join_streaming_request), RPC_SERVER_STREAM, 0, image_join_streaming},
-    {"ImagePublish", SVC_REQUEST(image_publish_request), RPC_UNARY, 0, image_publish},
     {0},
 };
