@@ -35,6 +35,15 @@ struct modal_mount_file {
 int modal_mount_create(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,
                        char **ret_mount_id, struct err *err);
 
+/* What an upload tells while it goes on; any member may be NULL. */
+struct modal_mount_watch {
+    int (*begin)(void *arg, uint64_t bytes, struct err *err); /* what the server lacks; -1 ends it */
+    int (*sent)(void *arg, uint64_t bytes, struct err *err);  /* so many of them now; -1 ends it */
+    void *arg;
+};
+int modal_mount_upload(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,
+                       const struct modal_mount_watch *watch, char **ret_mount_id, struct err *err);
+
 /* Forgets that this mount was made: for a server that does not know the id out of the cache. */
 void modal_mount_forget(struct modal_client *c, const char *mount_id);
 

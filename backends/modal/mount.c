@@ -268,8 +268,37 @@ void modal_mount_forget(struct modal_client *c, const char *mount_id)
         modal_forget(c, KIND, digest);
 }
 
+/* Sends what the server lacks. */
+static int put_missing(struct modal_client *c, const struct item *items, size_t count,
+                       const struct modal_mount_watch *watch, struct err *err)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += items[i].missing ? items[i].size : 0;
+    if (watch && watch->begin && watch->begin(watch->arg, bytes, err) < 0)
+        return -1;
+    bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!items[i].missing)
+            continue;
+        if (put_file(c, &items[i], err) < 0)
+            return err_wrap(err, "uploading %s", items[i].file->remote);
+        bytes += items[i].size;
+        if (watch && watch->sent && watch->sent(watch->arg, bytes, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int modal_mount_create(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,
                        char **ret_mount_id, struct err *err)
+{
+    return modal_mount_upload(c, app_id, files, count, /* watch= */ NULL, ret_mount_id, err);
+}
+
+int modal_mount_upload(struct modal_client *c, const char *app_id, const struct modal_mount_file *files, size_t count,
+                       const struct modal_mount_watch *watch, char **ret_mount_id, struct err *err)
 {
     cleanup_free struct item *items = xcalloc(count + 1, sizeof(*items));
     char digest[2 * SHA256_LEN + 1], *known;
@@ -287,9 +316,8 @@ int modal_mount_create(struct modal_client *c, const char *app_id, const struct 
     }
     if (ask_missing(c, items, count, err) < 0)
         return err_wrap(err, "uploading a build context");
-    for (size_t i = 0; i < count; i++)
-        if (items[i].missing && put_file(c, &items[i], err) < 0)
-            return err_wrap(err, "uploading %s", files[i].remote);
+    if (put_missing(c, items, count, watch, err) < 0)
+        return -1;
     if (create(c, app_id, items, count, ret_mount_id, err) < 0)
         return err_wrap(err, "uploading a build context");
     modal_remember(c, KIND, digest, *ret_mount_id, MODAL_CACHE_DAY);

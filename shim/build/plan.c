@@ -386,13 +386,9 @@ static int check_sources(const struct build_plan *p, struct board *board, struct
 
 static int read_files(struct app *app, struct build_plan *p, struct board *board, struct err *err)
 {
-    uint64_t bytes = 0;
-    size_t v = BUILD_NO_USE;
-    cleanup_free char *status = NULL;
-
     if (p->takers_len) {
-        v = board_add(board, "[internal] load build context");
-        board_begin(board, v);
+        p->files_vertex = board_add(board, "[internal] load build context");
+        board_begin(board, p->files_vertex);
     }
     if (build_context_read(&p->files, err) < 0 || build_context_hash(&p->files, app, err) < 0)
         return -1;
@@ -401,16 +397,7 @@ static int read_files(struct app *app, struct build_plan *p, struct board *board
             (build_context_read(&p->images[i].files, err) < 0 || build_context_hash(&p->images[i].files, app, err) < 0))
             return -1;
     strlist_copy(&p->notes, &p->files.notes);
-    if (check_sources(p, board, err) < 0)
-        return -1;
-    for (size_t i = 0; i < p->files.len; i++)
-        bytes += p->files.entries[i].size;
-    if (v != BUILD_NO_USE) {
-        status = xasprintf("context: %zu entries, %llu bytes", p->files.len, (unsigned long long)bytes);
-        board_status(board, v, status, true);
-        board_end(board, v, false, NULL);
-    }
-    return 0;
+    return check_sources(p, board, err);
 }
 
 int build_plan_make(struct app *app, const struct build_request *r, struct board *board, struct build_plan *ret,
@@ -418,7 +405,7 @@ int build_plan_make(struct app *app, const struct build_request *r, struct board
 {
     struct build_plan *p = ret;
 
-    *p = (struct build_plan){.request = r, .source = BUILD_SOURCE_INIT};
+    *p = (struct build_plan){.request = r, .source = BUILD_SOURCE_INIT, .files_vertex = BUILD_NO_USE};
     if (read_source(p, board, err) < 0 || parse(p, board, err) < 0 || check_contexts(p, err) < 0 ||
         resolve_images(app, p, board, err) < 0)
         return -1;

@@ -60,7 +60,8 @@ struct build_plan {
     struct build_image *images;
     size_t images_len;
     struct build_context files;
-    json_t **configs; /* of each needed stage after its walk */
+    size_t files_vertex; /* of the board: runs until the files are sent; BUILD_NO_USE */
+    json_t **configs;    /* of each needed stage after its walk */
     struct build_step *steps;
     size_t steps_len;
     struct build_taker *takers;

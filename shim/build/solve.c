@@ -43,6 +43,7 @@ struct solving {
     struct build_log log;
     struct build_upload upload;
     bool engine;
+    uint64_t missing; /* bytes that the server had to be sent */
     char *app_id, *mount_id, *registry_secret, *secret;
     struct modal_image_base *bases;
     struct strlist base_tags;
@@ -87,22 +88,58 @@ static int find_engine(struct solving *s, struct err *err)
     return got < 0 ? -1 : 0;
 }
 
-/* Whether the embedded engine, on this machine's disk, has room for what it may get. */
-static int check_room(const struct solving *s, struct err *err)
+/* ---- sending files ---- */
+
+/* Whether the embedded engine, on this machine's disk, has room for what it lacks. */
+static int on_missing(void *arg, uint64_t bytes, struct err *err)
 {
+    struct solving *s = arg;
     cleanup_free char *dir = fs_state_dir(), *need = NULL, *left = NULL;
     struct statvfs vfs;
     uint64_t room;
 
+    s->missing = bytes;
     if (s->app->route->backend != BACKEND_LOCAL || statvfs(dir, &vfs) < 0)
         return 0;
     room = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-    if (s->upload.bytes <= room)
+    if (bytes <= room)
         return 0;
-    need = units_size((double)s->upload.bytes);
+    need = units_size((double)bytes);
     left = units_size((double)room);
-    return err_set(err, 1, "failed to solve: the build uses %s of the context, and %s are left on the disk of %s", need,
-                   left, dir);
+    return err_set(err, 1, "%s of the context have to be sent, and %s are left on the disk of %s", need, left, dir);
+}
+
+static int on_sent(void *arg, uint64_t bytes, struct err *err)
+{
+    struct solving *s = arg;
+    cleanup_free char *size = units_size_digits((double)bytes, 4);
+    cleanup_free char *text = xasprintf("transferring context: %s", size);
+
+    if (build_cancelled)
+        return build_signalled(err);
+    if (s->plan->files_vertex != BUILD_NO_USE && bytes < s->missing)
+        board_status(s->board, s->plan->files_vertex, text, false);
+    return 0;
+}
+
+static int send_files(struct solving *s, struct err *err)
+{
+    const struct modal_mount_watch watch = {.begin = on_missing, .sent = on_sent, .arg = s};
+    struct modal_client *c = s->app->modal;
+    size_t v = s->plan->files_vertex;
+
+    if (s->upload.len &&
+        modal_mount_upload(c, s->app_id, s->upload.files, s->upload.len, &watch, &s->mount_id, err) < 0)
+        return build_cancelled ? build_signalled(err) : err_wrap(err, "failed to solve");
+    s->spec.context_mount_id = s->mount_id;
+    if (v != BUILD_NO_USE && !board_ended(s->board, v)) {
+        cleanup_free char *size = units_size_digits((double)s->missing, 4);
+        cleanup_free char *text = xasprintf("transferring context: %s", size);
+
+        board_status(s->board, v, text, true);
+        board_end(s->board, v, false, NULL);
+    }
+    return 0;
 }
 
 /* Images of the server that names stand for. The first is "base". */
@@ -141,18 +178,6 @@ static int find_credentials(struct solving *s, struct err *err)
     return 0;
 }
 
-static int send_files(struct solving *s, struct err *err)
-{
-    struct modal_client *c = s->app->modal;
-
-    if (!s->upload.len)
-        return 0;
-    if (modal_mount_create(c, s->app_id, s->upload.files, s->upload.len, &s->mount_id, err) < 0)
-        return build_cancelled ? build_signalled(err) : err_wrap(err, "failed to solve");
-    s->spec.context_mount_id = s->mount_id;
-    return 0;
-}
-
 static void wipe(struct strlist *list)
 {
     for (size_t i = 0; i < list->len; i++)
@@ -181,7 +206,7 @@ static int prepare(struct solving *s, struct err *err)
     const struct build_request *r = s->plan->request;
 
     if (app_modal(s->app, err) < 0 || find_engine(s, err) < 0 ||
-        build_upload_make(s->plan, s->engine, &s->upload, err) < 0 || check_room(s, err) < 0)
+        build_upload_make(s->plan, s->engine, &s->upload, err) < 0)
         return -1;
     for (size_t i = 0; i < s->upload.notes.len; i++)
         board_note(s->board, s->upload.notes.items[i]);

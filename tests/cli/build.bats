@@ -406,7 +406,7 @@ PY
     ! grep -q $'\033]0;title' out
     dockerfile 'FROM @' 'RUN echo last-words; exit 4'
     script -qec "$ATP_BIN/atp-docker build --no-cache ." /dev/null >out || true
-    tr -d '\r' <out | grep -A20 '^------$' >end # nothing is drawn over it
+    tr -d '\r' <out | sed 's/.*\x1b\[?25h//' | grep -A20 '^------$' >end # nothing is drawn over it
     grep -q ' last-words$' end
     grep -q '^   2 | >>> RUN echo last-words' end
     grep -q '^ERROR: failed to solve' end
