@@ -93,7 +93,6 @@ EOF
 }
 
 @test "capabilities and other attributes of files travel" {
-    command -v setcap || skip "no setcap"
     cp /bin/busybox ping
     setcap cap_net_raw+ep ping
     mkdir tree && cp -p --preserve=xattr ping tree/ping
@@ -103,11 +102,8 @@ EOF
     docker tag caps "$REGISTRY/caps"
     docker push -q "$REGISTRY/caps"
     skopeo copy --quiet --insecure-policy --src-tls-verify=false "docker://$REGISTRY/caps" dir:out
-    python3 - <<'EOF'
-import glob, tarfile
-found = [m.pax_headers for f in glob.glob("out/*") if tarfile.is_tarfile(f) for m in tarfile.open(f) if m.name == "opt/ping"]
-assert found and "SCHILY.xattr.security.capability" in found[0], found
-EOF
+    for layer in out/*; do tar --xattrs --xattrs-include='*' -tvvf "$layer" 2>/dev/null || true; done >listing
+    grep -A1 ' opt/ping$' listing | grep -q 'x: .* security.capability'
 }
 
 @test "a client that is killed while a layer is made leaves no sandbox" {
