@@ -5,6 +5,7 @@
 #include "compat/docker/units.h"
 #include "compat/sys/tty.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct line {
 };
 
 struct progress {
+    pthread_mutex_t lock; /* layers travel in threads of their own */
     FILE *to;
     bool tty;
     struct line *lines; /* those below the last line of its own, top first */
@@ -32,6 +34,7 @@ struct progress *progress_new(FILE *to)
 {
     struct progress *p = xcalloc(1, sizeof(*p));
 
+    pthread_mutex_init(&p->lock, NULL);
     p->to = to;
     p->tty = to && tty_is(fileno(to));
     return p;
@@ -53,6 +56,7 @@ void progress_free(struct progress *p)
     if (!p)
         return;
     forget_lines(p);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
@@ -62,12 +66,14 @@ void progress_line(struct progress *p, const char *fmt, ...)
 
     if (!p->to)
         return;
+    pthread_mutex_lock(&p->lock);
     forget_lines(p);
     va_start(ap, fmt);
     vfprintf(p->to, fmt, ap);
     va_end(ap);
     fputc('\n', p->to);
     fflush(p->to);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static int64_t now_ms(void)
@@ -140,9 +146,9 @@ bool progress_draws(const struct progress *p)
     return p->tty;
 }
 
-void progress_state(struct progress *p, const char *id, const char *state)
+static void show_state(struct progress *p, const char *id, const char *state)
 {
-    struct line *l = p->to ? find_line(p, id) : NULL;
+    struct line *l = find_line(p, id);
 
     if (!l || (l->state && strcmp(l->state, state) == 0 && !l->drawn))
         return;
@@ -157,14 +163,21 @@ void progress_state(struct progress *p, const char *id, const char *state)
     }
 }
 
-void progress_bytes(struct progress *p, const char *id, const char *state, int64_t done, int64_t total)
+void progress_state(struct progress *p, const char *id, const char *state)
+{
+    if (!p->to)
+        return;
+    pthread_mutex_lock(&p->lock);
+    show_state(p, id, state);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void show_bytes(struct progress *p, const char *id, const char *state, int64_t done, int64_t total)
 {
     cleanup_free char *tail = NULL;
     struct line *l;
     int64_t now;
 
-    if (!p->tty) /* a bar is nothing for a file */
-        return;
     l = find_line(p, id);
     now = now_ms();
     if (!l || (l->state && strcmp(l->state, state) == 0 && done < total && now - l->drawn < DRAW_MS))
@@ -177,6 +190,15 @@ void progress_bytes(struct progress *p, const char *id, const char *state, int64
     l->state = xstrdup(state);
     l->drawn = now;
     draw(p, l, state, tail);
+}
+
+void progress_bytes(struct progress *p, const char *id, const char *state, int64_t done, int64_t total)
+{
+    if (!p->tty) /* a bar is nothing for a file */
+        return;
+    pthread_mutex_lock(&p->lock);
+    show_bytes(p, id, state, done, total);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* What a server may say of a layer. */

@@ -18,11 +18,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REMEMBERED_SECS (366 * 24 * 3600) /* what a layer is called: it costs a line to remember, a push to forget */
+#define UPLOADS         5                 /* at a time: Docker's */
 #define MAX_PLACES      8                 /* repositories that are remembered to have a layer */
 
 void pushed_clear(struct pushed *p)
@@ -39,6 +42,16 @@ struct layer {
     struct strlist places;         /* repositories, "docker.io/library/x" */
 };
 
+/* One upload under way, in a thread of its own. */
+struct sending {
+    struct push *push;
+    struct layer *layer;
+    int fd;
+    pthread_t thread;
+    int ret;
+    struct err err;
+};
+
 struct push {
     struct app *app;
     const struct reference *ref;
@@ -48,6 +61,9 @@ struct push {
     struct strlist mount_from; /* paths in this registry */
     char *name;                /* "docker.io/library/x" */
     struct progress *progress;
+    struct sending sending[UPLOADS];
+    size_t sending_len;
+    atomic_bool cancelled;
 };
 
 /* ---- what is remembered of a layer ---- */
@@ -108,7 +124,7 @@ static void remember(struct push *p, struct layer *l)
     state_cache_put(p->app->state, key, text, time(NULL) + REMEMBERED_SECS, NULL);
 }
 
-/* ---- one layer ---- */
+/* ---- its bytes ---- */
 
 static const char *id_of(const struct layer *l)
 {
@@ -178,17 +194,75 @@ static int fetch_layer(struct push *p, struct layer *l, int fd, struct err *err)
     return 0;
 }
 
-struct bar {
-    struct push *push;
-    struct layer *layer;
-};
+/* ---- uploads ---- */
 
 static void on_sent(int64_t total, void *arg)
 {
-    const struct bar *b = arg;
+    const struct sending *s = arg;
 
-    progress_bytes(b->push->progress, id_of(b->layer), "Pushing", total, b->layer->travels.size);
+    progress_bytes(s->push->progress, id_of(s->layer), "Pushing", total, s->layer->travels.size);
 }
+
+static void *upload(void *arg)
+{
+    struct sending *s = arg;
+    const struct registry_layer *travels = &s->layer->travels;
+    const struct registry_upload blob = {
+        .digest = travels->digest, .size = travels->size, .fd = s->fd, .sent = on_sent, .sent_arg = s};
+
+    on_sent(0, s);
+    s->ret = registry_upload_blob(s->push->registry, &blob, &s->err);
+    if (s->ret == 0)
+        progress_state(s->push->progress, id_of(s->layer), "Pushed");
+    return NULL;
+}
+
+static int end_upload(struct sending *s, struct err *err)
+{
+    pthread_join(s->thread, NULL);
+    close(s->fd);
+    if (s->ret < 0)
+        return err_move(err, &s->err);
+    remember(s->push, s->layer);
+    return 0;
+}
+
+/* Waits for uploads until at most so many are under way. */
+static int await_uploads(struct push *p, size_t most, struct err *err)
+{
+    while (p->sending_len > most) {
+        int ret;
+
+        /* A thread knows its own place: nothing moves while others run. */
+        ret = end_upload(&p->sending[--p->sending_len], err);
+        if (ret < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* fd is the upload's from here on. */
+static int begin_upload(struct push *p, struct layer *l, int fd, struct err *err)
+{
+    struct sending *s;
+    int failed;
+
+    if (p->sending_len == UPLOADS && await_uploads(p, UPLOADS - 1, err) < 0) {
+        close(fd);
+        return -1;
+    }
+    s = &p->sending[p->sending_len];
+    *s = (struct sending){.push = p, .layer = l, .fd = fd};
+    failed = pthread_create(&s->thread, NULL, upload, s);
+    if (failed) {
+        close(fd);
+        return err_set_errno(err, 0, failed, "starting an upload");
+    }
+    p->sending_len++;
+    return 0;
+}
+
+/* ---- one layer ---- */
 
 /* Takes the blob from another repository of the registry. 1, 0 = nobody there has it, -1. */
 static int mount_layer(struct push *p, struct layer *l, struct err *err)
@@ -225,10 +299,9 @@ static int is_there(struct push *p, struct layer *l, struct err *err)
     return got;
 }
 
+/* Has the bytes ready and sends them, if nobody has them. */
 static int send_layer(struct push *p, struct layer *l, struct err *err)
 {
-    struct bar bar = {p, l};
-    struct registry_upload blob = {.sent = on_sent, .sent_arg = &bar};
     bool asked = l->travels.digest != NULL;
     cleanup_close int fd = open_spool(err);
     int got = 0;
@@ -237,16 +310,9 @@ static int send_layer(struct push *p, struct layer *l, struct err *err)
         return -1;
     if (!asked)
         got = is_there(p, l, err);
-    if (got != 0)
-        return got < 0 ? -1 : 0;
-    blob.digest = l->travels.digest;
-    blob.size = l->travels.size;
-    blob.fd = fd;
-    progress_bytes(p->progress, id_of(l), "Pushing", 0, blob.size);
-    if (registry_upload_blob(p->registry, &blob, err) < 0)
-        return -1;
-    progress_state(p->progress, id_of(l), "Pushed");
-    return 0;
+    if (got > 0)
+        remember(p, l);
+    return got != 0 ? (got < 0 ? -1 : 0) : begin_upload(p, l, steal_fd(&fd), err);
 }
 
 static int push_layer(struct push *p, struct layer *l, struct err *err)
@@ -260,12 +326,9 @@ static int push_layer(struct push *p, struct layer *l, struct err *err)
     got = is_there(p, l, err);
     if (got == 0 && l->travels.digest)
         got = mount_layer(p, l, err);
-    if (got == 0)
-        got = send_layer(p, l, err);
-    if (got < 0)
-        return -1;
-    remember(p, l);
-    return 0;
+    if (got > 0)
+        remember(p, l);
+    return got != 0 ? (got < 0 ? -1 : 0) : send_layer(p, l, err);
 }
 
 /* ---- the image ---- */
@@ -291,7 +354,8 @@ static void find_mounts(struct push *p)
 /* Opens the registry with the right to write. */
 static int open_registry(struct push *p, struct err *err)
 {
-    const struct registry_options options = {.credentials = auth_find, .push = true, .mount_from = &p->mount_from};
+    const struct registry_options options = {
+        .credentials = auth_find, .push = true, .mount_from = &p->mount_from, .cancelled = &p->cancelled};
 
     p->registry = registry_open(p->name, &options, err);
     return p->registry ? registry_ping(p->registry, err) : -1;
@@ -356,6 +420,8 @@ static int push_all(struct push *p, struct pushed *ret, struct err *err)
         if (!is_repeated(p, i) && push_layer(p, &p->layers[i], err) < 0)
             return -1;
     }
+    if (await_uploads(p, 0, err) < 0)
+        return -1;
     for (size_t i = 0; i < p->image.len; i++) {
         struct layer *l = &p->layers[i];
 
@@ -373,6 +439,14 @@ static int push_all(struct push *p, struct pushed *ret, struct err *err)
 
 static void push_clear(struct push *p)
 {
+    atomic_store(&p->cancelled, true);
+    while (p->sending_len) {
+        struct sending *s = &p->sending[--p->sending_len];
+
+        pthread_join(s->thread, NULL);
+        close(s->fd);
+        err_clear(&s->err);
+    }
     for (size_t i = 0; p->layers && i < p->image.len; i++) {
         free(p->layers[i].travels.digest);
         free(p->layers[i].travels.media_type);

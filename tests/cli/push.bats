@@ -29,7 +29,10 @@ teardown() {
     drop_images
 }
 
-drop_images() { docker images -aq | sort -u | xargs -r "$ATP_BIN/atp-docker" rmi -f >/dev/null; }
+drop_images() {
+    docker image prune -af >/dev/null
+    [ -z "$(docker images -aq)" ]
+}
 
 # A second registry, for "me" with "secret" only.
 registry_with_login() {
@@ -171,6 +174,22 @@ load_large() {
     docker rmi large:1 "$PROXY/broken:1"
     docker pull -q "$REGISTRY/broken:1"
     docker run --rm "$REGISTRY/broken:1" /sh -c true
+}
+
+# Frames over one another on a terminal, one line per state otherwise.
+@test "bars on a terminal" {
+    load_large
+    docker tag large:1 "$REGISTRY/bars:1"
+    script -qec "stty rows 40 cols 150; '$ATP_BIN/atp-docker' push '$REGISTRY/bars:1'" /dev/null >wide
+    grep -qE '[0-9a-f]{12}: Pushing \[=+> *\]  *[0-9.]+MB/3.001MB' wide
+    grep -q $'\033\\[2A\033\\[2K\r[0-9a-f]*: ' wide
+    sed 's/\r/\n/g' wide | grep -qE '^[0-9a-f]{12}: Pushed'
+    docker tag large:1 "$OTHER/bars:1"
+    login "$OTHER"
+    script -qec "stty rows 40 cols 80; '$ATP_BIN/atp-docker' push '$OTHER/bars:1'" /dev/null >narrow
+    grep -qE ': Pushing  *[0-9.]+[kM]?B/3.001MB' narrow
+    run docker push "$OTHER/bars:1"
+    ! grep -q $'[\r\033]' <<<"$output"
 }
 
 @test "busy and broken registries are asked again" {
