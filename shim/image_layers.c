@@ -1,5 +1,6 @@
 #include "shim/image_layers.h"
 
+#include "agent_digest.h"
 #include "backends/blobs/blobs.h"
 #include "backends/modal/client.h"
 #include "backends/modal/engine_images.h"
@@ -519,11 +520,29 @@ static int add_own(struct app *app, struct image_layers *l, struct state_image *
     return add_made(app, l, image, from, err);
 }
 
+/* A pulled image whose registry is not to be had: the server that has pulled it may tell its layers. 1, 0, -1. */
+static int add_pulled(struct app *app, struct image_layers *l, const struct state_image *image, struct err *err)
+{
+    cleanup_strlist struct strlist ids = STRLIST_INIT;
+    cleanup_free char *server = NULL, *config = NULL;
+    int got;
+
+    diff_ids(image->config, &ids);
+    if (!ids.len || app_modal(app, err) < 0)
+        return 0;
+    got = state_server_image_get(app->state, app->server_key, image->id, ATP_AGENT_SHA256, &server, err);
+    return got > 0 ? add_engine(app, l, server, &ids, &config, err) : got;
+}
+
 static int add_image(struct app *app, struct image_layers *l, struct state_image *image, int depth, struct err *err)
 {
-    if (image->pull)
-        return add_registry(l, image->pull, depth == 0, NULL, err);
-    return add_own(app, l, image, depth, err);
+    struct err why cleanup_err = ERR_INIT;
+
+    if (!image->pull)
+        return add_own(app, l, image, depth, err);
+    if (add_registry(l, image->pull, depth == 0, NULL, &why) == 0)
+        return 0;
+    return why.code != REGISTRY_CORRUPT && add_pulled(app, l, image, NULL) > 0 ? 0 : err_move(err, &why);
 }
 
 int image_layers_open(struct app *app, struct state_image *image, struct image_layers *ret, struct err *err)

@@ -105,6 +105,21 @@ load_large() {
     [[ "$(raw "$REGISTRY/oci-copy:1")" == *application/vnd.oci.image.manifest.v1+json* ]]
 }
 
+@test "a pulled image whose registry has gone: from the server that has it" {
+    proxy_start
+    skopeo copy -q --insecure-policy --src-tls-verify=false --dest-tls-verify=false "docker://$IMAGE" "docker://$REGISTRY/gone:1"
+    docker pull -q "$PROXY/gone:1"
+    kill "$(cat proxy.pid)"
+    rm proxy.pid
+    docker tag "$PROXY/gone:1" "$REGISTRY/still:1"
+    docker push "$REGISTRY/still:1"
+    [ "$(raw "$REGISTRY/still:1" --config)" = "$(raw "$IMAGE" --config)" ]
+    docker save -o still.tar "$PROXY/gone:1"
+    docker rmi "$PROXY/gone:1" "$REGISTRY/still:1"
+    docker pull -q "$REGISTRY/still:1"
+    docker run --rm "$REGISTRY/still:1" true
+}
+
 @test "of an index the platform's manifest is pushed, and said" {
     digest=sha256:$(raw "$IMAGE" | sha256sum | cut -d' ' -f1)
     printf '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","size":%d,"digest":"%s","platform":{"architecture":"amd64","os":"linux"}}]}' \
