@@ -23,6 +23,8 @@
 #define BATCH        64u        /* hashes in one question */
 #define PUT_TURNS    60         /* how often a file is announced until the server has it */
 #define PUT_WAIT_MS  1000
+#define PUT_AT_ONCE  16          /* small files on their way at a time */
+#define PUT_BYTES    (16u << 20) /* and their bytes, which are in memory */
 
 static const struct modal_method mount_check = {
     .path = MODAL_CONTROL(MountBatchedCheckExistence),
@@ -268,25 +270,156 @@ void modal_mount_forget(struct modal_client *c, const char *mount_id)
         modal_forget(c, KIND, digest);
 }
 
-/* Sends what the server lacks. */
-static int put_missing(struct modal_client *c, const struct item *items, size_t count,
-                       const struct modal_mount_watch *watch, struct err *err)
+/* ---- many small files at a time: a round trip each, one after the other, would be minutes to a server far away ----
+ */
+
+struct putting;
+
+struct put { /* one that is under way */
+    struct putting *all;
+    struct item *item;
+    struct modal_rpc *rpc; /* NULL: free */
+};
+
+struct putting {
+    struct modal_client *c;
+    const struct modal_mount_watch *watch;
+    struct put slots[PUT_AT_ONCE];
+    unsigned running;
+    uint64_t held, sent; /* bytes in memory, and bytes that arrived */
+    struct err err;
+    bool failed;
+};
+
+static void put_failed(struct putting *p, const struct item *item)
 {
+    p->failed = true;
+    err_wrap(&p->err, "uploading %s", item->file->remote);
+}
+
+static void count_sent(struct putting *p, const struct item *item)
+{
+    p->sent += item->size;
+    if (!p->failed && p->watch && p->watch->sent && p->watch->sent(p->watch->arg, p->sent, &p->err) < 0)
+        p->failed = true;
+}
+
+static void on_put(void *arg, void *reply, const struct err *err)
+{
+    struct put *put = arg;
+    struct putting *p = put->all;
+    const Modal__Client__MountPutFileResponse *answer = reply;
+
+    put->rpc = NULL;
+    p->running--;
+    p->held -= put->item->size;
+    if (err && !p->failed) {
+        err_set(&p->err, err->exit_code, "%s", err->msg);
+        p->err.code = err->code;
+        put_failed(p, put->item);
+    } else if (!err && answer->has_exists && answer->exists) {
+        put->item->missing = false; /* the others are announced again, one by one */
+        count_sent(p, put->item);
+    }
+    modal_message_free(reply);
+}
+
+static int put_start(struct putting *p, struct put *put, struct item *item, struct err *err)
+{
+    Modal__Client__MountPutFileRequest request;
+    cleanup_free char *data = NULL;
+    cleanup_close int fd = -1;
+    uint64_t size = item->size;
+
+    modal__client__mount_put_file_request__init(&request);
+    request.sha256_hex = item->hex;
+    if (item->file->path && (fd = open_file(item->file, &size, err)) < 0)
+        return -1;
+    if (size != item->size)
+        return err_set(err, 125, "%s changed while it was read", item->file->remote);
+    if (fd >= 0 && read_small(item, fd, &data, err) < 0)
+        return -1;
+    request.data_oneof_case = MODAL__CLIENT__MOUNT_PUT_FILE_REQUEST__DATA_ONEOF_DATA;
+    request.data.data = fd >= 0 ? (uint8_t *)data : (uint8_t *)item->file->data;
+    request.data.len = (size_t)size;
+    *put = (struct put){.all = p, .item = item};
+    p->running++;
+    p->held += size;
+    put->rpc = modal_rpc_start(&p->c->control, &mount_put_file, &request, NULL, on_put, put);
+    return 0;
+}
+
+static struct put *free_slot(struct putting *p)
+{
+    for (size_t i = 0; i < PUT_AT_ONCE; i++)
+        if (!p->slots[i].rpc)
+            return &p->slots[i];
+    return NULL;
+}
+
+/* Files that travel in the call itself. */
+static int put_small(struct putting *p, struct item *items, size_t count, struct err *err)
+{
+    for (size_t i = 0; !p->failed && (i < count || p->running);) {
+        struct put *slot = free_slot(p);
+
+        if (i < count && (!items[i].missing || items[i].size >= INLINE_LIMIT)) {
+            i++;
+        } else if (i < count && slot && (!p->running || p->held + items[i].size <= PUT_BYTES)) {
+            if (put_start(p, slot, &items[i], &p->err) < 0)
+                put_failed(p, &items[i]);
+            i++;
+        } else {
+            loop_step(p->c->loop, -1);
+        }
+    }
+    for (size_t i = 0; i < PUT_AT_ONCE; i++)
+        modal_rpc_cancel(p->slots[i].rpc);
+    return p->failed ? err_move(err, &p->err) : 0;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct item *const *x = a, *const *y = b;
+
+    return strcmp((*x)->hex, (*y)->hex);
+}
+
+/* The same contents under several names are sent once. */
+static void drop_repeated(struct item *items, size_t count)
+{
+    cleanup_free struct item **sorted = xcalloc(count + 1, sizeof(struct item *));
+
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &items[i];
+    qsort(sorted, count, sizeof(struct item *), by_hash);
+    for (size_t i = 1; i < count; i++)
+        if (strcmp(sorted[i]->hex, sorted[i - 1]->hex) == 0)
+            sorted[i]->missing = false;
+}
+
+/* Sends what the server lacks. */
+static int put_missing(struct modal_client *c, struct item *items, size_t count, const struct modal_mount_watch *watch,
+                       struct err *err)
+{
+    struct putting p = {.c = c, .watch = watch};
     uint64_t bytes = 0;
 
+    drop_repeated(items, count);
     for (size_t i = 0; i < count; i++)
         bytes += items[i].missing ? items[i].size : 0;
     if (watch && watch->begin && watch->begin(watch->arg, bytes, err) < 0)
         return -1;
-    bytes = 0;
+    if (put_small(&p, items, count, err) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++) {
         if (!items[i].missing)
             continue;
         if (put_file(c, &items[i], err) < 0)
             return err_wrap(err, "uploading %s", items[i].file->remote);
-        bytes += items[i].size;
-        if (watch && watch->sent && watch->sent(watch->arg, bytes, err) < 0)
-            return -1;
+        count_sent(&p, &items[i]);
+        if (p.failed)
+            return err_move(err, &p.err);
     }
     return 0;
 }

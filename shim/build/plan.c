@@ -146,6 +146,28 @@ static int check_contexts(const struct build_plan *p, struct err *err)
     return 0;
 }
 
+/* There is no daemon in BuildKit's words. */
+static void drop_daemon(struct err *err)
+{
+    static const char daemon[] = "Error response from daemon: ";
+
+    if (!strncmp(err->msg, daemon, strlen(daemon)))
+        memmove(err->msg, err->msg + strlen(daemon), strlen(err->msg + strlen(daemon)) + 1);
+}
+
+/* Where the file asks for an image that cannot be had. */
+static void show_from(const struct build_plan *p, const char *word, struct board *board)
+{
+    board_finish(board);
+    for (size_t i = 0; i < p->file.len; i++)
+        if (p->needed[i] && p->file.stages[i].base_stage == DF_NO_STAGE && !strcmp(p->file.stages[i].base, word)) {
+            cleanup_free char *excerpt = build_plan_excerpt(p, p->file.stages[i].line, p->file.stages[i].line);
+
+            board_note(board, excerpt);
+            return;
+        }
+}
+
 static int resolve_image(struct app *app, const struct build_plan *p, struct build_image *image, struct board *board,
                          struct err *err)
 {
@@ -169,7 +191,9 @@ static int resolve_image(struct app *app, const struct build_plan *p, struct bui
     v = board_add(board, name);
     board_begin(board, v);
     if (catalog_base(app, image->meaning, "linux/amd64", p->request->pull, &image->base, err) < 0) {
-        board_end(board, v, false, err && err->msg ? err->msg : "failed");
+        drop_daemon(err);
+        board_end(board, v, false, err->msg);
+        show_from(p, image->word, board);
         return err_wrap(err, "failed to solve: %s", image->meaning);
     }
     board_end(board, v, false, NULL);
