@@ -191,6 +191,23 @@ static const struct {
      "ADD --from=x a b\n",
      NULL, "@2: unknown flag: --from"},
     {"FROM alpine\n"
+     "COPY --from=A a b\n",
+     NULL,
+     "@2: failed to parse stage name \"A\": invalid reference format: repository name (library/A) mus"
+     "t be lowercase"},
+    {"FROM alpine\n"
+     "RUN --mount=from=a:b:c,target=/x y\n",
+     NULL, "@2: failed to parse stage name \"a:b:c\": invalid reference format"},
+    {"FROM alpine\n"
+     "ADD --checksum=x:y http://a b\n",
+     NULL, "@2: unsupported digest algorithm"},
+    {"FROM alpine\n"
+     "ADD --checksum=sha256:0123 http://a b\n",
+     NULL, "@2: invalid checksum digest length"},
+    {"FROM alpine\n"
+     "ADD --checksum=foo http://a b\n",
+     NULL, "@2: invalid checksum digest format"},
+    {"FROM alpine\n"
      "FOO x\n",
      NULL, "@2: unknown instruction: FOO (did you mean FROM?)"},
     {"FROM alpine\n"

@@ -157,7 +157,11 @@ static int edge_use(const struct use *u, void *arg, struct err *err)
 {
     struct edges *e = arg;
 
-    (void)err;
+    if (u->stage == DF_NO_STAGE && strcmp(u->from, "scratch") != 0 && df_check_reference(u->from, err) < 0) {
+        cleanup_free char *quoted = quote_go_str(u->from);
+
+        return err_wrap(err, "failed to parse stage name %s", quoted);
+    }
     if (u->stage == DF_NO_STAGE)
         return 0;
     e->items = xreallocarray(e->items, e->len + 1, sizeof(*e->items));

@@ -74,7 +74,7 @@ static bool numeric_owner(const char *chown)
 
 /* ---- sources ---- */
 
-/* A here-document that is a source: the first of that name, as BuildKit's last one would do for two. */
+/* A here-document that is a source; of two with one name it is the last, as in BuildKit. */
 static int add_inline(struct df_eval *e, const struct df_instruction *in, struct df_heredoc *word, struct df_step *step,
                       struct err *err)
 {
@@ -156,6 +156,29 @@ static int expand_flag(struct df_eval *e, const struct df_instruction *in, const
     return 0;
 }
 
+/* "sha256:<64 hex digits>" and the longer ones, in the words of Go's digest package. */
+static int check_digest(const char *digest, struct err *err)
+{
+    static const struct {
+        const char *name;
+        size_t len;
+    } known[] = {{"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}};
+    const char *colon = strchr(digest, ':');
+
+    if (!colon || colon == digest || !colon[1])
+        return err_set(err, 1, "invalid checksum digest format");
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (strncmp(digest, known[i].name, 7) != 0)
+            continue;
+        if (strlen(colon + 1) != known[i].len)
+            return err_set(err, 1, "invalid checksum digest length");
+        if (colon[1 + strspn(colon + 1, "0123456789abcdef")])
+            return err_set(err, 1, "invalid checksum digest format");
+        return 0;
+    }
+    return err_set(err, 1, "unsupported digest algorithm");
+}
+
 static int check_checksum(const struct df_step *step, struct err *err)
 {
     if (!step->checksum)
@@ -164,7 +187,7 @@ static int check_checksum(const struct df_step *step, struct err *err)
         return err_set(err, 1, "checksum can't be specified for multiple sources");
     if (!is_url(step->sources.items[0]) && !is_git(step->sources.items[0]))
         return err_set(err, 1, "checksum requires HTTP(S) or Git sources");
-    return 0;
+    return is_git(step->sources.items[0]) ? 0 : check_digest(step->checksum, err);
 }
 
 static int read_flags(struct df_eval *e, const struct df_instruction *in, struct df_step *step, struct err *err)
