@@ -2,6 +2,7 @@
 
 #include "backends/blobs/blobs.h"
 #include "backends/modal/client.h"
+#include "backends/modal/engine_images.h"
 #include "backends/modal/image.h"
 #include "backends/modal/task.h"
 #include "backends/modal/task_snapshot.h"
@@ -38,6 +39,8 @@ struct commit {
     struct strlist closed; /* where something is mounted */
     json_t *config;
     char *snapshot; /* the server's id */
+    bool plain;     /* the server tells nothing of its images: what is on top of the snapshot may as well stay there */
+    bool stays;     /* the image stands on the snapshot */
     char *diff_id;  /* of the layer; NULL: nothing is different */
     char *layer;    /* its file */
     int64_t layer_size;
@@ -45,7 +48,7 @@ struct commit {
 
 static void commit_clear(struct commit *m)
 {
-    if (m->snapshot)
+    if (m->snapshot && !m->stays)
         modal_image_delete(m->app->modal, m->snapshot, NULL);
     container_clear(&m->c);
     state_image_clear(&m->parent);
@@ -96,6 +99,12 @@ static int find_all(struct commit *m, struct err *err)
 
 /* ---- the files ---- */
 
+/* One that an image may come to stand on must not end by itself. */
+static int64_t snapshot_ttl(const struct commit *m)
+{
+    return m->plain && !m->closed.len ? MODAL_SNAPSHOT_FOREVER : SNAPSHOT_SECS;
+}
+
 /* Of one that runs, as it is at this moment. 0 = it does not run. */
 static int snapshot_running(struct commit *m, struct err *err)
 {
@@ -111,7 +120,7 @@ static int snapshot_running(struct commit *m, struct err *err)
         err_clear(&why);
         return 0;
     }
-    return modal_task_snapshot(m->c.task, SNAPSHOT_SECS, &m->snapshot, err) < 0 ? -1 : 1;
+    return modal_task_snapshot(m->c.task, snapshot_ttl(m), &m->snapshot, err) < 0 ? -1 : 1;
 }
 
 /* Of one that does not: a sandbox on its files is there for a moment. */
@@ -120,7 +129,7 @@ static int snapshot_stopped(struct commit *m, struct err *err)
     int ret = container_wake(&m->c, err);
 
     if (ret == 0)
-        ret = modal_task_snapshot(m->c.task, SNAPSHOT_SECS, &m->snapshot, err);
+        ret = modal_task_snapshot(m->c.task, snapshot_ttl(m), &m->snapshot, err);
     if (container_sleep(&m->c, /* save= */ false, ret == 0 ? err : NULL) < 0)
         ret = -1;
     return ret;
@@ -155,10 +164,15 @@ static int make_layer(struct commit *m, struct err *err)
 /* A container that never ran, and into which nothing was copied, is as its image is. */
 static int make_files(struct commit *m, struct err *err)
 {
+    struct engine_usage usage;
     int got;
 
     if (container_is(&m->c, "created") && !m->c.row.files && !m->c.row.sandbox_id)
         return 0;
+    got = engine_usage(m->app->modal, &usage, err);
+    if (got < 0)
+        return -1;
+    m->plain = got == 0;
     got = snapshot_running(m, err);
     if (got == 0)
         got = snapshot_stopped(m, err) < 0 ? -1 : 1;
@@ -188,7 +202,10 @@ static int fetch_layer(struct commit *m, struct image_layers *l, size_t i, struc
     return 0;
 }
 
-/* All layers as one tar: a builder's ADD takes nothing away, so where the layer does, nothing less will do. */
+/*
+ * All layers as one tar: a builder's ADD takes nothing away, so where the layer does, nothing less will do. Where only
+ * the agent looks into images the snapshot will, which has the agent in it besides: nothing has to travel.
+ */
 static int merge_layers(struct commit *m, char **ret_path, struct err *err)
 {
     struct blobs *blobs = app_blobs(m->app, err);
@@ -238,7 +255,12 @@ static int write_lines(struct commit *m, const char *config, struct modal_image_
         if (flatten_needed(&paths, &merged, err) < 0)
             return -1;
     }
-    if (merged) {
+    if (merged && m->plain && !m->closed.len) {
+        m->stays = true;
+        strlist_add(&spec->commands, "FROM base");
+        spec->base_image_id = m->snapshot;
+        merged = false;
+    } else if (merged) {
         strlist_add(&spec->commands, "FROM scratch");
         if (merge_layers(m, ret_file, err) < 0)
             return -1;
@@ -311,7 +333,11 @@ static int make_image(struct commit *m, char **ret_id, struct err *err)
 
     if (m->req->name)
         strlist_add(&names, m->req->name);
-    if (put_on_server(m, config, &modal_id, err) < 0 || catalog_made(m->app, &image, &names, modal_id, err) < 0)
+    if (put_on_server(m, config, &modal_id, err) < 0 || catalog_made(m->app, &image, &names, modal_id, err) < 0) {
+        m->stays = false;
+        return -1;
+    }
+    if (m->stays && state_server_image_put(m->app->state, m->app->server_key, id, "snapshot", m->snapshot, err) < 0)
         return -1;
     *ret_id = steal(&id);
     return 0;

@@ -19,10 +19,11 @@
 
 #define NS             INT64_C(1000000000)
 #define CREATED_BY_MAX 45                    /* characters, unless --no-trunc */
+#define MAX_PARENTS    500                   /* as many as layers */
 #define ZERO_TIME      INT64_C(-62135596800) /* the year 1: what Go has where nothing is said */
 
 struct history {
-    const struct state_image *image;
+    struct strlist ids;    /* of the image, then of those that it was committed from, one of another */
     const json_t *entries; /* oldest first */
     json_t *sizes;         /* of the layers; NULL: nobody knows them any more */
     bool human, no_trunc;
@@ -91,19 +92,29 @@ static char *size_of(const struct history *h, const json_t *entry, size_t *layer
     return h->human ? units_size_digits((double)size, 3) : xasprintf("%lld", (long long)size);
 }
 
-static json_t *row_of(const struct history *h, const json_t *entry, bool newest, size_t *layer)
+/* The id of the entry that is so far from the newest; Docker gives one to each image here, from the top. Owned by
+ * caller. */
+static char *id_of(const struct history *h, size_t from_top)
+{
+    const char *id = from_top < h->ids.len ? h->ids.items[from_top] : NULL;
+
+    if (!id)
+        return xstrdup("<missing>");
+    return h->no_trunc ? xstrdup(id) : xstrndup(id + strlen("sha256:"), CONTAINER_SHORT_ID_LEN);
+}
+
+static json_t *row_of(const struct history *h, const json_t *entry, size_t from_top, size_t *layer)
 {
     cleanup_free char *by = created_by(text_of(entry, "created_by"), h->no_trunc), *size = size_of(h, entry, layer);
-    cleanup_free char *id = NULL, *at = NULL, *since = NULL;
+    cleanup_free char *id = id_of(h, from_top), *at = NULL, *since = NULL;
     int64_t ns = 0;
 
     if (units_parse_stamp(text_of(entry, "created"), &ns, NULL) < 0)
         ns = 0;
     at = stamp(ns / NS);
     since = h->human ? age(ns / NS) : xstrdup(at);
-    id = h->no_trunc ? xstrdup(h->image->id) : xstrndup(h->image->id + strlen("sha256:"), CONTAINER_SHORT_ID_LEN);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "Comment", text_of(entry, "comment"), "CreatedAt", at,
-                     "CreatedBy", by, "CreatedSince", since, "ID", newest ? id : "<missing>", "Size", size);
+                     "CreatedBy", by, "CreatedSince", since, "ID", id, "Size", size);
 }
 
 /* Newest first. NULL and err for a configuration that contradicts itself. */
@@ -113,7 +124,7 @@ static json_t *collect(const struct history *h, struct err *err)
     json_t *rows = json_array();
 
     for (size_t i = 0; i < len; i++)
-        json_array_insert_new(rows, 0, row_of(h, json_array_get(h->entries, i), i + 1 == len, &layer));
+        json_array_insert_new(rows, 0, row_of(h, json_array_get(h->entries, i), len - 1 - i, &layer));
     if (!h->sizes || layer <= json_array_size(h->sizes))
         return rows;
     json_decref(rows);
@@ -157,6 +168,26 @@ static json_t *layer_sizes(const struct state_image *image, const json_t *config
     return sizes;
 }
 
+/* The image and what it was committed from, as far as it is here. */
+static void find_ids(struct app *app, const struct state_image *image, struct strlist *ret)
+{
+    cleanup_free char *next = image->parent && !strcmp(image->source, "commit") ? xstrdup(image->parent) : NULL;
+
+    strlist_add(ret, image->id);
+    while (next && ret->len < MAX_PARENTS) {
+        struct state_image parent = {0};
+        int got = state_image_by_id(app->state, next, &parent, NULL);
+
+        free(steal(&next));
+        if (got > 0) {
+            strlist_add(ret, parent.id);
+            if (parent.parent && !strcmp(parent.source, "commit"))
+                next = steal(&parent.parent);
+        }
+        state_image_clear(&parent);
+    }
+}
+
 static int history_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     struct history h = {.human = opt_bool(opts, "human"), .no_trunc = opt_bool(opts, "no-trunc")};
@@ -168,12 +199,13 @@ static int history_run(struct app *app, const struct opt_parsed *opts, struct er
         catalog_find_word(app, opt_args(opts)->items[0], &image, err) < 0)
         return -1;
     config = json_loads(image.config, 0, NULL);
-    h.image = &image;
+    find_ids(app, &image, &h.ids);
     h.entries = json_object_get(config, "history");
     h.sizes = layer_sizes(&image, config);
     rows = collect(&h, err);
     ret = rows ? print_rows(&h, opts, rows, err) : -1;
     json_decref(h.sizes);
+    strlist_clear(&h.ids);
     state_image_clear(&image);
     return ret;
 }

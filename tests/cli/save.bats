@@ -86,7 +86,7 @@ for n, l in enumerate((base, above, other)):
     put(f'{n}.tar', l)
 for tag, layers in (('one:1', (base, above)), ('two:1', (base, other))):
     config = json.dumps({'architecture': 'amd64', 'os': 'linux', 'created': '2024-01-02T03:04:05Z',
-        'config': {'Cmd': ['/bin/busybox', 'ls', '/', '/d'], 'Labels': {'a "b" $c': 'd\\e'}, 'Env': ['X=$HOME "q"'], 'WorkingDir': '/d'},
+        'config': {'Cmd': ['/bin/busybox', 'ls', '/', '/d'], 'Labels': {'a "b" $c': 'd\\e'}, 'Env': ['PATH=/bin:/sbin', 'X=$HOME "q"'], 'WorkingDir': '/d'},
         'rootfs': {'type': 'layers', 'diff_ids': ['sha256:' + hashlib.sha256(l).hexdigest() for l in layers]},
         'history': [{'created': '2024-01-02T03:04:05Z', 'created_by': 'layer'} for _ in layers]}).encode()
     put(tag[:3] + '.json', config)
@@ -144,6 +144,17 @@ PY
     docker load -i zstd.tar
     [ "$(docker run --rm zs:1 echo zstd)" = zstd ]
     docker save zs:1 | docker load
+}
+
+@test "what is built on a loaded image starts from its configuration" {
+    two_images
+    docker load -i two.tar
+    printf 'FROM two:1\nRUN ["/bin/busybox","sh","-c","echo \\"$X\\" >/x"]\nLABEL more=1\n' >Dockerfile
+    docker build -q -t built:1 .
+    [ "$(docker run --rm built:1 /bin/busybox cat /x)" = '$HOME "q"' ]
+    [ "$(docker image inspect built:1 --format '{{json .Config.Env}}{{json .Config.Cmd}}{{.Config.WorkingDir}}')" = \
+        "$(docker image inspect two:1 --format '{{json .Config.Env}}{{json .Config.Cmd}}{{.Config.WorkingDir}}')" ]
+    [ "$(docker image inspect built:1 --format '{{json .Config.Labels}}')" = '{"a \"b\" $c":"d\\e","more":"1"}' ]
 }
 
 @test "a layer that comes in two forms is kept in the first, and both images can be saved" {
