@@ -279,12 +279,11 @@ int state_server_image_put(struct state *s, const char *server, const char *id, 
 int state_server_image_own(struct state *s, const char *server, const char *id, struct strlist *ret_modal_ids,
                            struct err *err)
 {
-    cleanup_stmt sqlite3_stmt *st =
-        db_prepare(s, err,
-                   "SELECT DISTINCT modal_id FROM server_images WHERE server = ? AND image = ? AND modal_id NOT IN"
-                   " (SELECT modal_id FROM server_images WHERE server = ? AND (image != ? OR layer = '" STATE_LAYER_KEPT
-                   "'))",
-                   "ssss", server, id, server, id);
+    cleanup_stmt sqlite3_stmt *st = db_prepare(
+        s, err,
+        "SELECT DISTINCT modal_id FROM server_images WHERE server = ? AND image = ? AND modal_id NOT IN"
+        " (SELECT modal_id FROM server_images WHERE server = ? AND (image != ? OR layer = '" STATE_LAYER_KEPT "'))",
+        "ssss", server, id, server, id);
 
     return add_texts(s, st, ret_modal_ids, err);
 }
