@@ -234,8 +234,11 @@ static int copy_dir(struct copying *c, const struct img_entry *e, const struct s
         return -1;
     if (found && !S_ISDIR(there.st_mode))
         return err_set(err, 1, "cannot copy to non-directory: /%s", to);
-    if (found && top)
-        return 0;
+    if (found && top) { /* but for the time, which is the source's */
+        a = (struct img_attributes){
+            .uid = there.st_uid, .gid = there.st_gid, .mode = there.st_mode & 07777, .mtime = a.mtime};
+        return img_writer_dir(c->w, to, &a, err);
+    }
     if (img_writer_dir(c->w, to, &a, err) < 0)
         return -1;
     return e ? copy_xattrs(c, e, to, err) : 0;

@@ -207,6 +207,18 @@ static void copy_xattrs(int from, int to)
     }
 }
 
+/*
+ * COPY: a directory that comes up from below is no change, of itself or of the one that it is in; only what is put
+ * there changes it.
+ */
+static void copy_up_times(int parent, const struct stat *was, int fd, const struct stat *below)
+{
+    const struct timespec of_parent[2] = {was->st_atim, was->st_mtim}, own[2] = {below->st_atim, below->st_mtim};
+
+    futimens(parent, of_parent);
+    futimens(fd, own);
+}
+
 /* Makes a directory that nobody mentioned: a copy of the one below, or a plain one. */
 static int make_parent(struct img_writer *w, struct walk *k, const char *name, struct err *err)
 {
@@ -214,6 +226,7 @@ static int make_parent(struct img_writer *w, struct walk *k, const char *name, s
     cleanup_free char *text = NULL;
     cleanup_close int below = -1;
     cleanup_close int fd = -1;
+    struct stat above;
     int found = 0;
 
     if (w->options.below)
@@ -232,14 +245,17 @@ static int make_parent(struct img_writer *w, struct walk *k, const char *name, s
         st = (struct stat){.st_mode = w->options.mode, .st_uid = w->options.uid, .st_gid = w->options.gid};
     if (count_entry(w, err) < 0)
         return -1;
-    if (mkdirat(k->fd, name, 0700) < 0)
+    if (fstat(k->fd, &above) < 0 || mkdirat(k->fd, name, 0700) < 0)
         return err_set_errno(err, 0, errno, "mkdir /%s", k->real.data);
     fd = openat(k->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || (w->privileged && fchown(fd, st.st_uid, st.st_gid) < 0) || fchmod(fd, st.st_mode & 07777) < 0)
         return err_set_errno(err, 0, errno, "mkdir /%s", k->real.data);
     if (below >= 0) {
         copy_xattrs(below, fd);
-        remember_time(w, k->real.data, st.st_mtim);
+        if (w->options.follow_below)
+            copy_up_times(k->fd, &above, fd, &st);
+        else
+            remember_time(w, k->real.data, st.st_mtim);
     }
     close(k->fd);
     k->fd = steal_fd(&fd);
