@@ -7,10 +7,12 @@
  *   image_kept usage DIR                 "images N BYTES", "cache N BYTES", "blobs BYTES"
  *   image_kept prune DIR [SECS [KEEP]]   "pruned N BYTES"
  *   image_kept sweep DIR                 only what the store does by itself
+ *   image_kept pull DIR REFERENCE...     all at once; "ready ID" or "failed WHY" for each
  */
 #include "backends/engine/images.h"
 #include "backends/engine/img_export.h"
 #include "backends/registry/digest.h"
+#include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 
 #include <stdio.h>
@@ -79,6 +81,34 @@ static int fail(struct err *err)
     return 1;
 }
 
+/* Starts a build of each and waits for all. */
+static int pull(uv_loop_t *loop, int argc, char **argv)
+{
+    cleanup_strlist struct strlist ids = STRLIST_INIT;
+    enum images_state state = IMAGES_READY;
+    const char *why = NULL;
+    struct err err = ERR_INIT;
+
+    for (int i = 3; i < argc; i++) {
+        cleanup_strlist struct strlist lines = STRLIST_INIT;
+        const struct images_build build = {.lines = &lines};
+        char *id = NULL;
+
+        strlist_addf(&lines, "FROM %s", argv[i]);
+        if (images_build(store, &build, &id, &err) < 0)
+            return fail(&err);
+        strlist_add_owned(&ids, id);
+    }
+    for (size_t i = 0; i < ids.len; i++) {
+        while (images_state(store, ids.items[i], &state, &why) == 0 && state == IMAGES_BUILDING) {
+            uv_run(loop, UV_RUN_NOWAIT);
+            usleep(2000);
+        }
+        printf("%s %s\n", state == IMAGES_READY ? "ready" : "failed", state == IMAGES_READY ? ids.items[i] : why);
+    }
+    return 0;
+}
+
 static int start(int argc, char **argv, struct err *err)
 {
     const char *word = argv[1];
@@ -115,7 +145,7 @@ int main(int argc, char **argv)
     if (!store)
         return fail(&err);
     uv_run(&loop, UV_RUN_DEFAULT); /* what the store does when it is opened */
-    result = start(argc, argv, &err);
+    result = strcmp(argv[1], "pull") == 0 ? pull(&loop, argc, argv) : start(argc, argv, &err);
     if (result == 0)
         uv_run(&loop, UV_RUN_DEFAULT);
     images_free(store);
