@@ -216,15 +216,30 @@ static bool is_state(const char *text)
     return false;
 }
 
+/* "Downloading 123/4567" */
+static void show_transfer(struct progress *p, const char *id, const char *words)
+{
+    size_t len = strcspn(words, " ");
+    cleanup_free char *state = xstrndup(words, len);
+    char *slash;
+    long long done = strtoll(words + len, &slash, 10);
+
+    if (strcmp(state, "Downloading") == 0 && *slash == '/' && done >= 0)
+        progress_bytes(p, id, state, done, strtoll(slash + 1, NULL, 10));
+}
+
 void progress_log(struct progress *p, const char *text)
 {
     while (*text) {
         size_t len = strcspn(text, "\n");
         cleanup_free char *line = xstrndup(text, len);
 
-        if (strspn(line, "0123456789abcdef") == 12 && strncmp(line + 12, ": ", 2) == 0 && is_state(line + 14)) {
+        if (strspn(line, "0123456789abcdef") == 12 && strncmp(line + 12, ": ", 2) == 0) {
             line[12] = '\0';
-            progress_state(p, line, line + 14);
+            if (is_state(line + 14))
+                progress_state(p, line, line + 14);
+            else
+                show_transfer(p, line, line + 14);
         }
         text += len + (text[len] == '\n');
     }

@@ -15,6 +15,7 @@
  *     3 " => [build 2/5] RUN make\n"               stage name (or "stage-0"), number and count in it, what is shown
  *     1, 2                                         its output
  *     3 "<12 hex digits>: Pulling fs layer\n"      and the rest of a pull's words, under FROM and COPY --from
+ *     4 "<12 hex digits>: Downloading 123/4567"    bytes so far, some four times a second; sent as task_progress
  *     3 " => CACHED\n"                             instead of, or behind, the output
  *     3 " => DONE 1.2s\n"  or  3 " => ERROR <text>\n"   always one of CACHED, DONE, ERROR as the last line
  *

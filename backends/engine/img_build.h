@@ -79,6 +79,8 @@ void img_job_clear(struct img_job *job);
 int img_build_run(struct img_job *job, struct err *err);
 /* A line of the builder's own. */
 void img_log(struct img_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* How far something is that takes long; what: "<12 hex digits>: Downloading". */
+void img_log_progress(struct img_job *job, const char *what, int64_t done, int64_t total);
 /* -1 and "context canceled" when nobody wants the build any more. */
 int img_cancelled(const struct img_job *job, struct err *err);
 

@@ -140,6 +140,13 @@ void img_log(struct img_job *job, const char *fmt, ...)
     job->log(piece, job->log_arg);
 }
 
+void img_log_progress(struct img_job *job, const char *what, int64_t done, int64_t total)
+{
+    cleanup_free char *piece = xasprintf("4%s %lld/%lld", what, (long long)done, (long long)total);
+
+    job->log(piece, job->log_arg);
+}
+
 int img_cancelled(const struct img_job *job, struct err *err)
 {
     return atomic_load(&job->cancelled) ? err_set(err, 0, "context canceled") : 0;

@@ -15,9 +15,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define DOWNLOADS 3 /* layers on their way at a time, as Docker has it */
+#define DOWNLOADS   3   /* layers on their way at a time, as Docker has it */
+#define PROGRESS_MS 250 /* between two words about how far one is */
 
 /* One layer of the image being pulled. */
 struct part {
@@ -85,19 +87,61 @@ static bool is_there(const struct pull *p, const struct part *part)
     return there;
 }
 
+/* A blob on its way, and when it was last told how far it is. */
+struct transfer {
+    struct pull *pull;
+    const struct registry_layer *layer;
+    int fd;
+    int64_t got, told_ms;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int on_bytes(const void *bytes, size_t len, void *arg, struct err *err)
+{
+    struct transfer *t = arg;
+    const char *p = bytes;
+
+    t->got += (int64_t)len;
+    while (len) {
+        ssize_t n = write(t->fd, p, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, 0, errno, "writing a layer");
+        p += n;
+        len -= (size_t)n;
+    }
+    if (now_ms() - t->told_ms >= PROGRESS_MS) {
+        cleanup_free char *what = xasprintf("%.12s: Downloading", t->layer->digest + strlen(DIGEST_PREFIX));
+
+        t->told_ms = now_ms();
+        img_log_progress(t->pull->job, what, t->got, t->layer->size);
+    }
+    return 0;
+}
+
 /* Downloads the blob to tmp/ and keeps it. */
 static int download(struct pull *p, const struct part *part, struct err *err)
 {
     cleanup_free char *file = img_store_tmp(p->job->dir, err);
+    struct transfer t = {.pull = p, .layer = part->layer, .told_ms = now_ms()};
     cleanup_close int fd = -1;
     int ret;
 
     if (!file)
         return -1;
-    fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    t.fd = fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(err, 0, errno, "creating %s", file);
-    ret = registry_blob(p->registry, part->layer->digest, part->layer->size, fd, err);
+    ret = registry_blob_read(p->registry, part->layer->digest, part->layer->size, on_bytes, &t, err);
     if (ret == 0)
         ret = img_blob_keep(p->job->dir, part->layer->digest, file, err);
     if (ret < 0)

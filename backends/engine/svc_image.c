@@ -186,30 +186,56 @@ static void end_join(void *arg)
     call_wake(j->call);
 }
 
+/* "<what> 123/4567" -> what it says; the text is cut. */
+static void read_progress(char *text, Modal__Client__TaskProgress *ret)
+{
+    char *numbers = strrchr(text, ' '), *slash = numbers ? strchr(numbers, '/') : NULL;
+
+    modal__client__task_progress__init(ret);
+    ret->description = text;
+    if (!slash)
+        return;
+    ret->has_pos = ret->has_len = 1;
+    ret->pos = strtoull(numbers + 1, NULL, 10);
+    ret->len = strtoull(slash + 1, NULL, 10);
+    *numbers = '\0';
+}
+
 /* Sends some pieces of the log; the entry id is the number of pieces that the peer has then. */
 static void send_lines(struct call *c, const struct strlist *log, struct join *j)
 {
     Modal__Client__ImageJoinStreamingResponse response = MODAL__CLIENT__IMAGE_JOIN_STREAMING_RESPONSE__INIT;
     Modal__Client__TaskLogs items[LOG_LINES], *list[LOG_LINES];
+    Modal__Client__TaskProgress progress[LOG_LINES];
+    char *texts[LOG_LINES];
     char entry[32];
     size_t n = 0;
 
     for (; n < LOG_LINES && j->line < log->len; n++, j->line++) {
         char *piece = log->items[j->line];
 
+        list[n] = &items[n];
+        texts[n] = NULL;
         modal__client__task_logs__init(&items[n]);
+        if (*piece == '4') {
+            texts[n] = xstrdup(piece + 1);
+            read_progress(texts[n], &progress[n]);
+            items[n].task_progress = &progress[n];
+            continue;
+        }
         items[n].data = piece + 1;
         items[n].has_file_descriptor = 1;
         items[n].file_descriptor = *piece == '1'   ? MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDOUT
                                    : *piece == '2' ? MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_STDERR
                                                    : MODAL__CLIENT__FILE_DESCRIPTOR__FILE_DESCRIPTOR_INFO;
-        list[n] = &items[n];
     }
     snprintf(entry, sizeof(entry), "%zu", j->line);
     response.task_logs = list;
     response.n_task_logs = n;
     response.entry_id = entry;
     call_send(c, &response);
+    while (n > 0)
+        free(texts[--n]);
 }
 
 /* Log lines first, then the result, then the end (protocol 3.3). */

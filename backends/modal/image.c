@@ -198,11 +198,22 @@ static bool take_result(struct join *j, const Modal__Client__GenericResult *resu
     return true;
 }
 
+static void take_progress(struct join *j, const Modal__Client__TaskProgress *p)
+{
+    cleanup_free char *text = xasprintf("%.100s %llu/%llu", p->description ? p->description : "",
+                                        (unsigned long long)p->pos, (unsigned long long)p->len);
+
+    if (j->log)
+        j->log(j->log_arg, MODAL_LOG_PROGRESS, text);
+}
+
 /* Passes a piece of the log on and keeps the end of it for a message. */
 static void take_log(struct join *j, const Modal__Client__TaskLogs *log)
 {
     size_t len = log->data ? strlen(log->data) : 0;
 
+    if (log->task_progress)
+        take_progress(j, log->task_progress);
     if (!len)
         return;
     if (j->log)

@@ -71,7 +71,11 @@ struct modal_image_spec {
     const volatile sig_atomic_t *cancelled;
 };
 
-/* One piece of the build's log: text as it came, with or without newline; fd 1, 2 or 3 (the builder's own remarks). */
+/*
+ * One piece of the build's log: text as it came, with or without newline; fd 1, 2 or 3 (the builder's own remarks), or
+ * MODAL_LOG_PROGRESS: "<what> <done>/<total>", how far something is that takes long.
+ */
+#define MODAL_LOG_PROGRESS 4
 typedef void modal_log_fn(void *arg, int fd, const char *text);
 
 struct modal_image {

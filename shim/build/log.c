@@ -1,5 +1,6 @@
 #include "shim/build/log.h"
 
+#include "backends/modal/image.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "shim/build/board.h"
@@ -137,6 +138,13 @@ static void output(struct build_log *l, int fd, const char *text, size_t len)
         board_output(l->board, l->other, fd, text, len);
 }
 
+/* What a pull says of layers that are there, and around them: BuildKit's FROM is silent then. */
+static bool is_pull_noise(const char *line)
+{
+    return strstr(line, ": Already exists") || strstr(line, ": Pulling from ") ||
+           !strncmp(line, "Digest: sha256:", strlen("Digest: sha256:"));
+}
+
 /* One whole line of the builder's. */
 static void remark(struct build_log *l, char *line)
 {
@@ -159,7 +167,7 @@ static void remark(struct build_log *l, char *line)
         end_current(l, false, NULL);
     else if (!strncmp(line, " => ERROR ", strlen(" => ERROR ")))
         end_current(l, false, line + strlen(" => ERROR "));
-    else if (len) {
+    else if (len && !is_pull_noise(line)) {
         line[len] = '\n'; /* there is room for it: buf keeps a byte behind the text */
         output(l, 3, line, len + 1);
         line[len] = '\0';
@@ -171,6 +179,8 @@ void build_log_piece(void *arg, int fd, const char *text)
     struct build_log *l = arg;
     char *end;
 
+    if (fd == MODAL_LOG_PROGRESS) /* a step has no bars */
+        return;
     if (fd == 1 || fd == 2) {
         /* Modal's builder puts its steps onto stdout too */
         if (fd == 2 || (strncmp(text, STEP, strlen(STEP)) && !l->line.len)) {

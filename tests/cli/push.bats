@@ -205,6 +205,13 @@ load_large() {
     grep -qE ': Pushing  *[0-9.]+[kM]?B/3.001MB' narrow
     run docker push "$OTHER/bars:1"
     ! grep -q $'[\r\033]' <<<"$output"
+    # What the server tells of a pull.
+    proxy_start
+    drop_images
+    printf 'GET /blobs/ slow 2 3\n' >faults.txt
+    script -qec "stty rows 40 cols 150; '$ATP_BIN/atp-docker' pull '$PROXY/bars:1'" /dev/null >pull
+    grep -qE ': Downloading \[=+> +\]  *[0-9.]+kB/(1.032|3.001)MB' pull || grep -qE ': Downloading \[=+> +\]  *[0-9.]+MB/3.001MB' pull
+    sed 's/\r/\n/g' pull | grep -qE '^[0-9a-f]{12}: Pull complete'
 }
 
 @test "busy and broken registries are asked again" {

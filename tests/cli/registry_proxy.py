@@ -5,6 +5,7 @@ registry_proxy.py UPSTREAM_PORT PORT_FILE [FAULT_FILE] [LOG_FILE]
     FAULT_FILE is read for each request: lines "METHOD PATH_PART ACTION [COUNT]"; COUNT times (1) the action is taken:
         500, 429, 503...   that status (429 with Retry-After: 0)
         drop BYTES         takes so much of the body, then closes
+        slow SECONDS       as long for the body of the answer
         denied             401 with DENIED in the body
 registry_proxy.py --token UPSTREAM_PORT PORT_FILE USER PASSWORD [LOG_FILE]
     the upstream behind a token server of its own: 401 with a Bearer challenge, /token with Basic credentials
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,7 +48,7 @@ class Proxy(BaseHTTPRequestHandler):
             for line in lines:
                 if line[0] != self.command or line[1] not in self.path:
                     continue
-                words = 2 if line[2] == "drop" else 1
+                words = 2 if line[2] in ("drop", "slow") else 1
                 count = int(line[2 + words]) if len(line) > 2 + words else 1
                 if count <= 0:
                     continue
@@ -112,6 +114,8 @@ class Proxy(BaseHTTPRequestHandler):
             self.send_upstream(body, partial=True)
             self.close_connection = True
             return self.connection.close()
+        if fault and fault[0] == "slow":
+            return self.send_upstream(self.read_body(), seconds=float(fault[1]))
         if fault and fault[0] == "denied":
             self.read_body()
             return self.say(401, b'{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}')
@@ -120,7 +124,7 @@ class Proxy(BaseHTTPRequestHandler):
             return self.say(int(fault[0]), b"", [("Retry-After", "0")] if fault[0] == "429" else [])
         return self.send_upstream(self.read_body())
 
-    def send_upstream(self, body, partial=False):
+    def send_upstream(self, body, partial=False, seconds=0.0):
         conn = http.client.HTTPConnection("127.0.0.1", self.upstream)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("content-length", "connection", "authorization")}
         if self.user is None and self.headers.get("Authorization"):
@@ -142,7 +146,10 @@ class Proxy(BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
         self.send_header("Content-Length", length or "0")
         self.end_headers()
-        self.wfile.write(data)
+        piece = max(1, len(data) // 10)
+        for start in range(0, len(data), piece if seconds else max(1, len(data))):
+            self.wfile.write(data[start:start + piece] if seconds else data)
+            time.sleep(seconds / 10)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
