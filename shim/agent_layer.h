@@ -13,7 +13,8 @@ struct strlist;
 
 /*
  * One OCI layer (plain tar, with whiteouts) that makes `image` out of `base`: both are server's ids of images, with or
- * without the agent in them. base NULL: everything. /.atp, and what the platform mounts, is left out. The tar goes to
+ * without the agent in them. base NULL: everything. /.atp, and what the platform mounts, is left out; so is what the
+ * sandbox's kernel does not show (gVisor: file capabilities). The tar goes to
  * fd; its digest is the caller's to take.
  */
 int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err);

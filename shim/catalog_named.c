@@ -9,6 +9,7 @@
 #include "shim/agent_layer.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
+#include "translate/image_config.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include <time.h>
 
 #define KNOWN_SECS INT64_C(31536000) /* a server's image never changes under its id */
+#define ID_MAX     128u
+#define ID_CHARS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /* ---- which one ---- */
 
@@ -25,6 +28,14 @@ static bool means_none(const struct err *err, bool forced)
     return err->code == GRPC_NOT_FOUND || err->code == GRPC_UNIMPLEMENTED ||
            (!forced && (err->code == GRPC_INVALID_ARGUMENT || err->code == GRPC_PERMISSION_DENIED ||
                         err->code == GRPC_FAILED_PRECONDITION));
+}
+
+/* It is printed, and part of names: whatever the server says, it is one word. */
+static bool id_ok(const char *id)
+{
+    size_t len = strlen(id);
+
+    return len && len <= ID_MAX && strspn(id, ID_CHARS) == len;
 }
 
 int catalog_named_id(struct app *app, const struct image_ref *ref, char **ret_modal_id, struct err *err)
@@ -50,7 +61,10 @@ int catalog_named_id(struct app *app, const struct image_ref *ref, char **ret_mo
     }
     *ret_modal_id = steal(&found.id);
     modal_image_clear(&found);
-    return 1;
+    if (id_ok(*ret_modal_id))
+        return 1;
+    free(steal(ret_modal_id));
+    return err_set(err, 125, DAEMON "looking up %s: the server gave no image id", tag ? tag : ref->id);
 }
 
 /* ---- what is known of it ---- */
@@ -108,6 +122,16 @@ static void make_unique(struct named *n)
 
     json_object_set_new(root, "comment", json_sprintf("Modal image %s", n->modal_id));
     set_config(n, json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER));
+}
+
+/* Whether it can be worked with: a server or an image may say anything. */
+static int check_config(const struct named *n, struct err *err)
+{
+    struct oci_config parsed = {0};
+    int ret = oci_config_parse(n->image.config, strlen(n->image.config), &parsed, err);
+
+    oci_config_clear(&parsed);
+    return ret < 0 ? err_wrap(err, DAEMON "looking into %s", n->modal_id) : 0;
 }
 
 /* What a server tells that knows. 1, 0, -1. */
@@ -189,6 +213,8 @@ int catalog_named_image(struct app *app, const char *modal_id, struct state_imag
     if (got == 0)
         got = ask_agent(app, &n, err);
     if (got >= 0)
+        got = check_config(&n, err);
+    if (got == 0)
         got = is_taken(app, &n, err);
     if (got > 0)
         make_unique(&n);
