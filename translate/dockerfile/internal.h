@@ -55,8 +55,9 @@ int df_from_stage(const struct df_build *b, const char *from, bool numbers, size
 /* Every --from and mount of the file: numbers of stages that are there, and no circles. */
 int df_check_uses(const struct df_build *b, struct err *err);
 
-/* What BuildKit's linter would say about the file, appended to b->warnings. */
-void df_lint(struct df_build *b);
+/* What BuildKit's linter would say about the file, appended to b->warnings; an error where "# check=error=true" makes
+ * it one. */
+int df_lint(struct df_build *b, const char *target, struct err *err);
 
 /* "docker.io/library/x:1": `invalid reference format` and its variants; names of our own are fine. */
 int df_check_reference(const char *name, struct err *err);

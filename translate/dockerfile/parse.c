@@ -158,6 +158,8 @@ static int directive(struct parser *p, const char *line, struct err *err)
     p->directives = true;
     if (bit == SEEN_SYNTAX)
         p->file->syntax = steal(&value);
+    if (bit == SEEN_CHECK)
+        p->file->check = steal(&value);
     return bit == SEEN_ESCAPE ? set_escape(p, value, err) : 0;
 }
 
@@ -458,6 +460,7 @@ void df_file_clear(struct df_file *f)
         df_instruction_clear(&f->items[i]);
     free(f->items);
     free(f->syntax);
+    free(f->check);
     strlist_clear(&f->lines);
     strlist_clear(&f->warnings);
     *f = (struct df_file){0};

@@ -42,6 +42,7 @@ struct df_file {
     size_t len;
     char escape;             /* '\\', or '`' by directive */
     char *syntax;            /* "# syntax=", NULL = none: nothing follows from it but a note */
+    char *check;             /* "# check=", NULL = none: what the linter says */
     struct strlist lines;    /* the file's lines, without newlines */
     struct strlist warnings; /* "Name: text (line 3)", as BuildKit's linter words them */
 };

@@ -241,9 +241,8 @@ static int open_parsed(struct df_build *b, const char *target, struct err *err)
     if (find_stages(b, err) < 0 || df_check_uses(b, err) < 0)
         return -1;
     find_unused(b);
-    df_lint(b);
     b->ends = xcalloc(b->len, sizeof(*b->ends));
-    return 0;
+    return df_lint(b, target, err);
 }
 
 int df_build_open_for(const struct strlist *lines, const struct strlist *build_args, const char *target,
