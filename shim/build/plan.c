@@ -99,7 +99,6 @@ static int parse(struct build_plan *p, struct board *board, struct err *err)
         }
         strlist_addf(&p->notes, "[Warning] One or more build-args [%s] were not consumed", note);
     }
-    strlist_copy(&p->notes, &p->file.warnings);
     v = board_add(board, "[internal] load .dockerignore");
     if (p->source.ignore) {
         cleanup_free char *status = xasprintf("transferring context: %zuB", p->source.ignore_len);

@@ -31,7 +31,7 @@ struct build_request {
     struct strlist contexts;                                       /* name=value */
     struct strlist secrets; /* ATP_SECRET_<id in hex>=<base64>: wiped by build_request_clear() */
     struct strlist secret_ids;
-    bool no_cache, pull, quiet, push, check, no_network, classic, caches;
+    bool no_cache, pull, quiet, push, no_network, classic, caches;
     enum build_output output;
     char *dest; /* DOCKER, TAR, LOCAL: a path, "-" is stdout */
     enum board_look look;

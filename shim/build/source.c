@@ -191,7 +191,7 @@ static int read_dockerfile(const struct build_request *r, bool here, struct buil
         got = read_in(s, s->dockerfile_name, &text, err);
     }
     if (got < 0)
-        return err_wrap(err, "failed to solve: failed to read dockerfile");
+        return build_cancelled ? build_signalled(err) : err_wrap(err, "failed to solve: failed to read dockerfile");
     if (got == 0)
         return err_set(err, 1, "failed to solve: failed to read dockerfile: open %s: no such file or directory",
                        s->dockerfile_name);

@@ -35,18 +35,18 @@ static void note_caches(const struct build_request *r)
               stderr);
 }
 
-/* --call=check: everything that is found without building. */
-static int check_only(const struct build_plan *p)
+/* What BuildKit's linter says comes last. */
+static void print_warnings(const struct build_plan *p, struct board *board)
 {
-    size_t warnings = p->notes.len;
+    const struct strlist *found = &p->file.warnings;
+    cleanup_buf struct buf text = BUF_INIT(1u << 20);
 
-    for (size_t i = 0; i < warnings; i++)
-        printf("WARNING: %s\n", p->notes.items[i]);
-    if (warnings)
-        printf("Check complete, %zu warning%s found\n", warnings, warnings == 1 ? "" : "s");
-    else
-        puts("Check complete, no warnings found.");
-    return warnings ? 1 : 0;
+    if (!found->len || p->request->quiet || p->request->classic || p->request->look == BOARD_RAWJSON)
+        return;
+    buf_addf(&text, "\n %zu warning%s found (use docker --debug to expand):", found->len, found->len == 1 ? "" : "s");
+    for (size_t i = 0; i < found->len; i++)
+        buf_addf(&text, "\n - %s", found->items[i]);
+    board_note(board, text.data);
 }
 
 static void print_notes(const struct build_plan *p, struct board *board)
@@ -81,14 +81,11 @@ static int build(struct app *app, const struct build_request *r, struct board *b
 
     if (build_plan_make(app, r, board, plan, err) < 0)
         return -1;
-    if (r->check) {
-        board_finish(board);
-        return check_only(plan);
-    }
     print_notes(plan, board);
     note_caches(r);
     if (build_solve(app, plan, board, &result, err) < 0)
         return -1;
+    print_warnings(plan, board);
     ret = build_output(app, r, &result, err);
     build_result_clear(&result);
     return ret;

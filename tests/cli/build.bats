@@ -280,7 +280,7 @@ file" ]
 @test "what cannot be kept is refused, never ignored" {
     dockerfile 'FROM @'
     for option in --squash --memory=1g --cpu-quota=1 --cpuset-cpus=0 --ulimit=nofile=1 --shm-size=1g --security-opt=x \
-        --cgroup-parent=x --ssh=default --provenance=true --sbom=true --isolation=hyperv --annotation=a=b; do
+        --cgroup-parent=x --ssh=default --provenance=true --sbom=true --isolation=hyperv --annotation=a=b --check --call=outline; do
         run docker build "$option" .
         [ "$status" -ne 0 ] || { echo "$option was taken"; false; }
         [[ $output == *'is refused by atp-docker'* ]] || { echo "$option: $output"; false; }
