@@ -20,7 +20,8 @@ void save_list_clear(struct save_list *l)
     *l = (struct save_list)SAVE_LIST_INIT;
 }
 
-/* Takes the image; one that is there already only gets the name. ref: normalised, or NULL. */
+/* Takes the image; one that is there already only gets the name. ref: normalised, or NULL; an archive has no word for
+ * modal://. */
 static void add(struct save_list *l, struct state_image *image, const char *ref)
 {
     size_t i = 0;
@@ -33,7 +34,7 @@ static void add(struct save_list *l, struct state_image *image, const char *ref)
         *image = (struct state_image){0};
     }
     state_image_clear(image);
-    if (ref && !strlist_has(&l->items[i].refs, ref))
+    if (ref && !image_name_is_modal(ref) && !strlist_has(&l->items[i].refs, ref))
         strlist_add(&l->items[i].refs, ref);
 }
 

@@ -122,6 +122,23 @@ built_here_runs_there() {
     [ "$(elsewhere docker run --rm --pull=always app:v1 2>/dev/null)" = "$WANT" ]
 }
 
+@test "what is only known by name, saved and pushed" {
+    plain_start
+    docker build -q -t app "$SUITE/ctx" >/dev/null
+    elsewhere docker pull -q modal://app
+    elsewhere docker save -o app.tar modal://app 2>err
+    grep -q 'all of it is one layer' err
+    tar -xOf app.tar manifest.json | grep -q '"RepoTags":\(null\|\[\]\)'
+    docker rmi app
+    id=$(docker load -i app.tar | sed -n 's/^Loaded image ID: //p')
+    [ "$(docker run --rm "$id")" = "$WANT" ]
+    docker rmi "$id"
+    elsewhere docker tag modal://app "$REGISTRY/squashed"
+    elsewhere docker push -q "$REGISTRY/squashed"
+    [ "$(docker run --rm "$REGISTRY/squashed" 2>/dev/null)" = "$WANT" ]
+    docker rmi "$REGISTRY/squashed"
+}
+
 @test "a name with a domain is the registry's, whatever the server has" {
     shared_start
     docker build -q -t busybox:1 "$SUITE/ctx" >/dev/null
