@@ -308,6 +308,23 @@ static char *walked_config(const struct build_plan *p)
     return df_config_text(config);
 }
 
+/* The same build again gives the same image: its time is that of the first. 1, 0 = this is the first. */
+static int built_before(struct solving *s, const char *modal_id, struct state_image *ret)
+{
+    struct state_image known = {0};
+    int got = catalog_named_known(s->app, modal_id, &known, NULL);
+
+    if (got > 0 && !strcmp(known.source, "build")) {
+        ret->config = steal(&known.config);
+        ret->layers = steal(&known.layers);
+        ret->size = known.size;
+    } else {
+        got = 0;
+    }
+    state_image_clear(&known);
+    return got > 0;
+}
+
 static int describe(struct solving *s, const char *modal_id, struct state_image *ret, struct err *err)
 {
     struct engine_image told = ENGINE_IMAGE_INIT;
@@ -326,11 +343,13 @@ static int describe(struct solving *s, const char *modal_id, struct state_image 
             ret->size += sizes[i];
         }
         ret->layers = catalog_layer_sizes(sizes, told.len);
-    } else {
+    } else if (!built_before(s, modal_id, ret)) {
         ret->config = walked_config(s->plan);
     }
     engine_image_clear(&told);
     ret->id = id_of(ret->config);
+    if (got == 0)
+        catalog_named_note(s->app, modal_id, ret->id);
     ret->parent = root ? xstrdup(root->base.parent) : NULL;
     ret->created = catalog_created(ret->config);
     return 0;

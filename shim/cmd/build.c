@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Images of other platforms are a real builder's, where there is one. Does not return when it takes over. */
 static int foreign_platform(struct app *app, const struct build_request *r, struct err *err)
@@ -79,6 +80,8 @@ static int build(struct app *app, const struct build_request *r, struct board *b
     struct build_result result = {0};
     int ret;
 
+    if (*r->iidfile)
+        unlink(r->iidfile); /* a build that fails leaves no older id behind */
     if (build_plan_make(app, r, board, plan, err) < 0)
         return -1;
     print_notes(plan, board);

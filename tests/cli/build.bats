@@ -473,3 +473,53 @@ PY
     docker buildx prune -af | grep -q '^Total:'
     [ "$(docker run --rm "$id" cat /file)" = to-be-pruned ]
 }
+
+@test "--output: the files alone" {
+    dockerfile 'FROM @ AS make' 'RUN mkdir /out /out/d; echo made >/out/made; ln -s ../made /out/d/link; chmod 750 /out/made' \
+        'FROM scratch' 'COPY --from=make /out /'
+    images=$(docker images -aq)
+    docker build -q -o here .
+    [ "$(cat here/made)$(readlink here/d/link)$(stat -c %a here/made)" = made../made750 ]
+    docker build -q --output type=tar,dest=out.tar .
+    [ "$(tar -tf out.tar 2>/dev/null | sort | tr '\n' ' ')" = 'd/ d/link made ' ]
+    [ "$(docker build -o - . 2>/dev/null | tar -xOf - made 2>/dev/null)" = made ]
+    [ "$(docker images -aq)" = "$images" ]
+    run docker build --output type=oci,dest=x .
+    [ "$status" -eq 1 ]
+    [[ $output == *'is refused by atp-docker'* ]]
+}
+
+@test "a build that was killed leaves nothing that the next one does not remove" {
+    dockerfile 'FROM @'
+    mkfifo tube
+    "$ATP_BIN/atp-docker" build - <tube 3>&- &
+    pid=$!
+    exec 4>tube
+    tar -cf - Dockerfile | head -c 1024 >&4
+    for _ in $(seq 100); do [ -z "$(ls "$XDG_STATE_HOME/atp-docker/build" 2>/dev/null)" ] || break; sleep 0.1; done
+    kill -9 "$pid"
+    exec 4>&-
+    [ -n "$(ls "$XDG_STATE_HOME/atp-docker/build")" ]
+    tar -cf - Dockerfile | docker build -q -
+}
+
+@test "odd names travel as they are" {
+    mkdir c
+    touch "c/a b" c/$'new\nline' 'c/[x]' c/é c/$'\001' "c/$(printf 'x%.0s' $(seq 255))"
+    dockerfile 'FROM @' 'COPY c /c' 'COPY ["c/a b", "/with blank/"]' 'COPY c/[[]x] /x/'
+    docker build -q -t odd .
+    [ "$(docker run --rm odd sh -c 'cd /c && for f in *; do printf %s/ "$f"; done' | sha256sum)" = \
+        "$(cd c && LC_ALL=C && for f in *; do printf %s/ "$f"; done | sha256sum)" ]
+    [ "$(docker run --rm odd ls '/with blank' /x | tr '\n' ' ')" = '/with blank: a b  /x: [x] ' ]
+}
+
+@test "an image that cannot be had: where the file asks for it" {
+    printf 'FROM %s AS one\nFROM %s/nosuch:1\nRUN true\n' "$IMAGE" "$REGISTRY" >Dockerfile
+    run docker build .
+    [ "$status" -eq 1 ]
+    [[ $output == *'   2 | >>> FROM '*'/nosuch:1'* ]]
+    [[ ${lines[-1]} == "ERROR: failed to solve: $REGISTRY/nosuch:1: "*'not found'* ]]
+    printf 'FROM BAD\n' >Dockerfile
+    run docker build .
+    [ "$status" -eq 1 ]
+}
