@@ -28,7 +28,7 @@ struct record {
     char *name; /* of its folder */
     char *parent;
     enum img_layer_kind kind;
-    bool mount, cache; /* cache: it counts as build cache */
+    bool mount, cache; /* cache: it counts as build cache, or something of that stands on it */
     int64_t size;
     struct timespec own, used; /* own: when it was used itself; used: or one that stands on it */
     unsigned above;            /* records that stand on it and are still there */
@@ -168,9 +168,11 @@ static void link_records(struct records *r)
 
         if (at)
             at->above++;
+        r->items[i].cache = r->items[i].cache || from->kind == IMG_LAYER_BUILT;
         /* A damaged note must not lead around for ever. */
         for (size_t steps = 0; at && steps < r->len; steps++, at = find_record(r, at->parent)) {
             r->items[i].depth++;
+            at->cache = at->cache || from->kind == IMG_LAYER_BUILT;
             if (by_time(&at->used, &from->own) < 0)
                 at->used = from->own;
         }
@@ -199,7 +201,6 @@ static void list_records(struct img_gc *gc, struct records *r)
         qsort(r->items, r->len, sizeof(*r->items), by_name);
     link_records(r);
     for (size_t i = 0; i < r->len; i++) {
-        r->items[i].cache = r->items[i].kind == IMG_LAYER_BUILT || r->items[i].above;
         if (!r->items[i].cache)
             continue; /* on its way out */
         gc->cache_records++;
