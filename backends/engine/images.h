@@ -167,9 +167,10 @@ void images_stop(struct images *im);
 int images_state(struct images *im, const char *id, enum images_state *ret, const char **ret_error);
 /*
  * Who waits for a build says so: one that nobody has waited for in LIMIT_BUILD_LONELY ms is given up, since its client
- * is gone and it may never end by itself. Each follow has its unfollow; an image that is not there is passed over.
+ * is gone and it may never end by itself. Each follow has its unfollow; an image that is not there is passed over. True
+ * for the first: it has the log coming to it, however soon the build was over.
  */
-void images_follow(struct images *im, const char *id);
+bool images_follow(struct images *im, const char *id);
 void images_unfollow(struct images *im, const char *id);
 /* Log lines from index on (borrowed until the image is freed). */
 const struct strlist *images_log(struct images *im, const char *id);

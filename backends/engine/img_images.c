@@ -393,14 +393,17 @@ static void look_after(struct images *im, struct image *image)
         timer_start(&image->lonely, im->loop, LIMIT_BUILD_LONELY, on_lonely, image);
 }
 
-void images_follow(struct images *im, const char *id)
+bool images_follow(struct images *im, const char *id)
 {
     struct image *image = img_find(im, id);
+    bool first = image && !image->followed;
 
     if (!image)
-        return;
+        return false;
     image->followers++;
+    image->followed = true;
     look_after(im, image);
+    return first;
 }
 
 void images_unfollow(struct images *im, const char *id)

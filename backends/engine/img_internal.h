@@ -37,6 +37,7 @@ struct image {
     bool deleted; /* out of sight; its layers stay until the last hold is released */
     struct build_run *run;
     unsigned followers;
+    bool followed; /* by somebody, once */
     struct timer *lonely; /* nobody follows the build */
 };
 

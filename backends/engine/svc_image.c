@@ -272,6 +272,7 @@ static void image_join_streaming(struct call *c, const void *request)
 {
     const Modal__Client__ImageJoinStreamingRequest *r = request;
     enum images_state state;
+    bool first;
     struct join *j;
 
     if (!r->image_id || images_state(c->engine->images, r->image_id, &state, NULL) < 0) {
@@ -281,11 +282,11 @@ static void image_join_streaming(struct call *c, const void *request)
     j = xcalloc(1, sizeof(*j));
     j->call = c;
     j->line = strtoul(svc_text(r->last_entry_id), NULL, 10);
-    if (state != IMAGES_BUILDING && !j->line && !r->include_logs_for_finished)
+    first = images_follow(c->engine->images, r->image_id);
+    if (state != IMAGES_BUILDING && !j->line && !first && !r->include_logs_for_finished)
         j->line = SIZE_MAX;
     c->state = j;
     c->release = release_join;
-    images_follow(c->engine->images, r->image_id);
     timer_start(&j->timer, c->engine->loop, r->timeout > 0 && r->timeout < 3600 ? (uint64_t)(r->timeout * 1000) : 55000,
                 end_join, j);
     call_stream(c, join_source);

@@ -279,7 +279,7 @@ layered_layout() {
     run store build "$STORE" 'FROM scratch' '' 'RUN make'
     [ "$(value failed)" = "RUN cannot be carried out here: there is no container runtime" ]
     run store build "$STORE" 'FROM 127.0.0.1:1/x' 'FORM y'
-    [ "$(value failed)" = "dockerfile parse error on line 2: unknown instruction: FORM" ]
+    [ "$(value failed)" = "dockerfile parse error on line 2: unknown instruction: FORM (did you mean FROM?)" ]
     run store build "$STORE" 'FROM scratch' 'ADD https://127.0.0.1:1/x.git /'
     [[ "$(value failed)" == "ADD of a git repository (https://127.0.0.1:1/x.git) is not supported"* ]]
     run store build "$STORE" 'FROM scratch' 'ENV a=b c'
