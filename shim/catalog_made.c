@@ -36,7 +36,7 @@ static int base_of(struct app *app, struct state_image *image, struct catalog_ba
     else
         got = catalog_base_id(app, image->id, &b.modal_id, err);
     if (got == 0)
-        err_set(err, 125, DAEMON "the image %.12s is not on this back end: load or build it again",
+        err_set(err, 125, DAEMON "the image %.12s is on another back end than this one: pull, load or build it here",
                 image->id + strlen("sha256:"));
     if (got <= 0)
         return -1;

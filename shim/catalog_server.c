@@ -164,7 +164,7 @@ static int put_on_server(struct app *app, const struct state_image *image, struc
     } else {
         if (got == 0)
             return err_set(err, 125,
-                           DAEMON "the image %.12s was loaded into another back end than this one: load it again",
+                           DAEMON "the image %.12s is on another back end than this one: pull, load or build it here",
                            image->id + strlen("sha256:"));
         if (got > 0)
             got = build_agent_layer(app, image, "base", base, NULL, progress, &modal_id, err);

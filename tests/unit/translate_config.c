@@ -200,10 +200,37 @@ static void test_profiles(void **state)
     assert_string_equal(err.msg, "ATP_DOCKER_PROFILE names the profile 'nope', which config.yaml does not have");
 }
 
+static void test_environment(void **state)
+{
+    char *const bad[][2] = {{VAR("ATP_DOCKER_LOOKUP=hub"), NULL},
+                            {VAR("ATP_DOCKER_LOOKUP=local local"), NULL},
+                            {VAR("ATP_DOCKER_PUBLISH=no"), NULL}};
+    char *const good[] = {VAR("ATP_DOCKER_LOOKUP=registry,local"), VAR("ATP_DOCKER_PUBLISH=1"), NULL};
+    char *const empty[] = {VAR("ATP_DOCKER_LOOKUP="), VAR("ATP_DOCKER_PUBLISH="), NULL};
+    const char *text = "images: {lookup: [modal], publish: false}";
+    struct config c;
+
+    (void)state;
+    assert_int_equal(config_parse("c", text, strlen(text), &c, NULL), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct err err = ERR_INIT;
+
+        assert_int_equal(config_environment(&c, bad[i], &err), -1);
+        assert_non_null(strstr(err.msg, "ATP_DOCKER_"));
+        err_clear(&err);
+    }
+    assert_int_equal(config_environment(&c, empty, NULL), 0);
+    assert_int_equal(config_environment(&c, NULL, NULL), 0);
+    assert_true(c.no_publish && c.lookup.len == 1 && c.lookup.places[0] == LOOKUP_MODAL);
+    assert_int_equal(config_environment(&c, good, NULL), 0);
+    assert_true(!c.no_publish && c.lookup.len == 2 && c.lookup.places[0] == LOOKUP_REGISTRY);
+    config_clear(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_garbage),
-                                       cmocka_unit_test(test_profiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_environment), cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_garbage), cmocka_unit_test(test_profiles)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
