@@ -41,7 +41,6 @@ const struct cmd_def cmd_def_commit = {
     .options = options_commit,
     .min_args = 1,
     .max_args = 2,
-    .interspersed = true,
     OURS,
 };
 

@@ -89,15 +89,13 @@ static int download(const char *url, const char *dir, struct err *err)
     if (fd < 0)
         return err_set_errno(err, 1, errno, "open %s", path);
     unlink(path);
-    printf("Downloading from %s\n", url);
-    fflush(stdout);
     http_reply_init(&reply);
     if (http_do(h, &request, &reply, &again, err) < 0)
         err_wrap(err, DAEMON);
     else if (reply.status != 200)
         err_set(err, 1, DAEMON ": failed to GET %s with status %ld: %.*s", url, reply.status,
                 (int)strcspn(reply.body.data, "\n"), reply.body.data);
-    else if (lseek(fd, 0, SEEK_SET) == 0)
+    else if (lseek(fd, 0, SEEK_SET) == 0 && printf("Downloading from %s\n", url) > 0)
         ret = steal_fd(&fd);
     http_reply_clear(&reply);
     return ret;
