@@ -233,7 +233,21 @@ static bool begins_with(const struct image_layers *l, size_t from, const struct 
 
 /* ---- from a server that tells ---- */
 
-/* The first `count` layers (all when it is 0) that the engine tells of; 1, 0 = it tells nothing that fits, -1. */
+/* Whether these can be digests at all: they become parts of URLs and names. */
+static bool is_sound(const struct engine_image *told)
+{
+    for (size_t i = 0; i < told->len; i++) {
+        const struct engine_layer *l = &told->layers[i];
+
+        if (!l->diff_id || !digest_strip(l->diff_id) || !l->digest || !digest_strip(l->digest) || !l->media_type ||
+            l->size < 0)
+            return false;
+    }
+    return told->config != NULL;
+}
+
+/* The layers with these diff ids (all when there are none) as the engine tells them; 1, 0 = it tells nothing that fits,
+ * -1. */
 static int add_engine(struct app *app, struct image_layers *l, const char *modal_id, const struct strlist *ids,
                       char **ret_config, struct err *err)
 {
@@ -244,6 +258,10 @@ static int add_engine(struct app *app, struct image_layers *l, const char *modal
 
     if (got <= 0)
         return got;
+    if (!is_sound(&told)) {
+        engine_image_clear(&told);
+        return err_set(err, 0, "the server tells layers that are none");
+    }
     for (size_t i = 0; i < count; i++) {
         if (i >= told.len || strcmp(told.layers[i].diff_id, ids->items[i]) != 0) {
             engine_image_clear(&told);

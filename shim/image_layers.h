@@ -2,11 +2,12 @@
  * An image of this machine as a registry or an archive wants it: manifest, configuration and each layer's bytes,
  * wherever they are. push and save are made of it.
  *
- *     pulled from a registry          from there, byte for byte (state_image.pull)
- *     loaded, imported                backends/blobs
- *     built or committed on a server  from the server that tells (backends/modal/engine_images.h); else the layers of
- *                                     what it was built on (state_image.parent) and one layer that the agent makes;
- * else (nothing is known of it) one layer of everything, which is said on stderr
+ *     pulled from a registry    from there, byte for byte (state_image.pull); where it is not to be had, its layers
+ *                               from the server that has pulled it
+ *     loaded, imported          backends/blobs
+ *     built, committed          from the server that tells (backends/modal/engine_images.h); else the layers of what it
+ *                               was built on (state_image.parent), and one layer that the agent makes
+ *     nothing is known of it    one layer of everything, which is said on stderr
  */
 #ifndef ATP_SHIM_IMAGE_LAYERS_H
 #define ATP_SHIM_IMAGE_LAYERS_H

@@ -131,12 +131,15 @@ static const char *id_of(const struct layer *l)
     return l->item->diff_id + strlen(DIGEST_PREFIX);
 }
 
-/* A file without a name below the state folder. */
+/* A file without a name below the state folder; where the file system has none, its name goes at once. */
 static int open_spool(struct err *err)
 {
     cleanup_free char *state = fs_state_dir(), *path = xasprintf("%s/push-XXXXXX", state ? state : "/tmp");
-    int fd = mkostemp(path, O_CLOEXEC);
+    int fd = open(state ? state : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
+    if (fd >= 0)
+        return fd;
+    fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, 0, errno, "%s", path);
     unlink(path);

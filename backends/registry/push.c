@@ -14,6 +14,7 @@
 #define SMALL_BLOB (1 << 20) /* sent with the request that ends the upload: one round trip less */
 #define MAX_STARTS 3         /* uploads that are begun for one blob */
 #define MAX_PAGES  1000      /* of a list of tags */
+#define MAX_TAGS   100000    /* of a repository: those of years of nightly builds are a tenth of it */
 
 static void reply_freep(struct http_reply *reply)
 {
@@ -316,7 +317,7 @@ static int read_tags(const struct http_reply *reply, struct strlist *ret, struct
     }
     json_array_foreach(tags, i, tag)
     {
-        if (json_is_string(tag) && strlen(json_string_value(tag)) <= 128)
+        if (json_is_string(tag) && strlen(json_string_value(tag)) <= 128 && ret->len < MAX_TAGS)
             strlist_add(ret, json_string_value(tag));
     }
     json_decref(j);
@@ -328,7 +329,7 @@ int registry_tags(struct registry *r, struct strlist *ret, struct err *err)
     char *url = xasprintf("%s/tags/list", r->base);
     int result = 0;
 
-    for (int page = 0; url && page < MAX_PAGES && result == 0; page++) {
+    for (int page = 0; url && page < MAX_PAGES && ret->len < MAX_TAGS && result == 0; page++) {
         struct attempts a = {.q = {.url = url, .timeout_ms = MANIFEST_TIMEOUT_MS}};
         cleanup_reply struct http_reply reply;
 

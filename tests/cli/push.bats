@@ -465,3 +465,40 @@ real_docker_stop() {
         drop_images
     )
 }
+
+@test "push and login, killed at every step: the next one works, and nothing is half" {
+    export ATP_TESTS=${ATP_TESTS:-$ROOT/build/tests}
+    mkdir -p config context
+    printf '{"auths":{"other:1":{"auth":"YTpi"}}}' >config/config.json
+    for ((n = 1; n < 1000; n++)); do
+        status=0
+        "$ATP_TESTS/kill_at" "$n" "$ATP_BIN/atp-docker" login -u me -p secret "$OTHER" >/dev/null 2>&1 </dev/null || status=$?
+        python3 -c 'import json; assert json.load(open("config/config.json"))["auths"]["other:1"]'
+        [ "$status" -eq 137 ] || break
+    done
+    [ "$status" -eq 0 ] && [ "$n" -gt 5 ]
+    (
+        drop_images
+        export ATP_DOCKER_BACKEND=modal ENGINE_LOG=$SUITE/plain.log
+        fault_engine_start 127.0.0.1:0 --plain
+        trap fault_engine_stop EXIT
+        export MODAL_SERVER_URL MODAL_TOKEN_ID MODAL_TOKEN_SECRET
+        # Fewer steps: those around the layer and the new id are what counts.
+        for ((n = 1; n < 1000; n += 11)); do
+            printf 'FROM %s\nRUN echo %s >/n\n' "$IMAGE" "$n" >context/Dockerfile
+            docker build -q -t "$REGISTRY/killed:1" -t second:1 context >/dev/null
+            status=0
+            "$ATP_TESTS/kill_at" "$n" "$ATP_BIN/atp-docker" push -q "$REGISTRY/killed:1" >out 2>err </dev/null || status=$?
+            docker push -q "$REGISTRY/killed:1"
+            [ "$(id_of second:1)" = "$(id_of "$REGISTRY/killed:1")" ]
+            [ "$(raw "$REGISTRY/killed:1" --config | sha256sum | cut -d' ' -f1)" = "$(id_of second:1 | cut -d: -f2)" ]
+            [ "$(docker run --rm second:1 cat /n)" = "$n" ]
+            [ "$status" -eq 137 ] || break
+        done
+        cat err
+        [ "$status" -eq 0 ] && [ "$n" -gt 20 ]
+        echo "$n steps"
+        drop_images
+    )
+    ! ls "$XDG_STATE_HOME"/atp-docker/push-* 2>/dev/null
+}
