@@ -37,6 +37,9 @@ static void test_lines(void **state)
         {"FROM a\nRUN x \\", NULL, NULL, "LABEL a=b", "FROM a\nRUN x\nLABEL a=b"},
         {"FROM a\nRUN x \\\n y \\\n# c\n\n", NULL, NULL, "LABEL a=b", "FROM a\nRUN x  y\n\n\n\nLABEL a=b"},
         {"FROM a \\\n", NULL, NULL, "LABEL a=b", "FROM a\nLABEL a=b"},
+        /* the linter has had its say */
+        {"# syntax=x\n#check=error=true\nfrom a\n# check=x\nrun y\n", NULL, "a=b", NULL,
+         "# syntax=x\n# check=skip=all\nFROM b\n# check=x\nrun y"},
         /* images */
         {"FROM --platform=linux/amd64 a:1 AS x\nRUN y\n", NULL, "a:1=b@sha256:0", NULL,
          "FROM --platform=linux/amd64 b@sha256:0 AS x\nRUN y"},

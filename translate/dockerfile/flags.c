@@ -173,19 +173,3 @@ int df_flags_check(const struct df_instruction *in, const struct df_flag_spec *s
     }
     return 0;
 }
-
-int df_check_flags(const struct df_instruction *in, const char *const *names, struct err *err)
-{
-    for (size_t i = 0; i < in->flags.len; i++) {
-        const char *flag = in->flags.items[i];
-        bool known = false;
-
-        for (const char *const *n = names; *n; n++)
-            known = known || is_flag(flag, *n, NULL);
-        if (!known) {
-            err_set(err, 1, "unknown flag: %.*s", (int)strcspn(flag, "="), flag);
-            return df_wrap(in, err);
-        }
-    }
-    return 0;
-}

@@ -73,8 +73,6 @@ struct df_flag_spec {
 
 /* Every flag must be one of specs: "unknown flag: --chwon (did you mean chown?)". */
 int df_flags_check(const struct df_instruction *in, const struct df_flag_spec *specs, struct err *err);
-/* The same for callers that know names only; the error has its line. */
-int df_check_flags(const struct df_instruction *in, const char *const *names, struct err *err);
 /* The value of "--name=value" among the flags, borrowed; "" for a bare "--name", NULL when it is not there. */
 const char *df_flag(const struct df_instruction *in, const char *name);
 /* A checked flag of kind DF_FLAG_BOOL: 1, 0, or -1 when it is not there. */

@@ -230,6 +230,20 @@ static bool all_empty(const struct strlist *lines)
     return true;
 }
 
+/* Another frontend than Docker's own is asked for; there is none here. */
+static void note_syntax(struct df_build *b)
+{
+    const char *syntax = b->file.syntax;
+
+    if (!syntax)
+        return;
+    syntax += strncmp(syntax, "docker.io/", 10) == 0 ? 10 : 0;
+    if (strncmp(syntax, "docker/dockerfile", 17) == 0 && (!syntax[17] || strchr(":@-", syntax[17])))
+        return;
+    strlist_addf(&b->warnings, "the syntax directive's frontend %.200s is not run: the file is read as a Dockerfile",
+                 b->file.syntax);
+}
+
 static int open_parsed(struct df_build *b, const char *target, struct err *err)
 {
     cleanup_free char *last = NULL;
@@ -241,6 +255,7 @@ static int open_parsed(struct df_build *b, const char *target, struct err *err)
     if (find_stages(b, err) < 0 || df_check_uses(b, err) < 0)
         return -1;
     find_unused(b);
+    note_syntax(b);
     b->ends = xcalloc(b->len, sizeof(*b->ends));
     return df_lint(b, target, err);
 }
