@@ -197,12 +197,37 @@ static void test_damaged_config(void **state)
     }
 }
 
+/* Few lines that would come to very much: they are refused before they do. */
+static void test_growth(void **state)
+{
+    static const char *const heads[] = {"ARG A=0123456789\n", "FROM a\nENV A=0123456789\n",
+                                        "FROM a\nARG A=0123456789\n"};
+    static const char *const lines[] = {"ARG A=$A$A B%d=$A\n", "ENV A=$A$A B%d=$A\n", "ARG A=$A$A B%d=$A\nRUN x\n"};
+    static const char *const more[] = {"ARG C%d=$A\n", "ENV C%d=$A\n", "RUN %d\n"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct buf text cleanup_buf = BUF_INIT(4u << 20);
+        cleanup_free char *got = NULL;
+
+        buf_adds(&text, heads[i]);
+        for (int n = 0; n < 18; n++)
+            buf_addf(&text, lines[i], n);
+        for (int n = 0; n < 500; n++)
+            buf_addf(&text, more[i], n);
+        buf_adds(&text, i ? "" : "FROM a\n");
+        got = rig_text(text.data, NULL);
+        assert_non_null(strstr(got, "too long once"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_damaged_ignore),
         cmocka_unit_test(test_damaged_config),
+        cmocka_unit_test(test_growth),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

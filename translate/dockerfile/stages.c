@@ -82,6 +82,9 @@ static int global_arg(struct df_build *b, const struct df_instruction *in, struc
             return -1;
         if (given || value)
             strlist_env_set(&b->global_args, words.items[i], given ? given : value);
+        b->text += given ? 0 : (value ? strlen(value) : 0);
+        if (b->text > LIMIT_BUILD_TEXT)
+            return err_set(err, 1, "the arguments are too long once variables are put in");
     }
     return 0;
 }

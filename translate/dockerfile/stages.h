@@ -48,6 +48,7 @@ struct df_build {
     struct strlist unused_args; /* names of build_args that no ARG declares (proxies and the predefined are none) */
     struct strlist warnings; /* "LegacyKeyValueFormat: ... (line 3)": what BuildKit's linter would say; may be empty */
     struct df_stage_end *ends; /* private: where walks of stages ended */
+    size_t text;               /* private: bytes of global_args so far */
 };
 
 /* build_args: "K=V", or "K" for one whose value the caller did not know (it is then as if it was not given). */

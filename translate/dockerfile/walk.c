@@ -19,7 +19,8 @@ struct df_walk {
     struct df_eval eval;
     struct df_instruction *triggers; /* the base's ONBUILD lines */
     size_t triggers_len;
-    size_t at; /* the next instruction: triggers first */
+    size_t at;    /* the next instruction: triggers first */
+    size_t spent; /* bytes of all steps so far: a few lines of variables can ask for very many */
 };
 
 /* ---- a step ---- */
@@ -319,6 +320,27 @@ static int check_order(const struct df_walk *w, const struct df_step *step, stru
     return 0;
 }
 
+static size_t list_size(const struct strlist *l)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < l->len; i++)
+        size += strlen(l->items[i]) + 1;
+    return size;
+}
+
+/* What a caller who keeps all steps would keep. */
+static int check_size(struct df_walk *w, const struct df_step *s, struct err *err)
+{
+    w->spent += list_size(&s->argv) + list_size(&s->env) + list_size(&s->sources) + strlen(s->shown);
+    w->spent += s->created_by ? strlen(s->created_by) : 0;
+    for (size_t i = 0; i < s->inlines_len; i++)
+        w->spent += strlen(s->inlines[i].data);
+    if (w->spent > LIMIT_BUILD_TEXT)
+        return err_set(err, 1, "the stage is too long once its variables are put in");
+    return 0;
+}
+
 /* The stage that stands on this one will ask. */
 static void keep_end(struct df_walk *w)
 {
@@ -343,7 +365,7 @@ int df_walk_next(struct df_walk *w, struct df_step *ret, struct err *err)
 
         begin_step(w, in, &step);
         w->at++;
-        if (eval_any(&w->eval, in, &step, err) < 0 || check_order(w, &step, err) < 0) {
+        if (eval_any(&w->eval, in, &step, err) < 0 || check_order(w, &step, err) < 0 || check_size(w, &step, err) < 0) {
             df_wrap(trigger ? &w->b->file.items[s->first - 1] : in, err);
             df_step_clear(&step);
             return -1;
