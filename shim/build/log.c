@@ -5,6 +5,7 @@
 #include "compat/base/cleanup.h"
 #include "shim/build/board.h"
 #include "shim/build/plan.h"
+#include "shim/build/request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,13 +71,26 @@ static size_t find_step(const struct build_log *l, const char *shown, size_t num
     return BUILD_NO_USE;
 }
 
+/* The lines before a step that carry nothing out: the classic builder says them too. */
+static void begin_silent(struct build_log *l, size_t before)
+{
+    for (size_t i = 0; l->plan->request->classic && i < before; i++) {
+        const struct build_step *s = &l->plan->steps[i];
+
+        if (!s->number && !board_begun(l->board, s->vertex))
+            board_end(l->board, s->vertex, false, NULL);
+    }
+}
+
 static void begin(struct build_log *l, const char *shown, size_t number, size_t of)
 {
     if (l->current != BUILD_NO_USE)
         end_current(l, false, NULL);
     l->current = find_step(l, shown, number, of);
-    if (l->current != BUILD_NO_USE)
-        board_begin(l->board, l->plan->steps[l->current].vertex);
+    if (l->current == BUILD_NO_USE)
+        return;
+    begin_silent(l, l->current);
+    board_begin(l->board, l->plan->steps[l->current].vertex);
 }
 
 /* " => [build 2/5] RUN make": true if it is such a line. */
@@ -113,6 +127,19 @@ static bool is_own(const char *shown)
            !strncmp(shown, "ADD ." OWN_STAGE, strlen("ADD ." OWN_STAGE));
 }
 
+/* A line that changes the configuration alone is a step for the classic builder, over as soon as it is said. */
+static void mark_config(struct build_log *l, const char *shown)
+{
+    for (size_t i = 0; i < l->plan->steps_len; i++) {
+        const struct build_step *s = &l->plan->steps[i];
+
+        if (s->number || board_begun(l->board, s->vertex) || !same_word(s->shown, shown))
+            continue;
+        begin_silent(l, i + 1);
+        return;
+    }
+}
+
 /* A step that was announced without a label begins with the first that is said of it. */
 static void begin_pending(struct build_log *l)
 {
@@ -120,6 +147,8 @@ static void begin_pending(struct build_log *l)
 
     if (shown && !l->labelled && !is_own(shown))
         begin(l, shown, 0, 0);
+    else if (shown && l->plan->request->classic && !l->hidden)
+        mark_config(l, shown);
     free(shown);
 }
 

@@ -50,15 +50,16 @@ void build_plan_clear(struct build_plan *p)
 
 static int read_source(struct build_plan *p, struct board *board, struct err *err)
 {
-    size_t v = board_add(board, "[internal] load build definition from Dockerfile");
+    const char *file = p->request->file, *slash = strrchr(file, '/');
     cleanup_free char *status = NULL, *name = NULL;
+    size_t v;
 
+    name = xasprintf("[internal] load build definition from %s", !*file || !strcmp(file, "-") ? "Dockerfile"
+                                                                 : slash                      ? slash + 1
+                                                                                              : file);
+    v = board_add(board, name);
     if (build_source_open(p->request, &p->source, err) < 0)
         return -1;
-    if (strcmp(p->source.dockerfile_name, "Dockerfile")) {
-        name = xasprintf("[internal] load build definition from %s", p->source.dockerfile_name);
-        v = board_add(board, name);
-    }
     status = xasprintf("transferring dockerfile: %zuB", p->source.dockerfile_len);
     board_status(board, v, status, true);
     board_end(board, v, false, NULL);
@@ -350,10 +351,19 @@ static void add_from(struct build_plan *p, size_t stage)
     const char *digest = image && image->base.from ? strchr(image->base.from, '@') : NULL;
     cleanup_free char *name = image && image->meaning ? catalog_normal_name(image->meaning, NULL) : NULL, *shown = NULL;
 
+    if (p->request->classic && s->first > 0) {
+        add_step(p, stage, image != NULL, p->file.file.items[s->first - 1].text, s->line, s->line);
+        return;
+    }
     if (!image)
         return;
     shown = xasprintf("FROM %s%s", name ? name : image->word, digest && name && !strchr(name, '@') ? digest : "");
     add_step(p, stage, 1, shown, s->line, s->line);
+}
+
+static bool has_image(const struct build_plan *p, size_t stage)
+{
+    return p->file.stages[stage].base_stage == DF_NO_STAGE && find_image(p, p->file.stages[stage].base);
 }
 
 static int walk_stage(struct build_plan *p, size_t stage, struct err *err)
@@ -364,7 +374,7 @@ static int walk_stage(struct build_plan *p, size_t stage, struct err *err)
     int got;
 
     add_from(p, stage);
-    number = p->steps_len && p->steps[p->steps_len - 1].stage == stage ? 1 : 0;
+    number = p->steps_len && p->steps[p->steps_len - 1].stage == stage && has_image(p, stage) ? 1 : 0;
     p->configs[stage] = first_config(p, stage, err);
     walk = p->configs[stage] ? df_walk_new(&p->file, stage, p->configs[stage], err) : NULL;
     if (!walk)
@@ -372,6 +382,8 @@ static int walk_stage(struct build_plan *p, size_t stage, struct err *err)
     while ((got = df_walk_next(walk, &s, err)) > 0) {
         if (s.kind != DF_CONFIG)
             add_step(p, stage, ++number, s.shown, s.line, s.last_line);
+        else if (p->request->classic) /* it counted every line */
+            add_step(p, stage, 0, s.onbuild ? s.shown : p->file.file.items[s.instruction].text, s.line, s.last_line);
         if (s.kind == DF_COPY || s.kind == DF_ADD)
             take_copy(p, &s);
         else if (s.kind == DF_RUN)
