@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define LIFETIME    "3600" /* seconds: a whole image may come through it */
+#define ALONE       "120"  /* seconds that it stays when its client was killed */
 #define PATIENCE_MS 120000 /* for its agent to answer: the sandbox may be waiting for a machine */
 #define LIST_MAX    (INT64_C(4) << 30)
 #define PIECE       (64u << 10)
@@ -61,7 +62,9 @@ static int probe_spec(struct container_spec *ret, struct err *err)
         return err_set_errno(err, 125, errno, "reading random bytes");
     container_id_make(random, ret->id);
     ret->network = NETWORK_NONE;
-    return modal_options_set(&ret->modal, MODAL_FROM_LABEL, "the layer's sandbox", "timeout", LIFETIME, err);
+    if (modal_options_set(&ret->modal, MODAL_FROM_LABEL, "the layer's sandbox", "timeout", LIFETIME, err) < 0)
+        return -1;
+    return modal_options_set(&ret->modal, MODAL_FROM_LABEL, "the layer's sandbox", "orphan_grace", ALONE, err);
 }
 
 /* -1: nothing is left of it. */

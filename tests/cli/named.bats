@@ -122,6 +122,39 @@ built_here_runs_there() {
     [ "$(elsewhere docker run --rm --pull=always app:v1 2>/dev/null)" = "$WANT" ]
 }
 
+@test "rmi: what was published stays on Modal" {
+    plain_start
+    docker build -q -t app "$SUITE/ctx" >/dev/null
+    docker run --rm app >/dev/null
+    docker rmi app
+    docker image prune -af
+    [ -z "$(docker images -aq)" ]
+    [ "$(elsewhere docker run --rm app 2>/dev/null)" = "$WANT" ]
+    [ "$(docker run --rm app 2>/dev/null)" = "$WANT" ]
+}
+
+@test "rmi: the embedded engine forgets both" {
+    shared_start
+    docker build -q -t app "$SUITE/ctx" >/dev/null
+    docker run --rm app >/dev/null
+    docker rmi app
+    run -125 docker run --rm modal://app
+    run -125 elsewhere docker run --rm modal://app
+    [[ $output == *"No such image: modal://app:latest"* ]]
+    [ -z "$(ls "$WORK/shared/images/images")" ]
+}
+
+@test "a name that is published again: those who have it keep theirs until they pull" {
+    plain_start
+    printf 'FROM %s\nCMD ["echo", "one"]\n' "$IMAGE" | docker build -q -t app - >/dev/null
+    [ "$(elsewhere docker run --rm app 2>/dev/null)" = one ]
+    printf 'FROM %s\nCMD ["echo", "two"]\n' "$IMAGE" | docker build -q -t app - >/dev/null
+    [ "$(elsewhere docker run --rm app)" = one ]
+    [ "$(elsewhere docker run --rm --pull=always app 2>/dev/null)" = two ]
+    [ "$(elsewhere docker run --rm app)" = two ]
+    [ "$(docker run --rm app)" = two ]
+}
+
 @test "what is only known by name, saved and pushed" {
     plain_start
     docker build -q -t app "$SUITE/ctx" >/dev/null
