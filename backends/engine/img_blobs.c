@@ -52,10 +52,7 @@ int img_blob_keep(const char *dir, const char *digest, const char *path, struct 
     return rename(path, to) < 0 ? err_set_errno(err, 0, errno, "keeping %s", to) : 0;
 }
 
-/* Called for each file: dirfd and its name there, and the name of the folder above. */
-typedef void each_fn(int dirfd, const char *folder, const char *name, const struct stat *st, void *arg);
-
-static void each_in(int top, const char *folder, each_fn *fn, void *arg)
+static void each_in(int top, const char *folder, img_each_fn *fn, void *arg)
 {
     int fd = openat(top, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -74,7 +71,7 @@ static void each_in(int top, const char *folder, each_fn *fn, void *arg)
     closedir(d);
 }
 
-static void each_file(const char *dir, const char *what, each_fn *fn, void *arg)
+void img_blobs_each(const char *dir, const char *what, img_each_fn *fn, void *arg)
 {
     cleanup_free char *path = xasprintf("%s/%s", dir, what);
     cleanup_dir DIR *d = opendir(path);
@@ -122,7 +119,7 @@ int64_t img_blobs_sweep(const char *dir, const struct strlist *needed, const str
 {
     struct sweep s = {.needed = needed, .since = since};
 
-    each_file(dir, "blobs", sweep_one, &s);
+    img_blobs_each(dir, "blobs", sweep_one, &s);
     return s.freed;
 }
 
@@ -136,6 +133,6 @@ int64_t img_blobs_weigh(const char *dir, const char *name)
 {
     int64_t sum = 0;
 
-    each_file(dir, name, weigh_one, &sum);
+    img_blobs_each(dir, name, weigh_one, &sum);
     return sum;
 }

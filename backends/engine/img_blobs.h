@@ -9,6 +9,7 @@
 #define ATP_ENGINE_IMG_BLOBS_H
 
 #include <stdint.h>
+#include <sys/stat.h>
 #include <time.h>
 
 struct err;
@@ -23,7 +24,11 @@ int img_blob_keep(const char *dir, const char *digest, const char *path, struct 
 
 /* Removes what is not in needed ("sha256:...", sorted) and older than since; returns the bytes that are free then. */
 int64_t img_blobs_sweep(const char *dir, const struct strlist *needed, const struct timespec *since);
-/* Bytes of all files two folders below dir/name: blobs and uploaded files lie so. */
+/* Calls fn for all files two folders below dir/what, as blobs and uploaded files lie: dirfd, its folder and its name.
+ */
+typedef void img_each_fn(int dirfd, const char *folder, const char *name, const struct stat *st, void *arg);
+void img_blobs_each(const char *dir, const char *what, img_each_fn *fn, void *arg);
+/* Bytes of all of them. */
 int64_t img_blobs_weigh(const char *dir, const char *name);
 
 #endif

@@ -7,6 +7,7 @@
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_task.h"
+#include "backends/engine/img_uploads.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
@@ -331,6 +332,8 @@ void img_gc_run(struct img_gc *gc)
     drop_aliases(gc);
     needed_blobs(gc, &blobs);
     gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
+    if (gc->unused_secs >= 0)
+        gc->bytes += img_uploads_sweep(gc->dir, gc->unused_secs);
 }
 
 /* ---- by itself ---- */

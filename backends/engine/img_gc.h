@@ -6,6 +6,8 @@
  * after its last use and within 20 GiB in all, the least recently used go first;
  *   - a registry's blob: with the last layer that came from it; what a forced step noted: with its layer.
  *
+ * What clients uploaded goes by age as well (img_uploads.h).
+ *
  * A layer counts as used while one that stands on it is used. Nothing goes that a build under way may be counting on:
  * what it has asked for since it began (img_layer_exists()) and the images that it names. A record is first moved out
  * of sight, then removed, so a crash leaves nothing half there. All of it happens in a thread.

@@ -4,6 +4,7 @@
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_task.h"
+#include "backends/engine/img_uploads.h"
 #include "backends/engine/timer.h"
 #include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
@@ -162,9 +163,7 @@ void images_set_runner(struct images *im, images_run_fn *run, void *arg)
 
 bool images_has_file(struct images *im, const char *sha256_hex)
 {
-    cleanup_free char *path = digest_is_hex(sha256_hex) ? img_store_file(im->dir, sha256_hex) : NULL;
-
-    return path && fs_exists(path);
+    return digest_is_hex(sha256_hex) && img_upload_exists(im->dir, sha256_hex);
 }
 
 /* A name that is no digest can never match its contents. */

@@ -1,5 +1,6 @@
 #include "backends/engine/img_store.h"
 
+#include "backends/engine/img_uploads.h"
 #include "backends/registry/digest.h"
 #include "backends/registry/tar.h"
 #include "compat/base/alloc.h"
@@ -10,9 +11,11 @@
 #include "compat/sys/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MAX_MOUNT_TEXT ((size_t)LIMIT_ENTRIES * 256) /* a million files with paths of ordinary length */
 #define ID_DIGITS      22                            /* as many as Modal's own ids have behind the prefix */
@@ -44,12 +47,9 @@ const struct img_mount_entry *img_mount_find(const struct img_mount *m, const ch
 /* One file of the request, checked. */
 static int take(const char *dir, const struct images_mount_file *f, struct img_mount_entry *ret, struct err *err)
 {
-    cleanup_free char *stored = NULL;
-
     if (!digest_is_hex(f->sha256_hex))
         return err_set(err, 0, "mount file %s: invalid sha256", f->filename);
-    stored = img_store_file(dir, f->sha256_hex);
-    if (!fs_exists(stored))
+    if (!img_upload_exists(dir, f->sha256_hex))
         return err_set(err, 0, "mount file %s: its contents %s were not uploaded", f->filename, f->sha256_hex);
     if (tar_name(f->filename, &ret->name, err) < 0)
         return err_wrap(err, "mount file");
@@ -134,7 +134,7 @@ int img_mount_put(const char *dir, const struct images_mount_file *files, size_t
         return -1;
     digest_of(text.data, text.len, hex);
     path = xasprintf("%s/mounts/mo-%.*s.json", dir, ID_DIGITS, hex);
-    if (!fs_exists(path) && fs_write_file(path, text.data, text.len, 0600, err) < 0)
+    if (utimensat(AT_FDCWD, path, NULL, 0) < 0 && fs_write_file(path, text.data, text.len, 0600, err) < 0)
         return -1;
     *ret_id = xasprintf("mo-%.*s", ID_DIGITS, hex);
     return 0;
@@ -147,6 +147,15 @@ static bool valid_id(const char *id)
 }
 
 int img_mount_load(const char *dir, const char *id, struct img_mount *ret, struct err *err)
+{
+    cleanup_free char *path = xasprintf("%s/mounts/%s.json", dir, id);
+
+    if (valid_id(id))
+        utimensat(AT_FDCWD, path, NULL, 0);
+    return img_mount_read(dir, id, ret, err);
+}
+
+int img_mount_read(const char *dir, const char *id, struct img_mount *ret, struct err *err)
 {
     cleanup_free char *path = xasprintf("%s/mounts/%s.json", dir, id);
     struct buf text cleanup_buf = BUF_INIT(MAX_MOUNT_TEXT);

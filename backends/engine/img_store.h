@@ -38,7 +38,8 @@ struct img_mount { /* sorted by name */
 };
 
 int img_mount_put(const char *dir, const struct images_mount_file *files, size_t len, char **ret_id, struct err *err);
-int img_mount_load(const char *dir, const char *id, struct img_mount *ret, struct err *err);
+int img_mount_load(const char *dir, const char *id, struct img_mount *ret, struct err *err); /* which is using it */
+int img_mount_read(const char *dir, const char *id, struct img_mount *ret, struct err *err); /* only looks */
 void img_mount_clear(struct img_mount *m);
 /* NULL: no such file. Borrowed. */
 const struct img_mount_entry *img_mount_find(const struct img_mount *m, const char *name);

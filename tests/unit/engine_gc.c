@@ -5,6 +5,7 @@
 #include "backends/engine/img_export.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
+#include "backends/engine/img_uploads.h"
 #include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -283,14 +284,85 @@ static void damaged_notes(void **state)
     clear();
 }
 
+/* ---- uploads ---- */
+
+static void put_file(const char *text, char hex[DIGEST_HEX + 1])
+{
+    digest_of(text, strlen(text), hex);
+    assert_int_equal(img_store_put(folder, hex, text, strlen(text), NULL), 0);
+}
+
+static void age_file(const char *hex, int64_t days)
+{
+    cleanup_free char *path = img_store_file(folder, hex);
+
+    set_age(path, days);
+}
+
+/* Lists that nobody asked for go, then contents that no list has; what a container has mounted keeps its time. */
+static void old_uploads_go(void **state)
+{
+    char kept[DIGEST_HEX + 1], lost[DIGEST_HEX + 1], fresh[DIGEST_HEX + 1], alone[DIGEST_HEX + 1];
+    struct images_mount_file old_files[2], new_file;
+    cleanup_free char *old = NULL, *recent = NULL, *path = NULL, *laid = NULL, *inside = NULL;
+    struct err err = ERR_INIT;
+    struct stat before, after;
+
+    (void)state;
+    put_file("kept", kept);
+    put_file("lost", lost);
+    put_file("fresh", fresh);
+    put_file("alone", alone);
+    old_files[0] = (struct images_mount_file){.filename = "/kept", .sha256_hex = kept, .mode = 0644};
+    old_files[1] = (struct images_mount_file){.filename = "/lost", .sha256_hex = lost, .mode = 0755};
+    new_file = (struct images_mount_file){.filename = "/again", .sha256_hex = kept, .mode = 0644};
+    assert_int_equal(img_mount_put(folder, old_files, 2, &old, &err), 0);
+    assert_int_equal(img_mount_put(folder, &new_file, 1, &recent, &err), 0);
+    assert_int_equal(img_mount_lay_out(folder, old, &laid, &err), 0);
+    age_file(kept, 9);
+    age_file(lost, 9);
+    age_file(alone, 9);
+    path = xasprintf("%s/mounts/%s.json", folder, old);
+    set_age(path, 3);
+    assert_true(img_uploads_sweep(folder, 7 * DAY) > 0); /* alone */
+    assert_false(img_upload_exists(folder, alone));
+    assert_true(fs_exists(laid));
+    inside = xasprintf("%s/kept", laid);
+    assert_int_equal(stat(inside, &before), 0);
+    assert_true(img_upload_exists(folder, kept));
+    assert_int_equal(stat(inside, &after), 0);
+    assert_int_equal(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
+    img_uploads_sweep(folder, 0); /* two days at least: the list goes */
+    assert_false(fs_exists(laid));
+    assert_false(fs_exists(path));
+    assert_true(img_upload_exists(folder, kept)); /* another list has it */
+    assert_true(img_upload_exists(folder, fresh));
+    assert_false(img_upload_exists(folder, lost));
+    free(steal(&path));
+    path = xasprintf("%s/mounts/%s.json", folder, recent);
+    set_age(path, 9);
+    age_file(kept, 9);
+    {
+        struct img_mount m = {0};
+
+        assert_int_equal(img_mount_load(folder, recent, &m, &err), 0); /* a build has asked for it */
+        img_mount_clear(&m);
+    }
+    img_uploads_sweep(folder, 0);
+    assert_true(fs_exists(path));
+    assert_true(img_upload_exists(folder, kept)); /* and so has this */
+    set_age(path, 9);
+    img_uploads_sweep(folder, 0);
+    assert_false(fs_exists(path));
+    assert_true(img_upload_exists(folder, kept));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(garbage_goes_cache_stays),
-        cmocka_unit_test(old_cache_goes),
-        cmocka_unit_test(large_cache_goes),
-        cmocka_unit_test(used_meanwhile_stays),
-        cmocka_unit_test(damaged_notes),
+        cmocka_unit_test(old_uploads_go),       cmocka_unit_test(garbage_goes_cache_stays),
+        cmocka_unit_test(old_cache_goes),       cmocka_unit_test(large_cache_goes),
+        cmocka_unit_test(used_meanwhile_stays), cmocka_unit_test(damaged_notes),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
