@@ -17,6 +17,7 @@
 #define LIMIT_MANIFEST      (4u << 20) /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
 #define LIMIT_DOCKERFILE    (4u << 20) /* a Dockerfile with its here-documents, and each text that comes out of it */
 #define LIMIT_BUILD_TEXT    (64u << 20) /* what all texts of a build come to once variables are put in */
+#define LIMIT_STAGES        1000u      /* of one Dockerfile: each may be looked at for each other one */
 #define LIMIT_INSTRUCTIONS  10000u     /* of one Dockerfile: each costs a step, and a line of history */
 #define LIMIT_PATH          4096u      /* PATH_MAX: a longer name cannot exist on either side */
 #define LIMIT_DEPTH         256u       /* directory nesting (sync-rules 4) */

@@ -202,6 +202,54 @@ static void test_line(void **state)
     assert_string_equal(err.msg, "dockerfile parse error on line 2: a NUL byte cannot stand in a Dockerfile");
 }
 
+/* More than anybody writes. */
+static void test_many(void **state)
+{
+    static const char *const cases[][3] = {
+        {"", "FROM a\n", "dockerfile parse error on line 1001: there are too many stages"},
+        {"FROM a\n", "RUN x\n", "dockerfile parse error on line 10001: there are too many instructions"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct buf text cleanup_buf = BUF_INIT(1u << 20);
+        cleanup_strlist struct strlist lines = STRLIST_INIT;
+        cleanup_err struct err err = ERR_INIT;
+        struct df_build b;
+
+        buf_adds(&text, cases[i][0]);
+        for (int n = 0; n < 10000; n++)
+            buf_adds(&text, cases[i][1]);
+        strlist_add(&lines, text.data);
+        assert_int_equal(df_build_open(&lines, NULL, &b, &err), -1);
+        assert_string_equal(err.msg, cases[i][2]);
+    }
+}
+
+/* A line and a file that are too long, here-documents included. */
+static void test_long(void **state)
+{
+    cleanup_strlist struct strlist lines = STRLIST_INIT;
+    cleanup_free char *line = xcalloc(1, 65537 + 16), *file = xcalloc(1, (5u << 20) + 1);
+    cleanup_err struct err err = ERR_INIT;
+    struct df_build b;
+
+    (void)state;
+    memset(line, 'x', 65536);
+    memset(file, '\n', 5u << 20);
+    strlist_add(&lines, "FROM a\nRUN <<E");
+    strlist_add(&lines, line);
+    strlist_add(&lines, "E");
+    assert_int_equal(df_build_open(&lines, NULL, &b, &err), -1);
+    assert_string_equal(err.msg, "dockerfile line greater than max allowed size of 65535");
+    assert_int_equal(err.code, 3);
+    assert_int_equal(df_lines(file, 5u << 20, &lines, &err), -1);
+    assert_string_equal(err.msg, "the Dockerfile is larger than 4194304 bytes");
+    memcpy(file, "FROM a", 6);
+    strlist_add(&lines, file);
+    assert_int_equal(df_build_open(&lines, NULL, &b, &err), -1);
+}
+
 /* The configuration that ONBUILD comes from; it may be hostile. */
 static void test_triggers(void **state)
 {
@@ -242,7 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),     cmocka_unit_test(test_members), cmocka_unit_test(test_diff_ids),
         cmocka_unit_test(test_changes),  cmocka_unit_test(test_build),   cmocka_unit_test(test_line),
-        cmocka_unit_test(test_triggers),
+        cmocka_unit_test(test_triggers), cmocka_unit_test(test_many),    cmocka_unit_test(test_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

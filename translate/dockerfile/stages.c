@@ -152,6 +152,8 @@ static int add_stage(struct df_build *b, size_t index, struct err *err)
     cleanup_strlist struct strlist words = STRLIST_INIT;
     struct df_stage *s;
 
+    if (b->len >= LIMIT_STAGES)
+        return err_set(err, 1, "there are too many stages");
     df_fields(in->rest, &words);
     b->stages = xreallocarray(b->stages, b->len + 1, sizeof(*b->stages));
     s = &b->stages[b->len];
