@@ -38,7 +38,7 @@ void build_result_clear(struct build_result *r)
 /* What one build needs on the server, and gives back. */
 struct solving {
     struct app *app;
-    const struct build_plan *plan;
+    struct build_plan *plan;
     struct board *board;
     struct build_log log;
     struct build_upload upload;
@@ -167,13 +167,64 @@ static void name_bases(struct solving *s)
     s->spec.bases_len = n;
 }
 
-/* Credentials for the registries that images come from. The protocol has room for one. */
+/* Whether both are pulled from one registry. */
+static bool same_registry(const char *a, const char *b)
+{
+    size_t len = strcspn(a, "/");
+
+    return strcspn(b, "/") == len && !strncmp(a, b, len);
+}
+
+/* The server has room for the credentials of one registry in a build, and would show them to all others. */
+static bool several_registries(const struct build_plan *p)
+{
+    const char *first = NULL;
+
+    for (size_t i = 0; i < p->images_len; i++) {
+        const char *from = p->images[i].base.from;
+
+        if (from && first && !same_registry(first, from))
+            return true;
+        first = first ? first : from;
+    }
+    return false;
+}
+
+/* Has the server pull a private image by itself: for the build it is then one that the server has. */
+static int pull_apart(struct solving *s, struct build_image *image, const char *secret, struct err *err)
+{
+    struct modal_image_spec spec = {.app_id = s->app_id, .registry_secret_id = secret, .cancelled = &build_signal};
+    struct modal_image built = MODAL_IMAGE_INIT;
+    int ret;
+
+    strlist_addf(&spec.commands, "FROM %s", image->base.from);
+    modal_image_forget(s->app->modal, &spec);
+    ret = modal_image_build(s->app->modal, &spec, NULL, NULL, &built, err);
+    if (ret == 0) {
+        free(steal(&image->base.from));
+        free(image->base.modal_id);
+        image->base.modal_id = steal(&built.id);
+    }
+    modal_image_clear(&built);
+    modal_image_spec_clear(&spec);
+    return ret < 0 ? err_wrap(err, "failed to solve: %s", image->word) : 0;
+}
+
+/* Credentials for the registry that images come from; one of several registries is asked before the build. */
 static int find_credentials(struct solving *s, struct err *err)
 {
-    for (size_t i = 0; i < s->plan->images_len && !s->registry_secret; i++)
-        if (s->plan->images[i].base.from &&
-            catalog_pull_secret(s->app, s->plan->images[i].base.from, &s->registry_secret, err) < 0)
+    bool several = several_registries(s->plan);
+
+    for (size_t i = 0; i < s->plan->images_len && !s->registry_secret; i++) {
+        struct build_image *image = &s->plan->images[i];
+        cleanup_free char *secret = NULL;
+        int got = image->base.from ? catalog_pull_secret(s->app, image->base.from, &secret, err) : 0;
+
+        if (got < 0 || (got > 0 && several && pull_apart(s, image, secret, err) < 0))
             return -1;
+        if (got > 0 && !several)
+            s->registry_secret = steal(&secret);
+    }
     s->spec.registry_secret_id = s->registry_secret;
     return 0;
 }
@@ -206,12 +257,12 @@ static int prepare(struct solving *s, struct err *err)
     const struct build_request *r = s->plan->request;
 
     if (app_modal(s->app, err) < 0 || find_engine(s, err) < 0 ||
+        modal_app_id(s->app->modal, AGENT_APP, &s->app_id, err) < 0 || find_credentials(s, err) < 0 ||
         build_upload_make(s->plan, s->engine, &s->upload, err) < 0)
         return -1;
     for (size_t i = 0; i < s->upload.notes.len; i++)
         board_note(s->board, s->upload.notes.items[i]);
-    if (modal_app_id(s->app->modal, AGENT_APP, &s->app_id, err) < 0 || send_files(s, err) < 0 ||
-        send_secrets(s, err) < 0 || find_credentials(s, err) < 0)
+    if (send_files(s, err) < 0 || send_secrets(s, err) < 0)
         return -1;
     name_bases(s);
     s->spec.app_id = s->app_id;
@@ -403,8 +454,7 @@ static int solve(struct solving *s, struct build_result *r, struct err *err)
     return ret;
 }
 
-int build_solve(struct app *app, const struct build_plan *p, struct board *board, struct build_result *ret,
-                struct err *err)
+int build_solve(struct app *app, struct build_plan *p, struct board *board, struct build_result *ret, struct err *err)
 {
     struct solving s = {.app = app, .plan = p, .board = board};
     struct build_result r = {0};

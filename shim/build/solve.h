@@ -16,7 +16,7 @@ struct build_result {
 };
 void build_result_clear(struct build_result *r);
 
-int build_solve(struct app *app, const struct build_plan *p, struct board *board, struct build_result *ret,
-                struct err *err);
+/* Images of the plan may come to be meant by the server's ids. */
+int build_solve(struct app *app, struct build_plan *p, struct board *board, struct build_result *ret, struct err *err);
 
 #endif

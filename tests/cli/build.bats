@@ -524,3 +524,34 @@ PY
     run docker build .
     [ "$status" -eq 1 ]
 }
+
+@test "a private image beside a public one: its registry alone is told who asks" {
+    export DOCKER_CONFIG=$WORK/config
+    mkdir -p private/data
+    htpasswd -Bbn me secret >private/htpasswd
+    port=$(free_port)
+    cat >private/config.yml <<EOT
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $WORK/private/data}, delete: {enabled: true}}
+auth: {htpasswd: {realm: basic-realm, path: $WORK/private/htpasswd}}
+http: {addr: "127.0.0.1:$port"}
+EOT
+    docker-registry serve private/config.yml >log 2>&1 3>&- &
+    server=$!
+    for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    echo secret | docker login -u me --password-stdin "localhost:$port"
+    dockerfile 'FROM @' 'RUN echo private >/p'
+    docker build -q --push -t "localhost:$port/mine/p:1" .
+    docker rmi -f "localhost:$port/mine/p:1"
+    printf 'FROM localhost:%s/mine/p:1 AS a\nFROM %s\nCOPY --from=a /p /p\n' "$port" "$IMAGE" >Dockerfile
+    first=0
+    docker build -q -t mixed . || first=$?
+    docker logout "localhost:$port"
+    run docker build --pull --no-cache .
+    kill "$server"
+    [ "$first" -eq 0 ]
+    [ "$(docker run --rm mixed cat /p)" = private ]
+    [ "$status" -eq 1 ]
+    [[ ${lines[-1]} == *'no basic auth credentials'* ]]
+}
