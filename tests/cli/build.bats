@@ -539,8 +539,8 @@ http: {addr: "127.0.0.1:$port"}
 EOT
     docker-registry serve private/config.yml >log 2>&1 3>&- &
     server=$!
-    for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
-    echo secret | docker login -u me --password-stdin "localhost:$port"
+    for _ in $(seq 300); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    cat log;     echo secret | docker login -u me --password-stdin "localhost:$port"
     dockerfile 'FROM @' 'RUN echo private >/p'
     docker build -q --push -t "localhost:$port/mine/p:1" .
     docker rmi -f "localhost:$port/mine/p:1"
