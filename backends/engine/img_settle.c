@@ -58,21 +58,34 @@ static int hides(struct settling *s, int fd, bool *ret, struct err *err)
     return found < 0 ? -1 : 0;
 }
 
-static int settle_dir(struct settling *s, int dir, struct err *err);
+/* Whether a directory is what it was before, but for its time. */
+static bool unchanged(struct settling *s, int fd)
+{
+    struct stat st, was;
 
-static int settle_entry(struct settling *s, int dir, const char *name, struct err *err)
+    return !img_is_opaque(fd) && fstat(fd, &st) == 0 &&
+           img_view_look(s->below, s->path.data, &was, NULL, NULL, NULL) > 0 && S_ISDIR(was.st_mode) &&
+           was.st_mode == st.st_mode && was.st_uid == st.st_uid && was.st_gid == st.st_gid;
+}
+
+static int settle_dir(struct settling *s, int dir, bool *ret_empty, struct err *err);
+
+static int settle_entry(struct settling *s, int dir, const char *name, bool *ret_gone, struct err *err)
 {
     size_t before = s->path.len;
     cleanup_free char *path = xasprintf("/proc/self/fd/%d/%s", dir, name);
     cleanup_close int fd = -1;
     struct stat st;
-    int r = 0;
+    bool empty;
+    int r;
 
+    *ret_gone = false;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_set_errno(err, 0, errno, "reading /%s/%s", s->path.data, name);
     if (++s->entries > MAX_ENTRIES)
         return err_set(err, 0, "more than %u files in one layer", MAX_ENTRIES);
-    if (S_ISSOCK(st.st_mode)) /* no layer can hold one */
+    *ret_gone = S_ISSOCK(st.st_mode); /* no layer can hold one */
+    if (*ret_gone)
         return unlinkat(dir, name, 0) < 0 ? err_set_errno(err, 0, errno, "removing %s", name) : 0;
     if (S_ISREG(st.st_mode))
         s->size += (int64_t)st.st_blocks * 512 / (int64_t)(st.st_nlink ? st.st_nlink : 1);
@@ -87,32 +100,36 @@ static int settle_entry(struct settling *s, int dir, const char *name, struct er
     if (fd < 0)
         return err_set_errno(err, 0, errno, "reading /%s/%s", s->path.data, name);
     buf_addf(&s->path, "%s%s", before ? "/" : "", name);
-    r = settle_dir(s, fd, err);
+    r = settle_dir(s, fd, &empty, err);
+    /* What came and went in it, or was mounted there, is no change: BuildKit does not keep it either. */
+    *ret_gone = r == 0 && empty && unchanged(s, fd) && unlinkat(dir, name, AT_REMOVEDIR) == 0;
     buf_truncate(&s->path, before);
     return r;
 }
 
-static int settle_dir(struct settling *s, int dir, struct err *err)
+static int settle_dir(struct settling *s, int dir, bool *ret_empty, struct err *err)
 {
     cleanup_free char *path = xasprintf("/proc/self/fd/%d/.", dir);
     int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cleanup_dir DIR *d = again < 0 ? NULL : fdopendir(again);
     const struct dirent *e;
     struct stat before;
-    bool opaque;
+    bool opaque, gone;
 
     if (!d || fstat(dir, &before) < 0)
         return err_set_errno(err, 0, errno, "reading /%s", s->path.data);
     if (hides(s, dir, &opaque, err) < 0)
         return -1;
     drop_notes(path, opaque);
+    *ret_empty = true;
     while ((e = readdir(d))) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
-        if (settle_entry(s, dir, e->d_name, err) < 0)
+        if (settle_entry(s, dir, e->d_name, &gone, err) < 0)
             return -1;
+        *ret_empty = *ret_empty && gone;
     }
-    futimens(dir, (struct timespec[2]){before.st_atim, before.st_mtim}); /* a socket that went is no change */
+    futimens(dir, (struct timespec[2]){before.st_atim, before.st_mtim}); /* what went was no change */
     return 0;
 }
 
@@ -158,47 +175,20 @@ static void drop_stub(int root, const char *path)
     futimens(dir, (struct timespec[2]){parent.st_atim, parent.st_mtim});
 }
 
-/* Whether a directory is what it was before: only its time may be another. */
-static bool unchanged(int dir, const char *path, struct img_view *below)
-{
-    cleanup_close int fd = openat(dir, last_part(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st, was;
-
-    return fd >= 0 && !img_is_opaque(fd) && fstat(fd, &st) == 0 &&
-           img_view_look(below, path, &was, NULL, NULL, NULL) > 0 && S_ISDIR(was.st_mode) &&
-           was.st_mode == st.st_mode && was.st_uid == st.st_uid && was.st_gid == st.st_gid;
-}
-
-/* The directories above a stub came into the layer with it. Those that hold nothing else are no change. */
-static void drop_directories(int root, const char *stub, struct img_view *below)
-{
-    cleanup_free char *path = xstrdup(stub);
-
-    for (char *slash; (slash = strrchr(path, '/'));) {
-        cleanup_close int dir = -1;
-
-        *slash = '\0';
-        dir = open_above(root, path);
-        if (dir < 0 || !unchanged(dir, path, below) || unlinkat(dir, last_part(path), AT_REMOVEDIR) < 0)
-            return;
-    }
-}
-
 int img_settle(const char *upper, struct img_view *below, const struct strlist *stubs, int64_t *ret_size,
                struct err *err)
 {
     struct settling s = {.below = below, .path = BUF_INIT(MAX_NAME + NAME_MAX + 2)};
     cleanup_close int root = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    bool empty;
     int r;
 
     if (root < 0)
         return err_set_errno(err, 0, errno, "opening %s", upper);
     for (size_t i = 0; i < stubs->len; i++)
         drop_stub(root, stubs->items[i]);
-    for (size_t i = 0; i < stubs->len; i++)
-        drop_directories(root, stubs->items[i], below);
     buf_adds(&s.path, "");
-    r = settle_dir(&s, root, err);
+    r = settle_dir(&s, root, &empty, err);
     buf_clear(&s.path);
     if (r == 0)
         *ret_size = s.size;

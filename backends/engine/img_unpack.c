@@ -193,6 +193,8 @@ int img_unpack(struct img_writer *w, int fd, const struct img_unpack *options, c
 
         if (place(&u, archive_entry_pathname(e), &path, err) < 0)
             return -1;
+        if (options->below && strcmp(path, options->below) == 0)
+            continue; /* the directory itself is there, and stays what it is */
         if (unpack_entry(&u, e, path, err) < 0) {
             cleanup_free char *name = shown(archive_entry_pathname(e));
 
