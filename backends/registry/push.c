@@ -39,21 +39,6 @@ int registry_ping(struct registry *r, struct err *err)
     return registry_request(r, &a, &reply, err);
 }
 
-int registry_has_blob(struct registry *r, const char *digest, struct err *err)
-{
-    cleanup_free char *url = xasprintf("%s/blobs/%s", r->base, digest);
-    struct attempts a = {
-        .q = {.url = url, .method = "HEAD", .timeout_ms = MANIFEST_TIMEOUT_MS},
-        .also = 404,
-    };
-    cleanup_reply struct http_reply reply;
-
-    http_reply_init(&reply);
-    if (registry_request(r, &a, &reply, err) < 0)
-        return -1;
-    return reply.status != 404;
-}
-
 /* What Location says is a URL, or a path on the registry; owned by caller. */
 static char *absolute(const struct registry *r, const char *location)
 {
@@ -87,15 +72,51 @@ static void forget_upload(struct registry *r, const char *location)
     registry_request(r, &a, &reply, NULL);
 }
 
-int registry_mount_blob(struct registry *r, const char *digest, const char *from, struct err *err)
+/* A HEAD is denied without a word: what an upload is denied with says why. 0: it is not denied. */
+static int ask_why(struct registry *r, struct err *err)
 {
-    cleanup_free char *url = xasprintf("%s/blobs/uploads/?mount=%s&from=%s", r->base, digest, from);
-    struct attempts a = {.q = {.url = url, .method = "POST", .timeout_ms = MANIFEST_TIMEOUT_MS}, .also = 404};
+    cleanup_free char *url = xasprintf("%s/blobs/uploads/", r->base);
+    struct attempts a = {.q = {.url = url, .method = "POST", .timeout_ms = MANIFEST_TIMEOUT_MS}};
     cleanup_reply struct http_reply reply;
 
     http_reply_init(&reply);
     if (registry_request(r, &a, &reply, err) < 0)
         return -1;
+    if (reply.location)
+        forget_upload(r, reply.location);
+    return 0;
+}
+
+int registry_has_blob(struct registry *r, const char *digest, struct err *err)
+{
+    cleanup_free char *url = xasprintf("%s/blobs/%s", r->base, digest);
+    struct attempts a = {
+        .q = {.url = url, .method = "HEAD", .timeout_ms = MANIFEST_TIMEOUT_MS},
+        .also = 404,
+    };
+    struct err why cleanup_err = ERR_INIT;
+    cleanup_reply struct http_reply reply;
+
+    http_reply_init(&reply);
+    if (registry_request(r, &a, &reply, &why) == 0)
+        return reply.status != 404;
+    return why.code == REGISTRY_DENIED && reply.status ? ask_why(r, err) : err_move(err, &why);
+}
+
+int registry_mount_blob(struct registry *r, const char *digest, const char *from, struct err *err)
+{
+    cleanup_free char *url = xasprintf("%s/blobs/uploads/?mount=%s&from=%s", r->base, digest, from);
+    struct attempts a = {.q = {.url = url, .method = "POST", .timeout_ms = MANIFEST_TIMEOUT_MS}, .also = 404};
+    struct err why cleanup_err = ERR_INIT;
+    cleanup_reply struct http_reply reply;
+
+    http_reply_init(&reply);
+    if (registry_request(r, &a, &reply, &why) < 0) {
+        /* Who may not read there may still write here. */
+        return why.code == REGISTRY_DENIED || why.code == REGISTRY_SERVER || why.code == REGISTRY_NOT_FOUND
+                   ? 0
+                   : err_move(err, &why);
+    }
     if (reply.status == 201)
         return 1;
     if (reply.status == 202 && reply.location)

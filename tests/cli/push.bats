@@ -236,6 +236,10 @@ load_large() {
     run -1 docker login -u me -p wrong "$OTHER"
     [ "${lines[0]}" = "WARNING! Using --password via the CLI is insecure. Use --password-stdin." ]
     [ "${lines[1]}" = "Error response from daemon: login attempt to http://$OTHER/v2/ failed with status: 401 Unauthorized" ]
+    mkdir -p config
+    printf '{"auths":{"%s":{"auth":"%s"}}}' "$OTHER" "$(printf me:wrong | base64)" >config/config.json
+    run -1 docker push "$OTHER/mine/x:1"
+    [ "${lines[-1]}" = "unauthorized: authentication required" ]
     [ "$(login "$OTHER")" = "Login Succeeded" ]
     docker push "$OTHER/mine/x:1"
     cmp <(raw "$IMAGE") <(raw "$OTHER/mine/x:1" --creds me:secret)
@@ -385,8 +389,12 @@ real_docker_stop() {
     docker tag "$REGISTRY/there:1" "$REGISTRY/same:2"
     docker push -q "$REGISTRY/same:1"
     real tag "$REGISTRY/there:1" "$REGISTRY/same:2"
+    docker tag "$REGISTRY/there:1" "$OTHER/there:1"
+    real tag "$REGISTRY/there:1" "$OTHER/there:1"
+    mkdir -p config
+    printf '{"auths":{"%s":{"auth":"%s"}}}' "$OTHER" "$(printf me:wrong | base64)" >config/config.json
     diff <(docker push "$REGISTRY/same:2" | sort) <(real push "$REGISTRY/same:2" | sort)
-    for words in "push $REGISTRY/same:none" "push $REGISTRY/nothing" "push -a $REGISTRY/same:2" "push -q $REGISTRY/same:2"; do
+    for words in "push $REGISTRY/same:none" "push $REGISTRY/nothing" "push -a $REGISTRY/same:2" "push -q $REGISTRY/same:2" "push $OTHER/there:1"; do
         # shellcheck disable=SC2086
         diff <(docker $words 2>&1; echo $?) <(real $words 2>&1; echo $?)
     done

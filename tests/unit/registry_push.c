@@ -312,6 +312,7 @@ static void test_mounts_and_scopes(void **state)
         {"POST /v2/x/blobs/uploads/?mount=sha256:", "Authorization: Bearer t1\r\n", NULL, "201 Created", 0},
         {"POST /v2/x/blobs/uploads/?mount=sha256:", NULL, NULL, "202 Accepted\r\nLocation: /up", 0},
         {"DELETE /up ", NULL, NULL, "204 No Content", 0},
+        {"POST /v2/x/blobs/uploads/?mount=sha256:", NULL, NULL, "403 Forbidden", 0},
     };
     static const struct step tokens[] = {
         {"GET /t?scope=repository%3Ax%3Apull%2Cpush&scope=repository%3Aa%2Fb%3Apull&service=s&account=me ", AUTH, NULL,
@@ -325,10 +326,11 @@ static void test_mounts_and_scopes(void **state)
     (void)state;
     strlist_add(&from, "a/b");
     server_start(&b, tokens, 1);
-    server_start(&a, registry, 4);
+    server_start(&a, registry, 5);
     a.other_port = b.port;
     r = open_server(&a, &from);
     assert_int_equal(registry_mount_blob(r, big_digest, "a/b", &err), 1);
+    assert_int_equal(registry_mount_blob(r, big_digest, "a/b", &err), 0);
     assert_int_equal(registry_mount_blob(r, big_digest, "a/b", &err), 0);
     registry_free(r);
     server_stop(&a);
