@@ -60,7 +60,7 @@ static int on_match(const struct img_entry *e, void *arg, struct err *err)
 
     if (img_cancelled(m->c->b->job, err) < 0)
         return -1;
-    if (!*e->path || df_pattern_match(m->pattern, e->path) <= 0)
+    if (!*e->path || df_source_match(m->pattern, e->path) <= 0)
         return 0;
     if (!S_ISDIR(e->st.st_mode) && copy_excluded(m->c, e->name))
         return 0;
@@ -99,7 +99,7 @@ static int find_source(struct copying *c, const char *word, struct err *err)
         return 0;
     }
     split_wild(path, &base, &pattern);
-    if (df_pattern_match(pattern, "") < 0)
+    if (df_source_match(pattern, "") < 0)
         return err_set(err, 1, "syntax error in pattern: %s", word);
     if (img_source_resolve(&c->source, *base ? base : "/", &real, &st, err) < 0)
         return -1;

@@ -1,7 +1,8 @@
 /*
  * A Dockerfile as a build: its stages, which of them a target needs, and what each instruction of a stage asks for once
  * variables are put in. Pure: the engine carries the steps out, the client walks the same file to learn what has to be
- * uploaded and what configuration will come out. What BuildKit's frontend (dockerfile 1.x, version 0.34) does decides.
+ * uploaded and what configuration will come out. What BuildKit's frontend (dockerfile 1.x, versions 0.29 to 0.34) does
+ * decides.
  *
  *     df_build_open(lines, build_args, &b, &err);      parses all of it; errors that need no files are found
  *     df_build_target(&b, "final", &target, &err);     NULL or "": the last stage
@@ -14,7 +15,8 @@
  * A stage that stands on another one of the file inherits its ARGs: walk that one first, with the same df_build, up to
  * its end. Different stages may be walked by different threads.
  *
- * Error texts are BuildKit's ("dockerfile parse error on line 3: unknown instruction: FOO").
+ * Error texts are BuildKit's ("dockerfile parse error on line 3: unknown instruction: FOO"); those that belong to a
+ * line begin so even where BuildKit shows the line another way, and have its number in err->code.
  */
 #ifndef ATP_TRANSLATE_DOCKERFILE_STAGES_H
 #define ATP_TRANSLATE_DOCKERFILE_STAGES_H
@@ -25,6 +27,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct err;
 
@@ -113,7 +116,7 @@ struct df_step { /* owned; what does not belong to the kind is empty */
     char *created_by;    /* as history shows it: "RUN /bin/sh -c apt-get update # buildkit" */
     bool empty_layer;
 
-    struct strlist argv; /* RUN: complete, the shell's words included; with an inline, it is the file's path */
+    struct strlist argv; /* RUN: complete, the shell's words and an inline's path included */
     struct strlist env;  /* RUN: ENV, and ARG for those that ENV does not name */
     char *user;     /* USER so far; NULL = root (COPY does not look at it, WORKDIR's new directory belongs to it) */
     char *workdir;  /* RUN, COPY, ADD: WORKDIR so far, "/" at least; WORKDIR: the new one, absolute and clean */
