@@ -9,6 +9,7 @@ dir=$2
 . "$source_dir/tests/lib/images.sh"
 . "$source_dir/tests/lib/debian.sh"
 [ ! -e "$dir/data" ] || exit 0
+mkdir -p "$dir"
 work=$dir/making
 merged=$work/merged
 finish() {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds each of cases/ twice from the same files in the same run, with atp-docker on the embedded engine and with a real
 # builder, pushes both results into a real registry and compares configuration, history and every file of the merged layers.
-# The real builder is BuildKit, made from its Go module; for a case with a file "classic" it is dockerd's own.
-# What may differ stands in differences, with its reason: one that is not there fails, and so does one that no longer occurs.
-# A case's "check" is run with the result ($IMAGE); its output has to be "expected".
+# The real builder is BuildKit, made from its Go module, or dockerd's classic one for the cases that have a file "classic".
+# What may differ stands in BUILDER.differences, with its reason: one that is not there fails, and so does one that no longer
+# occurs. A case's "check" is run with the result ($IMAGE); its output has to be "expected".
 #
-# Usage: compare.sh BUILD-DIRECTORY [classic|buildkit] [CASE...]. Exits 77 where the real builder cannot be had.
+# Usage: compare.sh BUILD-DIRECTORY buildkit|classic [CASE...]. Exits 77 where the real builder cannot be had.
 #
 # A case is a folder: context/ (with the Dockerfile), made ready by prepare (a shell script, run beside the copy of context/), args
 # (one option of docker build a line), check and expected.
@@ -13,9 +13,8 @@ set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source_dir=$(cd "$here/../.." && pwd)
 build=$(cd "$1" && pwd)
-shift
-kind=all
-case ${1:-} in classic | buildkit) kind=$1 && shift ;; esac
+builder=$2
+shift 2
 . "$here/../lib/images.sh"
 . "$here/../lib/engine.sh"
 . "$here/buildkit.sh"
@@ -27,38 +26,29 @@ for program in docker-registry skopeo debootstrap runc python3; do
 done
 [ -x "$build/bin/atp-docker" ] || { echo "no $build/bin/atp-docker"; exit 1; }
 
-# The cases of this run: all of the kind, or those that are named.
+# The cases of this run: all that the builder can build, or those that are named.
 cases=()
 for folder in "$here"/cases/*/; do
     name=$(basename "$folder")
     [ $# -eq 0 ] || [[ " $* " == *" $name "* || " $* " == *" ${name%%-*} "* ]] || continue
-    of=buildkit
-    [ ! -e "$folder/classic" ] || of=classic
-    [ "$kind" = all ] || [ "$kind" = "$of" ] || continue
+    [ "$builder" = buildkit ] || [ -e "$folder/classic" ] || continue
     cases+=("$name")
 done
 [ ${#cases[@]} -gt 0 ] || { echo "no such case"; exit 1; }
-of_kind() { # whether there is a case of this kind among them
-    local name
-    for name in "${cases[@]}"; do
-        if [ -e "$here/cases/$name/classic" ]; then [ "$1" != classic ] || return 0; else [ "$1" != buildkit ] || return 0; fi
-    done
-    return 1
-}
 
 real=
-for real in ${ATP_DOCKER_REAL:-} $(type -ap docker); do
-    "$real" --version 2>/dev/null | grep -q '^Docker version' && [ "$(readlink -f "$real")" != "$(readlink -f "$build/bin/atp-docker")" ] && break
-    real=
-done
-if of_kind classic; then
+case $builder in
+classic)
+    for real in ${ATP_DOCKER_REAL:-} $(type -ap docker); do
+        "$real" --version 2>/dev/null | grep -q '^Docker version' && [ "$(readlink -f "$real")" != "$build/bin/atp-docker" ] && break
+        real=
+    done
     [ -n "$real" ] || skip "needs a real docker"
     command -v dockerd >/dev/null || skip "needs dockerd (package docker.io)"
-fi
-if of_kind buildkit; then
-    buildkit_make "$build/tests/buildkit" || skip "no BuildKit"
-fi
-mkdir -p "$build/fixtures/bases"
+    ;;
+buildkit) buildkit_make "$build/tests/buildkit" || skip "no BuildKit" ;;
+*) echo "usage: compare.sh BUILD-DIRECTORY buildkit|classic [CASE...]" >&2; exit 2 ;;
+esac
 bash "$here/bases.sh" "$source_dir" "$build/fixtures/bases" || exit $?
 
 tmp=$(mktemp -d /tmp/atp-builds-XXXXXX)
@@ -146,7 +136,7 @@ ours() {
 }
 
 theirs() {
-    if [ -e "$here/cases/$1/classic" ]; then
+    if [ "$builder" = classic ]; then
         DOCKER_BUILDKIT=0 timeout 300 "$real" -H "unix://$tmp/d.sock" build -t "$REGISTRY/real/$1" "${args[@]}" context &&
             "$real" -H "unix://$tmp/d.sock" push -q "$REGISTRY/real/$1"
     else
@@ -176,19 +166,18 @@ checked() {
 }
 
 one() {
-    local name=$1 dir=$tmp/case classic='' side
+    local name=$1 dir=$tmp/case side
     rm -rf "$dir"
     mkdir "$dir"
     copy_context "$name" "$dir" || return 1
-    [ ! -e "$here/cases/$name/classic" ] || classic=--classic
     read_args "$here/cases/$name/args"
     for side in theirs ours; do
         (cd "$dir" && "$side" "$name") >"$dir/$side.log" 2>&1 </dev/null || { echo "$name: $side does not build:"; tail -n 25 "$dir/$side.log"; return 1; }
     done
-    python3 "$here/image.py" "$tmp/registry/data" "real/$name:latest" "$dir/real" "$tmp/layers" "$start" $classic || return 1
-    python3 "$here/image.py" "$tmp/registry/data" "ours/$name:latest" "$dir/ours" "$tmp/layers" "$start" $classic || return 1
+    python3 "$here/image.py" "$tmp/registry/data" "real/$name:latest" "$dir/real" "$tmp/layers" "$start" "--$builder" || return 1
+    python3 "$here/image.py" "$tmp/registry/data" "ours/$name:latest" "$dir/ours" "$tmp/layers" "$start" "--$builder" || return 1
     { diff "$dir/real.config" "$dir/ours.config"; diff "$dir/real.tree" "$dir/ours.tree"; } | grep -a '^[<>]' >"$dir/found"
-    awk -v name="[$name]" '/^\[/ { on = $0 == name } on && /^[<>]/' "$here/differences" >"$dir/listed"
+    awk -v name="[$name]" '/^\[/ { on = $0 == name } on && /^[<>]/' "$here/$builder.differences" >"$dir/listed"
     files=$((files + $(wc -l <"$dir/ours.tree")))
     if ! cmp -s "$dir/found" "$dir/listed"; then
         echo "$name: the builder's <, ours >"
@@ -203,8 +192,9 @@ one() {
 cp -a "$build/fixtures/bases/data" "$tmp/registry/data"
 registry_start "$tmp/registry" || exit 1
 printf 'registry:\n  mirrors:\n    docker.io: %s\n' "$REGISTRY" >"$tmp/config/atp-docker/config.yaml"
-! of_kind classic || start_daemon || { echo "the daemon did not start"; exit 1; }
-if of_kind buildkit; then
+if [ "$builder" = classic ]; then
+    start_daemon || { echo "the daemon did not start"; exit 1; }
+else
     buildkit_frontend "$build/tests/buildkit" "$tmp/frontend.tar" && registry_push "$tmp/frontend.tar" docker/dockerfile:1 || exit 1
     buildkit_start "$build/tests/buildkit" "$tmp/buildkit" "$REGISTRY" || { echo "BuildKit did not start"; exit 1; }
 fi
@@ -216,10 +206,10 @@ for name in "${cases[@]}"; do
 done
 
 # A table that names what is not there, or gives no reason, says nothing.
-sed -n 's/^\[\(.*\)\]$/\1/p' "$here/differences" | while IFS= read -r name; do
+sed -n 's/^\[\(.*\)\]$/\1/p' "$here/$builder.differences" | while IFS= read -r name; do
     [ -d "$here/cases/$name" ] || echo "$name: listed as a difference, but no such case"
 done | grep . && failed=$((failed + 1))
-[ "$(grep -c '^\[' "$here/differences")" = "$(grep -c '^why: .' "$here/differences")" ] || { echo "differences: one without its reason"; failed=$((failed + 1)); }
+[ "$(grep -c '^\[' "$here/$builder.differences")" = "$(grep -c '^why: .' "$here/$builder.differences")" ] || { echo "$builder.differences: one without its reason"; failed=$((failed + 1)); }
 [ -z "${ATP_TIMES:-}" ] || cat "$tmp/times"
 awk '{ first += $2; second += $3 } END { printf "built in %.1f s, the second time in %.1f s\n", first / 1000, second / 1000; exit second * 10 > first }' "$tmp/times" ||
     { [ ${#cases[@]} -lt 5 ] || { echo "a second build takes more than a tenth of the first"; failed=$((failed + 1)); }; }

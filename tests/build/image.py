@@ -2,9 +2,10 @@
 """Writes what an image in a docker-registry's storage is: OUT.tree, one line for each file of the merged layers, and
 OUT.config, its configuration and history without what differs from run to run.
 
-usage: image.py STORAGE NAME:TAG OUT CACHE START [--classic]
+usage: image.py STORAGE NAME:TAG OUT CACHE START --buildkit|--classic
 START: seconds; what was changed later is only "new". CACHE: a folder that keeps what is known of layers.
---classic: the classic builder's history has words of its own, so that only the number of its layers counts.
+--classic: the classic builder's history has words of its own and no layer for a WORKDIR that is there, so that neither is
+compared; nor is what BuildKit says without meaning.
 """
 import hashlib
 import io
@@ -146,10 +147,12 @@ def configuration(document, manifest, classic):
         raise SystemExit("layers of the manifest and of the configuration differ in number")
     if classic:
         said = None
+        config.pop("ArgsEscaped", None)  # BuildKit says it of every CMD
     elif len(diffs) != sum(1 for entry in history if not entry.get("empty_layer")):
         raise SystemExit("layers and the history's lines that made one differ in number")
     return {"architecture": document.get("architecture"), "os": document.get("os"), "author": document.get("author"),
-            "variant": document.get("variant"), "config": config, "history": said, "layers": len(diffs)}
+            "variant": document.get("variant"), "config": config, "history": said,
+            "layers": None if classic else len(diffs)}
 
 
 def main():

@@ -29,7 +29,7 @@ class Layout:
     def layer(self, tree):
         """The descriptor of the tree as a compressed layer, and its diff id."""
         if tree not in self.packed:
-            words = ["tar", "-C", tree, "--numeric-owner", "--xattrs", "--sort=name", "-cf", "-", "."]
+            words = ["tar", "-C", tree, "--numeric-owner", "--xattrs", "--xattrs-exclude=trusted.*", "--sort=name", "-cf", "-", "."]
             packer = subprocess.Popen(words, stdout=subprocess.PIPE)
             press, plain, digest, size = zlib.compressobj(1, wbits=31), hashlib.sha256(), hashlib.sha256(), 0
             part = os.path.join(self.blobs, "part")
