@@ -164,12 +164,11 @@ static int make_layer(struct commit *m, struct err *err)
 /* A container that never ran, and into which nothing was copied, is as its image is. */
 static int make_files(struct commit *m, struct err *err)
 {
-    struct engine_usage usage;
     int got;
 
     if (container_is(&m->c, "created") && !m->c.row.files && !m->c.row.sandbox_id)
         return 0;
-    got = engine_usage(m->app->modal, &usage, err);
+    got = engine_is_there(m->app->modal, err);
     if (got < 0)
         return -1;
     m->plain = got == 0;

@@ -86,6 +86,22 @@ static bool is_layer(const Atp__Engine__ImageLayer *layer)
            layer->has_size && layer->size >= 0;
 }
 
+int engine_is_there(struct modal_client *c, struct err *err)
+{
+    Atp__Engine__ImageDescribeRequest request = ATP__ENGINE__IMAGE_DESCRIBE_REQUEST__INIT;
+    cleanup_message Atp__Engine__ImageDescribeResponse *reply = NULL;
+    struct err why cleanup_err = ERR_INIT;
+    int r;
+
+    if (c->engine)
+        return 1;
+    r = ask(c, &image_describe, &request, &reply, &why);
+    if (r < 0 && why.code != GRPC_NOT_FOUND)
+        return err_move(err, &why);
+    c->engine = r != 0; /* an image without a name is not found where images are described */
+    return c->engine;
+}
+
 int engine_image_describe(struct modal_client *c, const char *image_id, struct engine_image *ret, struct err *err)
 {
     Atp__Engine__ImageDescribeRequest request = ATP__ENGINE__IMAGE_DESCRIBE_REQUEST__INIT;

@@ -30,6 +30,9 @@ struct engine_image {
 
 void engine_image_clear(struct engine_image *im);
 
+/* 1 = the server has these calls, 0 = it has not, -1 = err. One round trip, once. */
+int engine_is_there(struct modal_client *c, struct err *err);
+
 /* 1 = *ret is filled, 0 = the server has no such calls, -1 = err. */
 int engine_image_describe(struct modal_client *c, const char *image_id, struct engine_image *ret, struct err *err);
 
@@ -45,7 +48,8 @@ int engine_layer_read(struct modal_client *c, const char *image_id, size_t index
 struct engine_usage {
     int64_t images, image_bytes, cache_records, cache_bytes, blob_bytes;
 };
-int engine_usage(struct modal_client *c, struct engine_usage *ret, struct err *err); /* 1, 0, -1 like above */
+/* 1, 0, -1 like above. The engine looks at everything that it has: this takes a while. */
+int engine_usage(struct modal_client *c, struct engine_usage *ret, struct err *err);
 int engine_prune(struct modal_client *c, bool all, int64_t unused_secs, int64_t keep_bytes, int64_t *ret_records,
                  int64_t *ret_bytes, struct err *err);
 

@@ -67,7 +67,8 @@ struct modal_client {
     struct strlist metadata; /* the same on every control-plane call */
     struct modal_auth auth;
     struct modal_rpc *rpcs; /* all that are under way */
-    bool not_engine;        /* the server answered UNIMPLEMENTED to a call of the engine's own */
+    bool engine;            /* the server has the embedded engine's own calls */
+    bool not_engine;        /* it answered UNIMPLEMENTED to one */
     char scope[17];         /* server, token and environment in the keys of the cache */
 };
 

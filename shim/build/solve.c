@@ -79,8 +79,7 @@ static void on_tick(struct loop *loop, void *arg)
 /* The server is the embedded engine, with all that it knows beyond Modal's protocol. */
 static int find_engine(struct solving *s, struct err *err)
 {
-    struct engine_usage usage;
-    int got = engine_usage(s->app->modal, &usage, err);
+    int got = engine_is_there(s->app->modal, err);
 
     s->engine = got > 0;
     if (got == 0 && s->plan->request->add_hosts.len)

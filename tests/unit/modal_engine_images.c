@@ -54,9 +54,14 @@ static void tells_an_image(void **state)
     struct taken one = {0}, two = {0}, part = {.stop_at = 100000};
     struct modal_client *other;
     struct err err = ERR_INIT;
+    int calls;
 
     (void)state;
     need_engine();
+    assert_int_equal(engine_is_there(world.c, &err), 1);
+    calls = world.calls;
+    assert_int_equal(engine_is_there(world.c, &err), 1);
+    assert_int_equal(world.calls, calls);
     describe_image(world.image.id, &image);
     assert_int_equal(image.len, 1);
     assert_non_null(strstr(image.config, image.layers[0].diff_id));
@@ -216,8 +221,9 @@ static void is_asked_once(void **state)
     (void)state;
     need_engine();
     calls = world.calls;
-    assert_int_equal(engine_usage(world.c, &usage, &err), 0);
+    assert_int_equal(engine_is_there(world.c, &err), 0);
     assert_int_equal(world.calls, calls + 1);
+    assert_int_equal(engine_usage(world.c, &usage, &err), 0);
     assert_int_equal(engine_image_describe(world.c, world.image.id, &image, &err), 0);
     assert_int_equal(engine_prune(world.c, true, 0, 0, &a, &b, &err), 0);
     assert_int_equal(world.calls, calls + 1);
