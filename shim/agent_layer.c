@@ -111,6 +111,7 @@ struct asking {
     struct layer_tar *tar;
     const struct strlist *closed; /* not for the layer; NULL: nothing */
     bool ended;
+    bool wants_contents; /* the list must have them: files look the same and may not be */
     struct err err;
 };
 
@@ -135,14 +136,22 @@ static void on_end(void *arg)
     ((struct asking *)arg)->ended = true;
 }
 
+/* No error yet: it is asked again. */
+static int refuse_for_contents(struct asking *a)
+{
+    a->wants_contents = true;
+    return -1;
+}
+
 /* Asks; the answer's own words are the error. */
-static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *tree, struct asking *a,
+static int probe_ask(struct probe *p, uint8_t kind, uint8_t flags, const struct inquiry_tree *tree, struct asking *a,
                      struct buf *ret_text, struct err *err)
 {
     struct inquiry q;
     int ret = 0;
 
     inquiry_init(&q, p->row.sandbox_id, kind);
+    q.ask.flags = flags;
     q.task = p->task;
     q.patience_ms = PATIENCE_MS;
     q.quiet = q.alone = true;
@@ -151,6 +160,8 @@ static int probe_ask(struct probe *p, uint8_t kind, const struct inquiry_tree *t
     inquiry_run(p->app, &q, 1, 0);
     if (a && a->err.msg)
         ret = err_move(err, &a->err);
+    else if (q.done && q.end == SESSION_REFUSED && q.code == WIRE_LAYER_CONTENTS && kind == WIRE_ASK_LAYER)
+        ret = refuse_for_contents(a);
     else if (!q.done || q.end != SESSION_EXITED || q.code != 0)
         ret = err_set(err, 125, "%s", q.err.msg ? q.err.msg : "its agent did not answer");
     else if (tree && !a->ended)
@@ -194,15 +205,19 @@ static int open_spool(struct err *err)
     return fd < 0 ? err_set_errno(err, 125, errno, "keeping the list of files") : fd;
 }
 
-static int list_of(struct app *app, const char *image, struct asking *ret, struct err *err)
+/* contents: with their digests, for which all of the image is read. */
+static int list_of(struct app *app, const char *image, bool contents, struct asking *ret, struct err *err)
 {
     struct probe p;
     int status;
 
-    ret->spool = open_spool(err);
+    ret->size = 0;
+    ret->ended = false;
+    if (ret->spool < 0)
+        ret->spool = open_spool(err);
     if (ret->spool < 0 || probe_open(&p, app, image, err) < 0)
         return -1;
-    status = probe_ask(&p, WIRE_ASK_LIST, &into_list, ret, NULL, err);
+    status = probe_ask(&p, WIRE_ASK_LIST, contents ? WIRE_ASK_CONTENTS : 0, &into_list, ret, NULL, err);
     probe_close(&p);
     return status;
 }
@@ -254,13 +269,15 @@ static int layer_of(struct app *app, const char *image, struct asking *a, int fd
     struct probe p;
     int status = -1;
 
-    a->ended = false;
+    a->ended = a->wants_contents = false;
+    a->at = 0;
+    layer_tar_free(a->tar);
     a->tar = layer_tar_new(fd, err);
     if (a->tar && a->closed)
         layer_tar_leave_out(a->tar, a->closed);
     if (!a->tar || probe_open(&p, app, image, err) < 0)
         return -1;
-    if (probe_ask(&p, WIRE_ASK_LAYER, &into_layer, a, NULL, err) == 0)
+    if (probe_ask(&p, WIRE_ASK_LAYER, 0, &into_layer, a, NULL, err) == 0)
         status = layer_tar_finish(a->tar, ret_size, err);
     probe_close(&p);
     return status;
@@ -275,10 +292,20 @@ int agent_layer_make_without(struct app *app, const char *base, const char *imag
                              int64_t *ret_size, struct err *err)
 {
     struct asking a = {.spool = -1, .closed = closed};
-    int ret = base ? list_of(app, base, &a, err) : 0;
+    off_t start = lseek(fd, 0, SEEK_CUR);
+    int ret = base ? list_of(app, base, /* contents= */ false, &a, err) : 0;
 
     if (ret == 0)
         ret = layer_of(app, image, &a, fd, ret_size, err);
+    if (ret < 0 && a.wants_contents) {
+        ret = list_of(app, base, /* contents= */ true, &a, err);
+        if (ret == 0 && (ftruncate(fd, start) < 0 || lseek(fd, start, SEEK_SET) < 0))
+            ret = err_set_errno(err, 125, errno, "writing the layer");
+        if (ret == 0)
+            ret = layer_of(app, image, &a, fd, ret_size, err);
+        if (ret < 0 && a.wants_contents)
+            err_set(err, 125, "its agent wants what it has got");
+    }
     layer_tar_free(a.tar);
     if (a.spool >= 0)
         close(a.spool);
@@ -355,7 +382,7 @@ int agent_layer_config(struct app *app, const char *image, char **ret_config, st
 
     if (probe_open(&p, app, image, err) < 0)
         return -1;
-    status = probe_ask(&p, WIRE_ASK_CONFIG, NULL, NULL, &text, err);
+    status = probe_ask(&p, WIRE_ASK_CONFIG, 0, NULL, NULL, &text, err);
     probe_close(&p);
     if (status < 0)
         return -1;

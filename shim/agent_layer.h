@@ -14,8 +14,9 @@ struct strlist;
 /*
  * One OCI layer (plain tar, with whiteouts) that makes `image` out of `base`: both are server's ids of images, with or
  * without the agent in them. base NULL: everything. /.atp, and what the platform mounts, is left out; so is what the
- * sandbox's kernel does not show (gVisor: file capabilities). The tar goes to
- * fd; its digest is the caller's to take.
+ * sandbox's kernel does not show (gVisor: file capabilities). A file is taken to be the same where kind, size, owner,
+ * mode, mtime, ctime, number of links and attributes are; where only the ctime is another, the contents are compared.
+ * The tar goes to fd, a file; its digest is the caller's to take.
  */
 int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err);
 

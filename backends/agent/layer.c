@@ -30,7 +30,8 @@ struct layer {
     struct layer_walk *walk;
     struct buf out;
     size_t sent;
-    bool said; /* all of it is in `out` */
+    bool said;     /* all of it is in `out` */
+    bool contents; /* LIST: their digests too */
 
     /* LAYER only */
     struct look_reader base;
@@ -136,7 +137,11 @@ static int list_step(struct layer *l, struct err *err)
     int got = layer_walk_next(l->walk, &look, err);
 
     l->said = got == 0;
-    return got > 0 ? tree_put_look(&l->out, &look) < 0 ? -1 : 1 : got < 0 ? -1 : 1;
+    if (got > 0 && l->contents && look.entry.size && layer_walk_digest(l->walk, &look.contents, err) < 0)
+        return -1;
+    if (got > 0)
+        got = tree_put_look(&l->out, &look);
+    return got < 0 ? -1 : 1;
 }
 
 static void list_go_on(struct answer *a)
@@ -146,8 +151,11 @@ static void list_go_on(struct answer *a)
 
 static int list_start(struct answer *a, struct err *err)
 {
-    if (!layer_begin(a, err))
+    struct layer *l = layer_begin(a, err);
+
+    if (!l)
         return -1;
+    l->contents = a->ask.flags & WIRE_ASK_CONTENTS;
     list_go_on(a);
     return 0;
 }
@@ -293,6 +301,20 @@ static void note_replaced(struct layer *l)
     l->gone = xstrdup(l->below.entry.path);
 }
 
+/* Both have the same name: is it the same file? 1, 0. */
+static int is_same(const struct layer *l, struct err *err)
+{
+    uint64_t contents;
+
+    if (!tree_look_same(&l->look, &l->below))
+        return 0;
+    if (!tree_look_doubtful(&l->look, &l->below))
+        return 1;
+    if (!l->below.contents)
+        return err_set(err, WIRE_LAYER_CONTENTS, "the list must have the contents");
+    return layer_walk_digest(l->walk, &contents, err) < 0 ? -1 : contents == l->below.contents;
+}
+
 /* Both sides have their next one, or have ended: 1. 0: base's is still to come. */
 static int refill(struct layer *l, struct err *err)
 {
@@ -337,7 +359,9 @@ static int layer_step(struct layer *l, struct err *err)
         l->waiting = false;
         return write_removal(l, l->below.entry.path) < 0 ? -1 : 1;
     }
-    got = order == 0 && tree_look_same(&l->look, &l->below) ? 0 : write_entry(l, err);
+    got = order == 0 ? is_same(l, err) : 0;
+    if (got == 0)
+        got = write_entry(l, err);
     if (order == 0) {
         note_replaced(l);
         l->waiting = false;

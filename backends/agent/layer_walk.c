@@ -327,6 +327,7 @@ static int look_at(struct layer_walk *w, struct tree_look *ret, struct err *err)
         l.entry.mtime = 0;
     l.links = l.entry.type == TREE_DIR ? 0 : (uint32_t)w->st.st_nlink;
     l.xattrs = xattrs_digest(w->path);
+    l.changed = l.entry.size ? beneath_ctime(&w->st) : 0;
     *ret = l;
     return 1;
 }
@@ -366,4 +367,27 @@ const struct stat *layer_walk_stat(const struct layer_walk *w)
 int layer_walk_open(const struct layer_walk *w, struct stat *ret)
 {
     return beneath_read_open(w->dir, w->name, ret);
+}
+
+int layer_walk_digest(const struct layer_walk *w, uint64_t *ret, struct err *err)
+{
+    static char bytes[128u << 10];
+    struct stat st;
+    cleanup_close int fd = layer_walk_open(w, &st);
+    uint8_t digest[SHA256_LEN];
+    struct sha256 sum;
+    ssize_t n = fd < 0 ? -1 : 1;
+
+    sha256_init(&sum);
+    while (n > 0) {
+        n = read(fd, bytes, sizeof(bytes));
+        if (n > 0)
+            sha256_update(&sum, bytes, (size_t)n);
+    }
+    if (n < 0)
+        return fail_errno(w, "reading", err);
+    sha256_final(&sum, digest);
+    memcpy(ret, digest, sizeof(*ret));
+    *ret |= 1;
+    return 0;
 }

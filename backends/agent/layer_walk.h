@@ -23,6 +23,9 @@ const struct stat *layer_walk_stat(const struct layer_walk *w);
 /* Opens the last one, a regular file, for reading; -1 and errno. */
 int layer_walk_open(const struct layer_walk *w, struct stat *ret);
 
+/* Digest of its contents, never 0: 0, -1 with err. */
+int layer_walk_digest(const struct layer_walk *w, uint64_t *ret, struct err *err);
+
 /* Calls each() with the extended attributes of a path below the root that belong into an image, sorted by name. */
 typedef int layer_xattr_fn(void *arg, const char *name, const void *value, size_t len, struct err *err);
 int layer_xattrs(const char *path, layer_xattr_fn *each, void *arg, struct err *err);

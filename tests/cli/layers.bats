@@ -82,6 +82,20 @@ EOF
     there_and_back onto
 }
 
+@test "other contents of the same size and time" {
+    printf 'FROM %s\nRUN echo one >/f && touch -d "2001-02-03 04:05:06" /f && cp -p /f /g && cp -p /f /h\n' "$IMAGE" |
+        docker build -q -t older - >/dev/null
+    docker tag older "$REGISTRY/older"
+    docker push -q "$REGISTRY/older"
+    printf 'FROM %s\nRUN echo two >/f && touch -d "2001-02-03 04:05:06" /f && cp -p /g /i && mv /i /g\n' "$REGISTRY/older" |
+        docker build -q -t newer - >/dev/null
+    there_and_back newer
+    [ "$(docker run --rm "$REGISTRY/newer" cat /f)" = two ]
+    skopeo copy --quiet --insecure-policy --src-tls-verify=false "docker://$REGISTRY/newer" dir:out
+    for layer in out/*; do tar -tf "$layer" 2>/dev/null || true; done | sort | uniq -c >listing
+    grep -qx ' *2 f' listing && grep -qx ' *1 g' listing && grep -qx ' *1 h' listing # g was written anew, and is the same
+}
+
 @test "from scratch" {
     tar -C / -cf - bin/busybox | tar -xf -
     printf 'FROM scratch\nCOPY bin/busybox /bin/sh\nCOPY bin/busybox /bin/echo\nCMD ["/bin/echo", "static"]\n' >Dockerfile

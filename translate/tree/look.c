@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define FIXED    48u /* bytes in front of the two strings */
+#define FIXED    64u /* bytes in front of the two strings */
 #define LOOK_MAX (FIXED + 4 + 2 * LIMIT_PATH)
 
 /* '/' comes before every other byte. */
@@ -62,6 +62,8 @@ int tree_put_look(struct buf *b, const struct tree_look *look)
     put(b, e->minor, 4);
     put(b, look->links, 4);
     put(b, look->xattrs, 8);
+    put(b, (uint64_t)look->changed, 8);
+    put(b, look->contents, 8);
     put_string(b, e->path);
     put_string(b, e->link);
     if (!b->overflowed)
@@ -77,6 +79,11 @@ bool tree_look_same(const struct tree_look *a, const struct tree_look *b)
     return x->type == y->type && x->block == y->block && x->mode == y->mode && x->uid == y->uid && x->gid == y->gid &&
            x->size == y->size && x->mtime == y->mtime && x->major == y->major && x->minor == y->minor &&
            a->links == b->links && a->xattrs == b->xattrs && strcmp(x->link, y->link) == 0;
+}
+
+bool tree_look_doubtful(const struct tree_look *a, const struct tree_look *b)
+{
+    return a->changed != b->changed;
 }
 
 /* ---- reading ---- */
@@ -172,6 +179,8 @@ int look_reader_next(struct look_reader *r, struct tree_look *ret, size_t *ret_s
     l.entry.minor = (uint32_t)get(&at, 4);
     l.links = (uint32_t)get(&at, 4);
     l.xattrs = get(&at, 8);
+    l.changed = (int64_t)get(&at, 8);
+    l.contents = get(&at, 8);
     if (!get_string(&at, &left, path) || !get_string(&at, &left, r->link) || left ||
         (r->begun && tree_path_compare(r->path, path) >= 0))
         return damaged(err);

@@ -12,6 +12,8 @@ struct tree_look {
     struct tree_entry entry; /* never TREE_HARDLINK: each name of a file is listed as the file */
     uint32_t links;          /* how many names the file has; 0 for a directory */
     uint64_t xattrs;         /* digest of its extended attributes; 0 = none */
+    int64_t changed;         /* ctime of a file that is not empty, else 0: says that it may be another one */
+    uint64_t contents;       /* digest of them; 0 = not told */
 };
 
 /* By names, a directory just before what is in it: "a", "a/b", "a.b". */
@@ -21,8 +23,11 @@ bool tree_path_within(const char *path, const char *dir);
 
 int tree_put_look(struct buf *b, const struct tree_look *look);
 
-/* Equal but for the contents, which are taken to be the same where size and time of change (mtime) are. */
+/* Equal in all that is told, but for `changed` and `contents`. */
 bool tree_look_same(const struct tree_look *a, const struct tree_look *b);
+/* Of two that are the same: something happened to one of them since, so the contents must be compared. Unpackers that
+ * give every file the same time would hide a change otherwise. */
+bool tree_look_doubtful(const struct tree_look *a, const struct tree_look *b);
 
 struct look_reader {
     struct buf in;

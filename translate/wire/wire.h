@@ -323,9 +323,11 @@ enum wire_ask_kind {
     WIRE_ASK_WRITE, /* cp: TREE frames from the client, to be laid out at `text` as Docker does it, until TREE_END.
                        With ARCHIVE `text` is a user (as in START; no "/" in it), "/", then the path: all that is
                        made belongs to that user */
-    WIRE_ASK_LIST,   /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END */
+    WIRE_ASK_LIST,   /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END. With
+                        CONTENTS their digests too */
     WIRE_ASK_LAYER,  /* TREE frames from the client: such a list, TREE_END. TREE frames from the agent: what makes the
-                        root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END */
+                        root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END.
+                        REFUSED with WIRE_LAYER_CONTENTS: the list must have the contents */
     WIRE_ASK_CONFIG, /* STDOUT frames: the newest /.atp/<version>/image.json; without one what a process sees of the
                         image: its working directory and each K=V, all with a NUL byte behind */
     WIRE_ASK_MAX
@@ -338,9 +340,11 @@ enum wire_ask_flag {
     WIRE_ASK_STDERR = 1 << 3,   /* LOGS */
     WIRE_ASK_FOLLOW = 1 << 4,   /* LOGS: and what is still to come; cp: the last link is followed */
     WIRE_ASK_ARCHIVE = 1 << 5,  /* cp -a: owners as the container's user has them */
-    WIRE_ASK_CONTENTS = 1 << 6, /* cp: SRC/. */
+    WIRE_ASK_CONTENTS = 1 << 6, /* cp: SRC/.; LIST: see there */
     WIRE_ASK_DENSE = 1 << 7,    /* READ: holes come as the zeros that they stand for */
 };
+
+#define WIRE_LAYER_CONTENTS 3
 
 struct wire_ask {
     uint8_t kind;  /* enum wire_ask_kind */
