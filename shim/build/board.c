@@ -178,12 +178,20 @@ void board_finish(struct board *b)
     fflush(b->to);
 }
 
+bool board_canceled(const struct vertex *v)
+{
+    static const char words[] = "context canceled";
+    size_t len = v->error ? strlen(v->error) : 0;
+
+    return len >= strlen(words) && !strcmp(v->error + len - strlen(words), words);
+}
+
 void board_print_errors(struct board *b)
 {
     for (size_t i = 0; i < b->len; i++) {
         const struct vertex *v = &b->items[i];
 
-        if (!v->error)
+        if (!v->error || board_canceled(v))
             continue;
         fprintf(b->to, "------\n > %s:\n", v->name);
         for (size_t n = 0; n < v->tail.len; n++)

@@ -51,6 +51,7 @@ struct board {
 
 extern const struct board_drawer board_plain, board_tty, board_quiet, board_rawjson, board_classic;
 
+bool board_canceled(const struct vertex *v);      /* it has not failed: nobody wants it any more */
 int64_t board_elapsed_ms(const struct vertex *v); /* until now, or until its end */
 /* "------", the failed vertexes and their last lines. */
 void board_print_errors(struct board *b);

@@ -48,7 +48,9 @@ static void ended(struct board *b, struct vertex *v)
     int64_t ms = board_elapsed_ms(v);
 
     show(b, v);
-    if (v->error)
+    if (board_canceled(v))
+        fprintf(b->to, "#%zu CANCELED\n", v->number);
+    else if (v->error)
         fprintf(b->to, "#%zu ERROR: %s\n", v->number, v->error);
     else if (v->cached)
         fprintf(b->to, "#%zu CACHED\n", v->number);

@@ -62,9 +62,10 @@ static void add_head(const struct board *b, struct buf *out, unsigned width)
 /* A vertex and, while it runs, what it does and says. Returns the lines that it took. */
 static unsigned add_vertex(const struct vertex *v, struct buf *out, unsigned width, unsigned rows)
 {
-    const char *colour = v->error ? "\033[31m" : v->ended_ms ? "\033[34m" : "";
+    const char *word = board_canceled(v) ? "CANCELED " : v->error ? "ERROR " : v->cached ? "CACHED " : "";
+    const char *colour = board_canceled(v) ? "\033[33m" : v->error ? "\033[31m" : v->ended_ms ? "\033[34m" : "";
     char *time = v->begun_ms ? seconds(board_elapsed_ms(v)) : xstrdup("");
-    char *text = xasprintf(" %s%s%s", v->error ? "=> ERROR " : v->cached ? "=> CACHED " : "=> ", v->name, "");
+    char *text = xasprintf(" => %s%s", word, v->name);
     unsigned used = 1;
 
     add_line(out, width, colour, text, time);
