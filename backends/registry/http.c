@@ -376,6 +376,38 @@ static struct curl_slist *prepare_method(struct exchange *x, struct curl_slist *
     return curl_slist_append(headers, "Expect:"); /* who is let in was asked before */
 }
 
+/* A file that Docker keeps for one registry ("/etc/docker/certs.d/x:5000/ca.crt", or below the user's configuration);
+ * owned by caller, NULL when there is none. */
+static char *certs_file(const char *url, const char *name)
+{
+    const char *host = http_host(url), *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    int len = (int)strcspn(host, "/?#@");
+    cleanup_free char *own = config && *config ? xstrdup(config) : home ? xasprintf("%s/.config", home) : NULL;
+    char *path = xasprintf("/etc/docker/certs.d/%.*s/%s", len, host, name);
+
+    if (*host == '.' || access(path, R_OK) < 0) {
+        free(path);
+        path = own && *host != '.' ? xasprintf("%s/docker/certs.d/%.*s/%s", own, len, host, name) : NULL;
+    }
+    if (path && access(path, R_OK) < 0)
+        free(steal(&path));
+    return path;
+}
+
+/* Whom to trust beyond the system's authorities, and who we are for this registry. */
+static void prepare_certs(CURL *c, const char *url)
+{
+    cleanup_free char *ca = certs_file(url, "ca.crt"), *cert = certs_file(url, "client.cert");
+    cleanup_free char *key = certs_file(url, "client.key");
+
+    if (ca)
+        curl_easy_setopt(c, CURLOPT_CAINFO, ca);
+    if (cert && key) {
+        curl_easy_setopt(c, CURLOPT_SSLCERT, cert);
+        curl_easy_setopt(c, CURLOPT_SSLKEY, key);
+    }
+}
+
 /* Everything that libcurl must know of one request. The header list is the caller's to free. */
 static struct curl_slist *prepare(struct exchange *x)
 {
@@ -406,6 +438,8 @@ static struct curl_slist *prepare(struct exchange *x)
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
     if (http_is_local(http_host(q->url)))
         curl_easy_setopt(c, CURLOPT_PROXY, "");
+    if (https)
+        prepare_certs(c, q->url);
     if (q->range_from > 0) {
         cleanup_free char *range = xasprintf("%lld-", (long long)q->range_from);
 

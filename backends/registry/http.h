@@ -1,6 +1,9 @@
 /*
  * HTTP for registries, over libcurl: requests of one handle share its connections and may run in several threads at
  * once. One call is one exchange, redirects included; asking again is the caller's business (client.c).
+ *
+ * TLS trusts the system's authorities and what Docker keeps for one registry: ca.crt, client.cert and client.key in
+ * /etc/docker/certs.d/<host:port>/ or $XDG_CONFIG_HOME/docker/certs.d/<host:port>/.
  */
 #ifndef ATP_REGISTRY_HTTP_H
 #define ATP_REGISTRY_HTTP_H

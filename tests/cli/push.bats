@@ -24,7 +24,7 @@ setup() {
 
 teardown() {
     [ ! -f "$WORK/proxy.pid" ] || kill "$(cat "$WORK/proxy.pid")"
-    [ ! -f "$WORK/d.pid" ] || real_docker_stop
+    [ ! -f "$WORK/bridge" ] || real_docker_stop
     for id in $(docker ps -aq); do docker rm -f "$id" >/dev/null; done
     drop_images
 }
@@ -252,6 +252,28 @@ load_large() {
     [[ "$output" == *"no basic auth credentials"* ]]
 }
 
+@test "a registry with a certificate of its own" {
+    host=$(hostname -I | cut -d' ' -f1)
+    [[ "$host" == *.* ]] || skip "this machine has no address"
+    port=$(free_port)
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=IP:$host" -keyout key.pem -out cert.pem 2>/dev/null
+    mkdir -p tls
+    printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/tls}}\nhttp: {addr: "0.0.0.0:%s", tls: {certificate: %s/cert.pem, key: %s/key.pem}}\n' \
+        "$WORK" "$port" "$WORK" "$WORK" >tls.yml
+    docker-registry serve tls.yml >tls.log 2>&1 3>&- &
+    echo $! >proxy.pid
+    until_true 20 curl -sk "https://$host:$port/v2/"
+    docker tag "$IMAGE" "$host:$port/x:1"
+    run -1 docker push "$host:$port/x:1"
+    [[ "${lines[-1]}" == "Get \"https://$host:$port/v2/\": tls: failed to verify certificate: "* ]]
+    mkdir -p "$XDG_CONFIG_HOME/docker/certs.d/$host:$port"
+    cp cert.pem "$XDG_CONFIG_HOME/docker/certs.d/$host:$port/ca.crt"
+    docker push -q "$host:$port/x:1"
+    drop_images
+    docker pull -q "$host:$port/x:1"
+    docker run --rm "$host:$port/x:1" true
+}
+
 @test "a registry with tokens: the scope is asked for, blobs are mounted, the server pulls" {
     load_large
     proxy_start --token
@@ -340,11 +362,14 @@ EOT
     [ "$output" = "no such manifest: ${IMAGE%:*}:none" ]
 }
 
-# real_docker_start: a daemon of the suite's own; real WORDS... speaks to it.
+# real_docker_start: a daemon of the suite's own on a bridge of its own; real WORDS... speaks to it.
 real_docker_start() {
     [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null || skip "needs root and dockerd"
     REAL=$(type -P docker)
-    dockerd --bip 172.31.250.1/24 --data-root "$WORK/d/data" --exec-root "$WORK/d/exec" -H "unix://$WORK/d.sock" \
+    BRIDGE=atpp$((BASHPID % 1000000))
+    echo "$BRIDGE" >bridge
+    ip link add "$BRIDGE" type bridge && ip addr add 172.31.249.1/24 dev "$BRIDGE" && ip link set "$BRIDGE" up
+    dockerd --bridge "$BRIDGE" --iptables=false --data-root "$WORK/d/data" --exec-root "$WORK/d/exec" -H "unix://$WORK/d.sock" \
         --pidfile "$WORK/d.pid" >dockerd.log 2>&1 3>&- &
     until_true 60 real version
 }
@@ -353,10 +378,13 @@ real() { "$REAL" -H "unix://$WORK/d.sock" "$@"; }
 
 real_docker_stop() {
     local pid
-    pid=$(cat "$WORK/d.pid")
-    kill "$pid"
-    until_true 60 process_gone "$pid"
+    if pid=$(cat "$WORK/d.pid"); then
+        kill "$pid"
+        until_true 60 process_gone "$pid"
+    fi
     umount -R "$WORK"/d/* 2>/dev/null || true
+    ip link del "$(cat "$WORK/bridge")"
+    rm "$WORK/bridge"
 }
 
 @test "the real docker runs what was pushed here, and the other way round" {
