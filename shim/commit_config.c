@@ -68,10 +68,10 @@ static char *created_by(const struct container *c)
 {
     cleanup_with(df_config_freep) json_t *record = NULL;
     struct buf line = BUF_INIT(LIMIT_MANIFEST);
-    const json_t *word;
+    const json_t *words = json_object_get(record_config(c, &record), "Cmd"), *word;
     size_t i;
 
-    json_array_foreach(json_object_get(record_config(c, &record), "Cmd"), i, word)
+    json_array_foreach(words, i, word)
         buf_addf(&line, "%s%s", i ? " " : "", json_string_value(word) ? json_string_value(word) : "");
     return buf_detach(&line);
 }
