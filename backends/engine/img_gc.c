@@ -139,7 +139,7 @@ static void add_mount(const struct img_gc *gc, struct records *r, const char *na
 
     if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
         return;
-    record.size = img_fold_weigh(path, gc->cancelled);
+    record.size = gc->thorough ? img_fold_weigh(path, gc->cancelled) : 0;
     record.own = record.used = st.st_mtim;
     record.name = xstrdup(name);
     add_record(r, &record);
@@ -332,7 +332,7 @@ void img_gc_run(struct img_gc *gc)
     drop_aliases(gc);
     needed_blobs(gc, &blobs);
     gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
-    if (gc->unused_secs >= 0)
+    if (gc->thorough && gc->unused_secs >= 0)
         gc->bytes += img_uploads_sweep(gc->dir, gc->unused_secs);
 }
 
@@ -375,6 +375,9 @@ void img_sweep(struct images *im)
     s->gc.unused_secs = IMG_CACHE_SECS;
     s->gc.keep_bytes = IMG_CACHE_BYTES;
     s->gc.cancelled = &s->task.cancelled;
+    s->gc.thorough = img_now() - im->thorough >= IMG_THOROUGH_MS || img_now() < im->thorough;
+    if (s->gc.thorough)
+        im->thorough = img_now();
     img_task_start(im, &s->task);
 }
 
@@ -403,6 +406,7 @@ static struct asking *new_asking(struct images *im, void (*run)(struct images_ta
     a->task = (struct images_task){.run = run, .done = done, .free = free_asking};
     img_gc_prepare(im, &a->gc);
     a->gc.cancelled = &a->task.cancelled;
+    a->gc.thorough = true;
     a->arg = arg;
     return a;
 }

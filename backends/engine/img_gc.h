@@ -26,6 +26,7 @@ struct images;
 
 #define IMG_CACHE_SECS  (7ll * 24 * 3600)
 #define IMG_CACHE_BYTES (20ll << 30)
+#define IMG_THOROUGH_MS (3600ll * 1000) /* how often the store is thorough by itself */
 
 struct img_gc {
     char *dir;
@@ -36,6 +37,7 @@ struct img_gc {
     int64_t unused_secs;   /* build cache goes when it was not used for so long; -1 = not for its age */
     int64_t keep_bytes;    /* and the least recently used, until so much is left; -1 = as much as there is */
     bool both;             /* only what is old enough, and only until so much is left */
+    bool thorough;         /* cache mounts are weighed and uploads looked at: this reads many small files */
     const atomic_bool *cancelled;
     /* what came out */
     int64_t records, bytes;             /* removed: of the build cache */

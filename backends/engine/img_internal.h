@@ -37,7 +37,7 @@ struct image {
     bool deleted; /* out of sight; its layers stay until the last hold is released */
     struct build_run *run;
     unsigned followers;
-    bool followed; /* by somebody, once */
+    bool followed;        /* by somebody, once */
     struct timer *lonely; /* nobody follows the build */
 };
 
@@ -59,6 +59,7 @@ struct images {
     struct images_task *tasks; /* img_task.h */
     bool sweeping;             /* garbage is being removed */
     bool sweep_waits;          /* and there may be more */
+    int64_t thorough;          /* when that was done thoroughly (img_gc.h), milliseconds since 1970 */
 };
 
 struct image *img_find(struct images *im, const char *id); /* NULL when there is none, or it was deleted */

@@ -112,7 +112,8 @@ static struct img_gc gc_of(const char *used)
                         .busy.tv_sec = INT64_MAX,
                         .since.tv_sec = now - 1,
                         .unused_secs = -1,
-                        .keep_bytes = -1};
+                        .keep_bytes = -1,
+                        .thorough = true};
 
     for (; *used; used++)
         strlist_add(&gc.used, key_of(*used));
