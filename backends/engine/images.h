@@ -134,6 +134,7 @@ struct images_build {                /* borrowed for the call */
      */
     const struct strlist *secrets;
     const struct strlist *add_hosts;               /* "host:ip" for RUN's /etc/hosts */
+    const struct strlist *labels;                  /* K=V for the configuration, no part of its history; may be NULL */
     const char *registry_user, *registry_password; /* for the FROM, NULL = anonymous */
     bool force;                                    /* every step is carried out again */
 };

@@ -263,6 +263,19 @@ static int list_diff_ids(const struct img_job *job, struct err *err)
     return 0;
 }
 
+/* Labels of the command line; the configuration is then one of our own. */
+static void add_labels(struct img_job *job)
+{
+    for (size_t i = 0; i < job->labels.len; i++) {
+        const char *item = job->labels.items[i], *equals = strchr(item, '=');
+        cleanup_free char *key = xstrndup(item, equals ? (size_t)(equals - item) : strlen(item));
+
+        df_config_put(job->config, "Labels", key, equals ? equals + 1 : "");
+        free(job->config_text);
+        job->config_text = NULL;
+    }
+}
+
 static int finish_image(struct img_build *b, size_t target, struct err *err)
 {
     struct img_job *job = b->job;
@@ -273,6 +286,7 @@ static int finish_image(struct img_build *b, size_t target, struct err *err)
     job->layers = result.layers;
     job->config = result.config;
     job->config_text = result.text;
+    add_labels(job);
     if (!job->config_text) {
         date_history(job->config);
         if (list_diff_ids(job, err) < 0)

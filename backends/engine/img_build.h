@@ -51,7 +51,7 @@ struct img_named { /* an image that the caller of the build knows by name */
 struct img_job {
     /* what to do: owned, filled by the caller */
     char *dir;
-    struct strlist lines, build_args, secrets, add_hosts;
+    struct strlist lines, build_args, secrets, add_hosts, labels;
     struct img_named *bases;
     size_t bases_len;
     char *context_mount;        /* NULL = none */

@@ -230,6 +230,8 @@ static char *definition_key(const struct images_build *build)
     add_strings(j, "bases", &bases);
     add_strings(j, "secrets", &secrets);
     add_strings(j, "hosts", build->add_hosts);
+    if (build->labels && build->labels->len)
+        add_strings(j, "labels", build->labels);
     json_object_set_new(j, "context", json_string(build->context_mount ? build->context_mount : ""));
     text = json_dumps(j, JSON_SORT_KEYS);
     digest_of(text, strlen(text), hex);
@@ -340,6 +342,8 @@ static int fill_job(struct images *im, const struct images_build *build, struct 
         strlist_copy(&job->secrets, build->secrets);
     if (build->add_hosts)
         strlist_copy(&job->add_hosts, build->add_hosts);
+    if (build->labels)
+        strlist_copy(&job->labels, build->labels);
     job->context_mount = xstrdup(build->context_mount);
     job->user = xstrdup(build->registry_user);
     job->password = xstrdup(build->registry_password);

@@ -103,6 +103,7 @@ void img_job_clear(struct img_job *job)
     strlist_clear(&job->lines);
     strlist_clear(&job->build_args);
     strlist_clear(&job->add_hosts);
+    strlist_clear(&job->labels);
     forget_secrets(&job->secrets);
     for (size_t i = 0; i < job->bases_len; i++) {
         free(job->bases[i].name);

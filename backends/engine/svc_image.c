@@ -63,12 +63,13 @@ static int build(struct engine *e, const Modal__Client__ImageGetOrCreateRequest 
 {
     const Modal__Client__Image *image = r->image;
     cleanup_strlist struct strlist lines = STRLIST_INIT, args = STRLIST_INIT, login = STRLIST_INIT;
-    cleanup_strlist struct strlist secrets = STRLIST_INIT, hosts = STRLIST_INIT;
+    cleanup_strlist struct strlist secrets = STRLIST_INIT, hosts = STRLIST_INIT, labels = STRLIST_INIT;
     cleanup_free struct images_base *bases = NULL;
     struct images_build b = {.lines = &lines,
                              .build_args = &args,
                              .secrets = &secrets,
                              .add_hosts = &hosts,
+                             .labels = &labels,
                              .force = r->force_build || r->ignore_cache};
 
     if (!image)
@@ -90,6 +91,8 @@ static int build(struct engine *e, const Modal__Client__ImageGetOrCreateRequest 
     }
     for (size_t i = 0; i < image->n_atp_add_hosts && !e->config->plain; i++)
         strlist_add(&hosts, image->atp_add_hosts[i]);
+    for (size_t i = 0; i < image->n_atp_labels && !e->config->plain; i++)
+        strlist_add(&labels, image->atp_labels[i]);
     if (svc_text(image->context_mount_id)[0])
         b.context_mount = image->context_mount_id;
     if (images_build(e->images, &b, ret_id, err) < 0) {

@@ -37,6 +37,7 @@ void modal_image_spec_clear(struct modal_image_spec *spec)
 {
     strlist_clear(&spec->commands);
     strlist_clear(&spec->add_hosts);
+    strlist_clear(&spec->labels);
     strlist_clear(&spec->build_args);
     strlist_clear(&spec->secret_ids);
 }
@@ -94,6 +95,8 @@ static void define(struct definition *d, const struct modal_image_spec *spec)
     d->image.build_args = d->args.pointers;
     d->image.n_atp_add_hosts = spec->add_hosts.len;
     d->image.atp_add_hosts = spec->add_hosts.items;
+    d->image.n_atp_labels = spec->labels.len;
+    d->image.atp_labels = spec->labels.items;
     define_bases(d, spec);
     if (spec->registry_secret_id) {
         d->registry.has_registry_auth_type = 1;

@@ -60,6 +60,7 @@ struct modal_image_spec {
     struct modal_image_base *bases; /* further images by name, borrowed; Modal's own clients send none but "base" */
     size_t bases_len;
     struct strlist add_hosts;       /* "host:ip" for RUN; only the embedded engine heeds them */
+    struct strlist labels;          /* K=V for the configuration; only the embedded engine heeds them */
     const char *base_image_id;      /* what "FROM base" means; NULL: FROM names a registry image */
     const char *context_mount_id;   /* NULL: no COPY from a context */
     struct strlist build_args;      /* K=V */

@@ -324,7 +324,8 @@ int build_upload_make(const struct build_plan *p, bool engine, struct build_uplo
     int got;
 
     name_images(p, &names);
-    label_lines(p, &extra);
+    if (!engine) /* which takes them without a line in the image's history, as BuildKit does */
+        label_lines(p, &extra);
     if (df_build_rewrite(&p->file, p->target, &names, &extra, &raw, err) < 0)
         return err_wrap(err, "failed to solve");
     flatten(&raw, &lines);

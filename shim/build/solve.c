@@ -269,6 +269,8 @@ static int prepare(struct solving *s, struct err *err)
     s->spec.cancelled = &build_signal;
     strlist_copy(&s->spec.commands, &s->upload.lines);
     strlist_copy(&s->spec.add_hosts, &r->add_hosts);
+    if (s->engine)
+        strlist_copy(&s->spec.labels, &r->labels);
     for (size_t i = 0; i < r->build_args.len; i++)
         if (strchr(r->build_args.items[i], '='))
             strlist_add(&s->spec.build_args, r->build_args.items[i]);
