@@ -30,6 +30,7 @@ setup() {
 teardown() {
     elsewhere docker rmi -f $(elsewhere docker images -q | sort -u) >/dev/null 2>&1 || true
     plain_stop
+    [ ! -s "$WORK/logged.pid" ] || kill "$(cat "$WORK/logged.pid")"
     [ "$(sqlite3 "$XDG_STATE_HOME/atp-docker/state.db" 'SELECT count(*) FROM intents')" = 0 ]
 }
 
@@ -153,6 +154,29 @@ built_here_runs_there() {
     [ "$(elsewhere docker run --rm --pull=always app 2>/dev/null)" = two ]
     [ "$(elsewhere docker run --rm app)" = two ]
     [ "$(docker run --rm app)" = two ]
+}
+
+@test "several pulls of one image at once fetch it once" {
+    shared_start
+    push_image once:1 '{}' 'head -c 20000000 /dev/urandom >$tree/big'
+    port=$(free_port) # the same registry once more, with a log of who fetches what
+    sed "s/^log:.*/log: {level: error}/; s/127.0.0.1:[0-9]*/127.0.0.1:$port/" "$SUITE/registry/config.yml" >logged.yml
+    docker-registry serve logged.yml >logged 2>&1 3>&- &
+    REGISTRY=localhost:$port
+    echo $! >logged.pid
+    for _ in $(seq 100); do (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    pids=
+    for i in 1 2 3 4 5; do
+        docker pull -q "$REGISTRY/once:1" >"out$i" 2>&1 3>&- &
+        pids="$pids $!"
+    done
+    for pid in $pids; do wait "$pid"; done
+    [ "$(docker run --rm "$REGISTRY/once:1" stat -c %s /big)" = 20000000 ]
+    [ "$(cat out? | sort -u)" = "$REGISTRY/once:1" ]
+    layer=$(skopeo inspect --tls-verify=false "docker://$REGISTRY/once:1" | grep -o 'sha256:[0-9a-f]*' | tail -1)
+    [ "$(grep -c "GET /v2/once/blobs/$layer" logged)" = 1 ]
+    [ "$(ls "$WORK/shared/images/images" | wc -l)" = 1 ]
+    [ "$(docker images -q | wc -l)" = 1 ]
 }
 
 @test "what is only known by name, saved and pushed" {
