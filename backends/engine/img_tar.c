@@ -55,14 +55,19 @@ struct taring {
 
 /* ---- bytes ---- */
 
+static int check_cancelled(const struct taring *t, struct err *err)
+{
+    return t->what->cancelled && atomic_load(t->what->cancelled) ? err_set(err, 0, "context canceled") : 0;
+}
+
 /* Gives the sink what it has not had. */
 static int put(struct taring *t, const void *bytes, size_t len, struct err *err)
 {
     int64_t start = t->pos, skip = t->what->from - start;
 
     t->pos += (int64_t)len;
-    if (t->what->cancelled && atomic_load(t->what->cancelled))
-        return err_set(err, 0, "context canceled");
+    if (check_cancelled(t, err) < 0)
+        return -1;
     if (skip >= (int64_t)len)
         return 0;
     if (skip < 0)
@@ -250,9 +255,12 @@ static int map_file(struct taring *t, int fd, int64_t size, struct map *m, struc
     m->extents = xcalloc(SPARSE_EXTENTS + 1, sizeof(*m->extents));
     for (int64_t at = 0; at < size;) {
         size_t len = size - at < (int64_t)SPARSE_BLOCK ? (size_t)(size - at) : SPARSE_BLOCK;
-        int64_t data = lseek(fd, at, SEEK_DATA);
+        int64_t data;
         int zero;
 
+        if (check_cancelled(t, err) < 0)
+            return -1;
+        data = lseek(fd, at, SEEK_DATA);
         if (data < 0 && errno == ENXIO)
             data = size;
         if (data >= at + (int64_t)len) { /* a hole: no need to look */
