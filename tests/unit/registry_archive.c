@@ -6,6 +6,7 @@
 #include "backends/registry/tar.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
+#include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/lib/archive.h"
 #include "compat/sys/fs.h"
@@ -20,6 +21,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -370,6 +373,96 @@ static void test_hostile_archives(void **state)
     expect_archive(save(&t, "circle"), "error: max depth exceeded");
 }
 
+/* "sha256:..." of a text; owned by caller. */
+static char *sum(const char *text)
+{
+    char hex[DIGEST_HEX + 1];
+
+    digest_of(text, strlen(text), hex);
+    return xasprintf(DIGEST_PREFIX "%s", hex);
+}
+
+/* An archive of docker save that is a layout besides; layer is what its manifest names. */
+static struct image_archive *read_with_manifest(const char *layer, char **ret_manifest)
+{
+    cleanup_free char *config_digest = sum(CONFIG), *digest = NULL, *path = NULL;
+    cleanup_free char *names = NULL, *index = NULL, *blob = NULL;
+    struct buf t = BUF_INIT(1u << 20);
+    struct err err = ERR_INIT;
+    struct image_archive *a;
+    int fd;
+
+    *ret_manifest = xasprintf("{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+                              "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":"
+                              "\"%s\",\"size\":1},\"layers\":[{\"mediaType\":"
+                              "\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"%s\",\"size\":1024}]}",
+                              config_digest, layer);
+    digest = sum(*ret_manifest);
+    index = xasprintf("{\"manifests\":[{\"digest\":\"%s\"},{\"digest\":\"%s\"},{}]}", EMPTY_TAR_ID, digest);
+    names = xasprintf("[{\"Config\":\"c.json\",\"Layers\":[\"blobs/sha256/%s\"]}]", digest_strip(EMPTY_TAR_ID));
+    blob = xasprintf("blobs/sha256/%s", digest_strip(EMPTY_TAR_ID));
+    put_zeros(&t, blob);
+    free(blob);
+    blob = xasprintf("blobs/sha256/%s", digest_strip(digest));
+    put_file(&t, blob, *ret_manifest);
+    put_file(&t, "c.json", CONFIG);
+    put_file(&t, "index.json", index);
+    put_file(&t, "manifest.json", names);
+    put_end(&t);
+    path = save(&t, "both");
+    fd = open(path, O_RDONLY);
+    a = image_archive_read(fd, folder, &err);
+    close(fd);
+    if (!a)
+        fail_msg("%s", err.msg);
+    return a;
+}
+
+static void test_kept(void **state)
+{
+    cleanup_free char *manifest = NULL, *other = NULL, *wrong = sum("other");
+    struct image_archive *a = read_with_manifest(EMPTY_TAR_ID, &manifest);
+    struct archived_layer layer;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_string_equal(image_archive_get(a, 0)->manifest, manifest);
+    assert_string_equal(image_archive_get(a, 0)->manifest_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_int_equal(image_archive_layer(a, 0, 0, &layer, &err), 0);
+    assert_string_equal(layer.digest, EMPTY_TAR_ID);
+    assert_int_equal(layer.size, 1024);
+    assert_string_equal(layer.media_type, "application/vnd.oci.image.layer.v1.tar");
+    image_archive_free(a);
+    a = read_with_manifest(wrong, &other); /* of other layers than the image is made of: not its manifest */
+    assert_null(image_archive_get(a, 0)->manifest);
+    image_archive_free(a);
+}
+
+/* What a reader that was killed has left goes with the next archive; what another one is at stays. */
+static void test_leftovers(void **state)
+{
+    cleanup_free char *dead = xasprintf("%s/atp-archive-dead", folder), *file = xasprintf("%s/0", dead);
+    cleanup_free char *alive = xasprintf("%s/atp-archive-alive", folder);
+    struct err err = ERR_INIT;
+    struct buf t = BUF_INIT(1u << 20);
+    int lock;
+
+    (void)state;
+    assert_int_equal(mkdir(dead, 0700), 0);
+    assert_int_equal(mkdir(alive, 0700), 0);
+    assert_int_equal(fs_write_file(file, "x", 1, 0600, &err), 0);
+    lock = open(alive, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    put_file(&t, "manifest.json", "[]");
+    expect_archive(save(&t, "none"), "error: invalid manifest.json");
+    assert_int_equal(access(dead, F_OK), -1);
+    assert_int_equal(access(alive, F_OK), 0);
+    close(lock);
+    put_file(&t, "manifest.json", "[]");
+    expect_archive(save(&t, "none"), "error: invalid manifest.json");
+    assert_int_equal(access(alive, F_OK), -1);
+}
+
 /* ---- set-up ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -405,7 +498,8 @@ int main(void)
         cmocka_unit_test(test_names_are_bytes),  cmocka_unit_test(test_clean_names),
         cmocka_unit_test(test_damage),           cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_refuses),    cmocka_unit_test(test_archives),
-        cmocka_unit_test(test_hostile_archives),
+        cmocka_unit_test(test_hostile_archives), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_leftovers),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
