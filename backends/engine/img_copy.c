@@ -5,6 +5,7 @@
 #include "backends/engine/img_copy.h"
 
 #include "backends/engine/img_layer.h"
+#include "backends/engine/img_mode.h"
 #include "backends/engine/img_user.h"
 #include "backends/registry/digest.h"
 #include "backends/registry/tar.h"
@@ -231,13 +232,16 @@ static int find_owner(struct copying *c, struct err *err)
             return -1;
         c->own = true;
     }
-    if (chmod) {
-        size_t len = strspn(chmod, "01234567");
-
-        if (!len || chmod[len] || len > 6 || strtol(chmod, NULL, 8) > 07777)
+    if (chmod && strspn(chmod, "01234567") == strlen(chmod) && *chmod) {
+        if (strlen(chmod) > 6 || strtol(chmod, NULL, 8) > 07777)
             return err_set(err, 1, "invalid chmod parameter: '%s'. it should be octal string and between 0 and 07777",
                            chmod);
         c->mode = strtol(chmod, NULL, 8);
+    } else if (chmod) {
+        if (!img_mode_valid(chmod))
+            return err_set(err, 1, "invalid chmod parameter: '%s'. it should be octal string and between 0 and 07777",
+                           chmod);
+        c->mode_words = chmod;
     }
     return 0;
 }
@@ -247,8 +251,8 @@ static int find_owner(struct copying *c, struct err *err)
 /* Everything that the layer is made of, but for the layers below. */
 static int describe(struct copying *c, struct buf *out, struct err *err)
 {
-    buf_addf(out, "%s %d %d %u:%u %lo %zu:%s %d", verb(c), c->step->link, c->own, (unsigned)c->uid, (unsigned)c->gid,
-             (unsigned long)(c->mode + 1), strlen(c->dest), c->dest, c->dest_dir);
+    buf_addf(out, "%s %d %d %u:%u %lo %s %zu:%s %d", verb(c), c->step->link, c->own, (unsigned)c->uid, (unsigned)c->gid,
+             (unsigned long)(c->mode + 1), c->mode_words ? c->mode_words : "", strlen(c->dest), c->dest, c->dest_dir);
     for (size_t i = 0; i < c->items_len; i++) {
         const struct copy_item *item = &c->items[i];
         cleanup_free char *real = NULL;

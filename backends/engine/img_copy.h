@@ -44,10 +44,11 @@ struct copying {
     struct img_view *below;  /* the layers so far */
     uid_t uid;
     gid_t gid;
-    bool own;      /* --chown was said */
-    long mode;     /* --chmod, -1 = not said */
-    char *dest;    /* absolute and clean */
-    bool dest_dir; /* it was written as a directory */
+    bool own;               /* --chown was said */
+    const char *mode_words; /* --chmod in words, NULL = not said so */
+    long mode;              /* --chmod, -1 = not said */
+    char *dest;             /* absolute and clean */
+    bool dest_dir;          /* it was written as a directory */
     struct timespec now;
 
     /* while the layer is made */

@@ -2,6 +2,7 @@
 #include "backends/engine/img_copy.h"
 
 #include "backends/engine/img_layer.h"
+#include "backends/engine/img_mode.h"
 #include "backends/registry/digest.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -73,6 +74,15 @@ static bool has_exceptions(const struct strlist *patterns)
 
 /* ---- into the layer ---- */
 
+static mode_t mode_of(const struct copying *c, const struct stat *st)
+{
+    if (S_ISLNK(st->st_mode))
+        return st->st_mode & 07777;
+    if (c->mode_words)
+        return img_mode_apply(c->mode_words, st->st_mode) & 07777;
+    return c->mode >= 0 ? (mode_t)c->mode : st->st_mode & 07777;
+}
+
 static struct img_attributes attributes(const struct copying *c, const char *path, const struct stat *st)
 {
     bool context = c->item->source->is_context;
@@ -84,7 +94,7 @@ static struct img_attributes attributes(const struct copying *c, const char *pat
         .gid = c->own    ? c->gid
                : context ? 0
                          : st->st_gid,
-        .mode = c->mode >= 0 && !S_ISLNK(st->st_mode) ? (mode_t)c->mode : st->st_mode & 07777,
+        .mode = mode_of(c, st),
         .mtime = img_source_time(c->item->source, path, st),
     };
 }
