@@ -176,6 +176,14 @@ bool build_context_covers(const struct build_context *c, size_t use, size_t entr
     return false;
 }
 
+bool build_context_leads(const struct build_context *c, size_t use, size_t entry)
+{
+    for (size_t i = 0; i < c->patterns_len; i++)
+        if (c->patterns[i].use == use && leads_to(&c->patterns[i], c->entries[entry].path))
+            return true;
+    return false;
+}
+
 /* ---- walking ---- */
 
 struct walk {
@@ -246,7 +254,7 @@ static int visit(void *arg, const char *name, uint8_t type)
     if (beneath_stat(w->dir, name, &st) < 0)
         return errno == ENOENT ? 0 : sender_says(w->err, errno, path); /* it has just been removed */
     ignored = c->ignore && df_ignore_match(c->ignore, path);
-    if (wanted && !ignored && add_entry(c, w->dir, name, path, &st, w->err) < 0)
+    if ((wanted || S_ISDIR(st.st_mode)) && !ignored && add_entry(c, w->dir, name, path, &st, w->err) < 0)
         return -1;
     if (S_ISDIR(st.st_mode) && !(ignored && df_ignore_prunes(c->ignore, path))) {
         cleanup_close int below = beneath_child_list(w->dir, name);

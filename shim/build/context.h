@@ -61,6 +61,8 @@ void build_context_want(struct build_context *c, size_t use, const char *word, s
 int build_context_read(struct build_context *c, struct err *err);
 /* Whether the entry is named by the use, or lies in a directory that is. */
 bool build_context_covers(const struct build_context *c, size_t use, size_t entry);
+/* Whether it is a directory on the way to what the use names. */
+bool build_context_leads(const struct build_context *c, size_t use, size_t entry);
 /* Whether there is anything for that source. A pattern with wildcards may well find nothing. */
 bool build_context_found(const struct build_context *c, size_t use, size_t source);
 /* The word's clean path, as messages have it. Owned by caller. */
@@ -71,8 +73,9 @@ int build_context_hash(struct build_context *c, struct app *app, struct err *err
 
 /*
  * A tar of what a mount cannot hold, for one use: links, fifos, and directories that are empty or have modes of their
- * own. 1 and *ret (owned by caller), 0 = there is nothing of the kind.
+ * own. all_dirs: every directory, for its time. 1 and *ret (owned by caller), 0 = there is nothing of the kind.
  */
-int build_context_meta(const struct build_context *c, size_t use, char **ret, size_t *ret_len, struct err *err);
+int build_context_meta(const struct build_context *c, size_t use, bool all_dirs, char **ret, size_t *ret_len,
+                       struct err *err);
 
 #endif

@@ -35,13 +35,22 @@ static bool odd_directory(const struct build_context *c, size_t at, size_t use)
     return true;
 }
 
-static bool belongs(const struct build_context *c, size_t at, size_t use)
+/* Whether a mount cannot hold it. */
+static bool belongs(const struct build_context *c, size_t at, size_t use, bool all_dirs)
 {
     const struct build_entry *e = &c->entries[at];
 
     if (S_ISREG(e->mode) || !build_context_covers(c, use, at))
         return false;
-    return !S_ISDIR(e->mode) || odd_directory(c, at, use);
+    return !S_ISDIR(e->mode) || all_dirs || odd_directory(c, at, use);
+}
+
+static bool any_belongs(const struct build_context *c, size_t use, bool all_dirs)
+{
+    for (size_t i = 0; i < c->len; i++)
+        if (belongs(c, i, use, all_dirs))
+            return true;
+    return false;
 }
 
 static int add(struct archive *a, struct archive_entry *entry, const struct build_entry *e, struct err *err)
@@ -60,34 +69,38 @@ static int add(struct archive *a, struct archive_entry *entry, const struct buil
     return 0;
 }
 
-int build_context_meta(const struct build_context *c, size_t use, char **ret, size_t *ret_len, struct err *err)
+static int write_all(const struct build_context *c, size_t use, bool all_dirs, struct archive *a, struct err *err)
 {
-    cleanup_buf struct buf out = BUF_INIT(META_MAX);
-    struct archive_entry *entry;
-    struct archive *a = NULL;
+    struct archive_entry *entry = archive_entry_new();
     int got = 0;
 
-    for (size_t i = 0; i < c->len && got == 0; i++) {
-        if (!belongs(c, i, use))
-            continue;
-        if (!a) {
-            if (lib_archive(err) < 0)
-                return -1;
-            a = archive_write_new();
-            entry = archive_entry_new();
-            archive_write_set_format_pax_restricted(a);
-            archive_write_set_bytes_in_last_block(a, 1);
-            if (archive_write_open(a, &out, NULL, on_write, NULL) != ARCHIVE_OK)
-                got = err_set(err, 1, "failed to solve: %s", archive_error_string(a));
-        }
-        if (got == 0)
+    for (size_t i = 0; i < c->len && got == 0; i++)
+        if (belongs(c, i, use, all_dirs) || (all_dirs && S_ISDIR(c->entries[i].mode) && build_context_leads(c, use, i)))
             got = add(a, entry, &c->entries[i], err);
-    }
-    if (!a)
-        return 0;
+    archive_entry_free(entry);
     if (got == 0 && archive_write_close(a) != ARCHIVE_OK)
         got = err_set(err, 1, "failed to solve: %s", archive_error_string(a));
-    archive_entry_free(entry);
+    return got;
+}
+
+int build_context_meta(const struct build_context *c, size_t use, bool all_dirs, char **ret, size_t *ret_len,
+                       struct err *err)
+{
+    cleanup_buf struct buf out = BUF_INIT(META_MAX);
+    struct archive *a;
+    int got;
+
+    if (!any_belongs(c, use, all_dirs))
+        return 0;
+    if (lib_archive(err) < 0)
+        return -1;
+    a = archive_write_new();
+    archive_write_set_format_pax_restricted(a);
+    archive_write_set_bytes_in_last_block(a, 1);
+    if (archive_write_open(a, &out, NULL, on_write, NULL) == ARCHIVE_OK)
+        got = write_all(c, use, all_dirs, a, err);
+    else
+        got = err_set(err, 1, "failed to solve: %s", archive_error_string(a));
     archive_write_free(a);
     if (got < 0)
         return -1;

@@ -271,11 +271,12 @@ static int place_files(const struct build_plan *p, bool engine, struct build_upl
         cleanup_free char *name = xasprintf("%zu", taker->use);
         char *meta = NULL;
         size_t meta_len = 0;
-        int got = build_context_meta(&p->files, taker->use, &meta, &meta_len, err);
+        bool may = taker->instruction != DF_NO_STAGE && !unpacks(p, taker);
+        int got = build_context_meta(&p->files, taker->use, engine && may, &meta, &meta_len, err);
 
         if (got < 0)
             return -1;
-        if (got > 0 && taker->instruction != DF_NO_STAGE && !unpacks(p, taker)) {
+        if (got > 0 && may) {
             add_stage(u, &p->files, taker->use, name, meta, meta_len, engine, stages);
             if (edit_taker(p, taker, name, lines, file, err) < 0)
                 return -1;
@@ -309,7 +310,7 @@ static int place_named(const struct build_plan *p, bool engine, struct build_upl
 
         if (!p->images[i].is_source)
             continue;
-        if (build_context_meta(&p->images[i].files, 0, &meta, &meta_len, err) < 0)
+        if (build_context_meta(&p->images[i].files, 0, engine, &meta, &meta_len, err) < 0)
             return -1;
         add_stage(u, &p->images[i].files, 0, name, meta, meta_len, engine, stages);
     }

@@ -380,6 +380,11 @@ static int walk_stage(struct build_plan *p, size_t stage, struct err *err)
     if (!walk)
         return err_wrap(err, "failed to solve");
     while ((got = df_walk_next(walk, &s, err)) > 0) {
+        if (s.kind == DF_RUN && s.network && !strcmp(s.network, "host") && !p->request->host_network) {
+            got = err_set(err, 1, "failed to load LLB: network.host is not allowed");
+            df_step_clear(&s);
+            break;
+        }
         if (s.kind != DF_CONFIG)
             add_step(p, stage, ++number, s.shown, s.line, s.last_line);
         else if (p->request->classic) /* it counted every line */

@@ -140,6 +140,7 @@ static int read_network(const struct opt_parsed *opts, struct build_request *r, 
     const char *network = opt_str(opts, "network");
 
     r->no_network = !strcmp(network, "none");
+    r->host_network = !strcmp(network, "host") || opt_list(opts, "allow")->len; /* read_single knows one word only */
     if (!*network || !strcmp(network, "default") || !strcmp(network, "host") || !strcmp(network, "bridge") ||
         r->no_network)
         return 0;

@@ -32,6 +32,7 @@ struct build_request {
     struct strlist secrets; /* ATP_SECRET_<id in hex>=<base64>: wiped by build_request_clear() */
     struct strlist secret_ids;
     bool no_cache, pull, quiet, push, no_network, classic, caches;
+    bool host_network; /* RUN --network=host is allowed: a Dockerfile alone cannot have the builder's own network */
     enum build_output output;
     char *dest; /* DOCKER, TAR, LOCAL: a path, "-" is stdout */
     enum board_look look;

@@ -47,6 +47,9 @@ int build_unpack(int fd, const struct buf *first, int root, struct err *err);
 /* Whether these are the first bytes of an archive, compressed or not. */
 bool build_source_is_archive(const char *bytes, size_t len);
 #define BUILD_SOURCE_HEAD 512u /* what build_source_is_archive() looks at */
+/* Free bytes of the file system that an open file is on; what it does not tell is much. */
+uint64_t build_source_room(int fd);
+#define BUILD_SOURCE_MARGIN (64u << 20) /* of the disk: what everybody else may need meanwhile */
 /* A URL: an archive, or a Dockerfile alone, whose text goes to s->dockerfile. */
 int build_source_fetch(const char *url, struct build_source *s, struct err *err);
 bool build_source_is_git(const char *word);

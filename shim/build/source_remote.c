@@ -41,19 +41,15 @@ bool build_source_is_git(const char *word)
 
 /* ---- by URL ---- */
 
-struct fetching {
-    int fd;
-    int64_t len;
-};
-
 static int on_bytes(const void *bytes, size_t len, void *arg, struct err *err)
 {
-    struct fetching *f = arg;
+    int fd = *(const int *)arg;
     const char *from = bytes;
 
-    f->len += (int64_t)len;
+    if (build_source_room(fd) < BUILD_SOURCE_MARGIN)
+        return err_set(err, 1, "there is no more room on the disk for what is downloaded");
     while (len) {
-        ssize_t n = write(f->fd, from, len);
+        ssize_t n = write(fd, from, len);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -68,9 +64,8 @@ static int on_bytes(const void *bytes, size_t len, void *arg, struct err *err)
 /* Downloads into a file without a name. */
 static int download(const char *url, int fd, struct err *err)
 {
-    struct fetching f = {.fd = fd};
     struct http *h = http_new(&build_cancelled);
-    struct http_request request = {.url = url, .sink = on_bytes, .sink_arg = &f};
+    struct http_request request = {.url = url, .sink = on_bytes, .sink_arg = &fd};
     struct http_reply reply;
     bool again;
     int ret;
@@ -129,6 +124,21 @@ int build_source_fetch(const char *url, struct build_source *s, struct err *err)
 
 /* ---- git ---- */
 
+/* What would have git work on another repository than the one in its directory: a hook of git's, for one, runs with
+ * these set. */
+static void forget_repository(void)
+{
+    static const char *const names[] = {
+        "GIT_DIR",        "GIT_WORK_TREE",        "GIT_INDEX_FILE",
+        "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_NAMESPACE",  "GIT_PREFIX",           "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE", "GIT_CONFIG",           "GIT_QUARANTINE_PATH",
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
 /* Runs git in dir without a prompt; what it says on stderr is the error. A line of its stdout is not needed. */
 static int run_git(const char *dir, const char *const *args, struct err *err)
 {
@@ -140,7 +150,7 @@ static int run_git(const char *dir, const char *const *args, struct err *err)
     strlist_add(&argv, "git");
     for (size_t i = 0; args[i]; i++)
         strlist_add(&argv, args[i]);
-    if (pipe(tube) < 0)
+    if (pipe2(tube, O_CLOEXEC) < 0)
         return err_set_errno(err, 1, errno, "unable to prepare context: pipe");
     pid = fork();
     if (pid == 0) {
@@ -150,6 +160,7 @@ static int run_git(const char *dir, const char *const *args, struct err *err)
         dup2(null, STDOUT_FILENO);
         dup2(tube[1], STDERR_FILENO);
         close(tube[0]);
+        forget_repository();
         setenv("GIT_TERMINAL_PROMPT", "0", 1);
         setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
         setenv("GIT_PROTOCOL_FROM_USER", "0", 1); /* no local or external transports by way of a submodule */

@@ -19,8 +19,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define PIECE  (64u << 10)
-#define MARGIN (64u << 20) /* of the disk: what everybody else may need meanwhile */
+#define PIECE (64u << 10)
 
 /* A directory's mode and time, set when nothing is written below it any more. */
 struct dir_look {
@@ -138,17 +137,18 @@ static int open_parent(int root, const char *path, const char **ret_name)
     }
 }
 
-/* Free bytes where the folder is. */
-static uint64_t room_left(int dir)
+uint64_t build_source_room(int fd)
 {
     struct statvfs vfs;
 
-    return fstatvfs(dir, &vfs) < 0 ? UINT64_MAX : (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    if (fstatvfs(fd, &vfs) < 0 || vfs.f_blocks == 0)
+        return UINT64_MAX;
+    return (uint64_t)vfs.f_bavail * vfs.f_frsize;
 }
 
 static int no_room(const struct unpacking *u, struct err *err)
 {
-    cleanup_free char *had = units_size((double)u->written), *left = units_size((double)room_left(u->root));
+    cleanup_free char *had = units_size((double)u->written), *left = units_size((double)build_source_room(u->root));
 
     return err_set(err, 1,
                    "the archive does not fit onto the disk: %s were laid out, %s are "
@@ -168,7 +168,7 @@ static int write_data(struct unpacking *u, struct archive *a, int fd, const char
         off_t to = at;
 
         u->written += len;
-        if (room_left(u->root) < MARGIN)
+        if (build_source_room(u->root) < BUILD_SOURCE_MARGIN)
             return no_room(u, err);
         while (len) {
             ssize_t n = pwrite(fd, from, len, to);
