@@ -465,6 +465,7 @@ int http_do(struct http *h, const struct http_request *request, struct http_repl
 {
     struct exchange x = {.request = request, .reply = reply, .cancelled = h->cancelled, .sink_err = ERR_INIT};
     struct curl_slist *headers;
+    const char *place = NULL;
     CURLcode code;
     int ret = 0;
 
@@ -479,6 +480,9 @@ int http_do(struct http *h, const struct http_request *request, struct http_repl
     headers = prepare(&x);
     code = curl_easy_perform(x.curl);
     curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &reply->status);
+    curl_easy_getinfo(x.curl, CURLINFO_EFFECTIVE_URL, &place);
+    if (place && !http_same_place(place, request->url))
+        strlist_clear(&reply->challenges); /* another host has no say in where the login of this one is sent */
     if (x.sink_failed) {
         ret = err_move(err, &x.sink_err);
     } else if (code == CURLE_ABORTED_BY_CALLBACK) {

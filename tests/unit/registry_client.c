@@ -235,6 +235,30 @@ static void test_redirect_does_not_carry_credentials(void **state)
     server_stop(&b);
 }
 
+/* Who was only sent on to has no say in where the registry's password goes. */
+static void test_redirect_does_not_ask_for_credentials(void **state)
+{
+    static const struct step first[] = {
+        {"GET /v2/", NULL, "Authorization", "307 Temporary Redirect\r\nLocation: http://localhost:%d/elsewhere", "", 0},
+    };
+    static const struct step second[] = {
+        {"GET /elsewhere", NULL, "Authorization",
+         "401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/token\"", "", 0}};
+    struct server a, b;
+    struct err err = ERR_INIT;
+    char got[64];
+
+    (void)state;
+    server_start(&b, second, 1);
+    server_start(&a, first, 1);
+    a.other_port = b.port;
+    assert_int_equal(fetch(&a, 16, got, sizeof(got), &err), -1);
+    assert_non_null(strstr(err.msg, "pull access denied"));
+    err_clear(&err);
+    server_stop(&a);
+    server_stop(&b);
+}
+
 /* The token is asked for once with the user's name, used, and asked for again when the registry no longer takes it. */
 static void test_token(void **state)
 {
@@ -399,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_busy_and_broken),
         cmocka_unit_test(test_wrong_bytes),
         cmocka_unit_test(test_redirect_does_not_carry_credentials),
+        cmocka_unit_test(test_redirect_does_not_ask_for_credentials),
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_token_refused),
         cmocka_unit_test(test_bad_manifests),
