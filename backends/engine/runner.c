@@ -246,7 +246,7 @@ static void on_wake(uv_async_t *handle)
             over = q;
             continue;
         }
-        if (!q->started)
+        if (!q->started && q->run) /* a cancelled build may have left before it began */
             start(q);
         p = &q->next;
     }
