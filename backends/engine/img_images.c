@@ -200,12 +200,25 @@ int images_mount_dir(struct images *im, const char *mount_id, char **ret_dir, st
 
 /* ---- builds ---- */
 
+/* What is no UTF-8 cannot be a string in JSON, and may not be missing: other bytes are another definition. */
+static json_t *bytes_of(const char *text)
+{
+    json_t *list = json_array();
+
+    for (; *text; text++)
+        json_array_append_new(list, json_integer((unsigned char)*text));
+    return list;
+}
+
 static void add_strings(json_t *j, const char *key, const struct strlist *l)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; l && i < l->len; i++)
-        json_array_append_new(list, json_string(l->items[i]));
+    for (size_t i = 0; l && i < l->len; i++) {
+        json_t *text = json_string(l->items[i]);
+
+        json_array_append_new(list, text ? text : bytes_of(l->items[i]));
+    }
     json_object_set_new(j, key, list);
 }
 
