@@ -342,7 +342,7 @@ static int shape_config(const char *text, const char *image, char **ret_config, 
     json_object_del(root, "architecture");
     json_object_del(root, "variant");
     *ret_config = whole_config(root, image);
-    return 0;
+    return *ret_config ? 0 : err_set(err, 125, "the image's id is not text");
 }
 
 /* What the platform adds to the environment of every process, and what a shell makes itself. */
@@ -371,7 +371,7 @@ static int guess_config(const struct buf *text, const char *image, char **ret_co
             json_array_append_new(env, json_string(at)); /* what is no UTF-8 is not taken */
     json_object_set(config, "Env", env);
     *ret_config = whole_config(config, image);
-    return 0;
+    return *ret_config ? 0 : err_set(err, 125, "the image's id is not text");
 }
 
 int agent_layer_config(struct app *app, const char *image, char **ret_config, struct err *err)

@@ -157,7 +157,7 @@ static int on_entry(void *arg, const struct tree_entry *e, struct err *err)
 
     if (tree_path_within(e->path, ".atp"))
         return err_set(err, 1, "the agent sent a file of its own");
-    if (e->size > LAYER_MAX - (uint64_t)t->size)
+    if (t->size > LAYER_MAX || e->size > (uint64_t)(LAYER_MAX - t->size)) /* heads count too, and may pass it */
         return err_set(err, 1, "the layer is larger than %lld bytes", (long long)LAYER_MAX);
     t->dropping = is_closed(t, e->path, e->type == TREE_DIR) ||
                   (e->type == TREE_HARDLINK && is_closed(t, e->link, /* dir= */ false));
