@@ -297,6 +297,19 @@ file" ]
     [ "$(docker run --rm alone cat /links)" = 0 ]
 }
 
+@test "a Dockerfile alone cannot have the builder's own network" {
+    dockerfile 'FROM @' 'RUN --network=host true'
+    run docker build .
+    [ "$status" -eq 1 ]
+    [[ ${lines[-1]} == *'network.host is not allowed' ]]
+    dockerfile 'FROM @' 'ONBUILD RUN --network=host true'
+    build -t trigger
+    dockerfile 'FROM trigger'
+    run docker build .
+    [ "$status" -eq 1 ]
+    [[ ${lines[-1]} == *'network.host is not allowed' ]]
+}
+
 @test "several images behind FROM and --from, built here and the registry's" {
     dockerfile 'FROM @' 'RUN echo one >/one'
     build -t part:one
@@ -340,11 +353,14 @@ from-other" ]
     server=$!
     for _ in $(seq 50); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
     status=0
-    docker build -q -t cloned "http://127.0.0.1:$port/bare.git#main:sub" || status=1
+    git init -q -b main other # as in a hook of git's, where another repository is meant
+    GIT_DIR=$PWD/other/.git GIT_WORK_TREE=$PWD/other \
+        docker build -q -t cloned "http://127.0.0.1:$port/bare.git#main:sub" || status=1
     run docker build "http://127.0.0.1:$port/bare.git#nope"
     missing=$status
     kill "$server"
     [ "$missing" -eq 1 ]
+    [ -z "$(git -C other remote)" ]
     [ "$(docker run --rm cloned ls /r)" = "Dockerfile
 tracked" ]
 }
