@@ -89,6 +89,9 @@ static int parse(struct build_plan *p, struct board *board, struct err *err)
     p->configs = xcalloc(p->file.len, sizeof(*p->configs));
     if (df_build_needed(&p->file, p->target, p->needed, err) < 0)
         return err_wrap(err, "failed to solve");
+    for (size_t i = 0; i < p->file.len; i++)
+        if (p->needed[i] && p->file.stages[i].platform && catalog_check_platform(p->file.stages[i].platform, err) < 0)
+            return err_wrap(err, "failed to solve: line %d", p->file.stages[i].line);
     if (p->file.unused_args.len) {
         cleanup_free char *note = NULL;
 

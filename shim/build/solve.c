@@ -18,6 +18,7 @@
 #include "shim/build/plan.h"
 #include "shim/build/request.h"
 #include "shim/build/secret.h"
+#include "shim/config_lines.h"
 #include "translate/config.h"
 #include "translate/dockerfile/config.h"
 #include "translate/reference.h"
@@ -196,7 +197,8 @@ static int pull_apart(struct solving *s, struct build_image *image, const char *
     struct modal_image built = MODAL_IMAGE_INIT;
     int ret;
 
-    strlist_addf(&spec.commands, "FROM %s", image->base.from);
+    if (config_from_lines(image->base.from, image->base.config, &spec.commands))
+        config_lines(image->base.config, CONFIG_LINES_SCRATCH, &spec.commands);
     modal_image_forget(s->app->modal, &spec);
     ret = modal_image_build(s->app->modal, &spec, NULL, NULL, &built, err);
     if (ret == 0) {

@@ -461,6 +461,12 @@ PY
     PATH=/nowhere run "$ATP_BIN/atp-docker" build --platform linux/arm64 .
     [ "$status" -eq 1 ]
     [[ $output == *'--platform linux/arm64 is refused by atp-docker'* ]]
+    dockerfile 'FROM --platform=$BUILDPLATFORM @'
+    docker build -q .
+    dockerfile 'FROM @' 'FROM --platform=linux/arm64 @'
+    run docker build .
+    [ "$status" -eq 1 ]
+    [[ ${lines[-1]} == *'line 2: platform linux/arm64 is not carried out'* ]]
 }
 
 @test "--output type=docker, and --metadata-file" {
