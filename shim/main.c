@@ -2,6 +2,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/tame.h"
 #include "compat/docker/opt.h"
 #include "shim/app.h"
 #include "shim/command.h"
@@ -77,6 +78,7 @@ static int report(enum error_style style, const struct cmd_def *def, struct err 
 {
     int code = err->exit_code ? err->exit_code : usual;
 
+    tame(err->msg, /* keep_lines= */ true); /* servers, registries and files have their words in it */
     if (style == ERROR_RUN && err->code != SPEC_ERR_COMPLETE)
         fprintf(stderr, "docker: %s\n\nRun 'docker %s --help' for more information\n", err->msg, def->path);
     else

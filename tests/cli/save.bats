@@ -204,6 +204,15 @@ PY
     run -1 docker save --platform linux/arm64 busybox:1
 }
 
+@test "what an archive says does not speak to the terminal" {
+    printf '[{"Config":"\\u001b[31mred","Layers":[]}]' >manifest.json
+    tar -cf bad.tar manifest.json
+    run docker load -i bad.tar
+    [ "$status" -eq 1 ]
+    [[ $output == *'?[31mred'* ]]
+    [[ $output != *$'\e'* ]]
+}
+
 @test "no room, and a reader that goes: said, and nothing is left" {
     docker load -i "$SUITE/busybox.tar"
     run ! bash -c "'$ATP_BIN/atp-docker' save busybox:1 >/dev/full"
