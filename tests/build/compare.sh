@@ -146,11 +146,12 @@ theirs() {
     fi
 }
 
-# The context as both builders get it: modes and times do not depend on how this tree was checked out.
+# The context as both builders get it: modes and times do not depend on how this tree was checked out. Each case has times of
+# its own: to BuildKit a file of the same name, size and time is the one that it has.
 copy_context() {
     cp -R "$here/cases/$1/context" "$2/context"
     chmod -R u=rwX,go=rX "$2/context"
-    find "$2/context" -exec touch -h -d '2023-04-05 06:07:08.123456789Z' {} +
+    find "$2/context" -exec touch -h -d "2023-04-05 06:${1%%-*}:08.123456789Z" {} +
     [ ! -e "$here/cases/$1/prepare" ] || (cd "$2" && bash -eu "$here/cases/$1/prepare")
 }
 
