@@ -147,7 +147,8 @@ static int open_state(struct engine *e, struct err *err)
     e->rt = rt_new(e->loop, &rt, err);
     if (!e->rt)
         return err_wrap(err, "starting the container runtime");
-    e->runner = runner_new(e->loop, e->rt);
+    /* Who comes over TCP may be anybody with a token: this machine's own network is none of their business. */
+    e->runner = runner_new(e->loop, e->rt, /* host_network= */ !e->config->listen);
     images_set_runner(e->images, runner_run, e->runner);
     e->sandboxes = sandboxes_new(e);
     return 0;

@@ -34,6 +34,7 @@ struct request {
 
 struct runner {
     struct rt *rt;
+    bool host_network;
     uv_async_t *wake;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -42,11 +43,12 @@ struct runner {
 
 static void on_wake(uv_async_t *handle);
 
-struct runner *runner_new(uv_loop_t *loop, struct rt *rt)
+struct runner *runner_new(uv_loop_t *loop, struct rt *rt, bool host_network)
 {
     struct runner *r = xcalloc(1, sizeof(*r));
 
     r->rt = rt;
+    r->host_network = host_network;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     r->wake = xcalloc(1, sizeof(*r->wake));
@@ -277,10 +279,13 @@ static bool await(struct runner *r, const struct request *q, const atomic_bool *
 int runner_run(const struct images_run *run, int *ret_code, void *arg, struct err *err)
 {
     struct runner *r = arg;
-    struct request *q = xcalloc(1, sizeof(*q));
+    struct request *q;
     cleanup_free char *upper = NULL;
     int ret = -1;
 
+    if (run->network == IMAGES_RUN_HOST && !r->host_network)
+        return err_set(err, 0, "network.host is not allowed by this server");
+    q = xcalloc(1, sizeof(*q));
     *q = (struct request){.runner = r, .run = run, .err = ERR_INIT};
     pthread_mutex_lock(&r->lock);
     q->next = r->list;

@@ -8,10 +8,13 @@
 
 #include "backends/engine/images.h"
 
+#include <stdbool.h>
+
 struct rt;
 struct runner;
 
-struct runner *runner_new(uv_loop_t *loop, struct rt *rt); /* rt is borrowed */
+/* rt is borrowed. host_network: RUN --network=host gets the machine's own network, else it is refused. */
+struct runner *runner_new(uv_loop_t *loop, struct rt *rt, bool host_network);
 /* After rt_free(), and when no build is under way. */
 void runner_free(struct runner *r);
 

@@ -82,3 +82,10 @@ file" ]
     docker rmi -f "$REGISTRY/plain:1"
     [ "$(docker run --rm "$REGISTRY/plain:1" sh -c 'cat /file; ls /home')" = pushed ]
 }
+
+@test "a server that others reach gives its own network to nobody" {
+    dockerfile 'FROM @' 'RUN --network=host true'
+    run docker build --allow network.host .
+    [ "$status" -eq 1 ]
+    [[ $output == *'network.host is not allowed by this server'* ]]
+}
