@@ -264,8 +264,10 @@ static int import(const char *from, const char *to)
     struct err err = ERR_INIT;
     int64_t size;
 
-    if (image_archive_import(fd, out, &diff, &size, &err) < 0)
+    if (image_archive_import(fd, out, &diff, &size, &err) < 0) {
+        unlink(to);
         return fail(&err);
+    }
     printf("diff %s\n", diff);
     return 0;
 }
