@@ -9,6 +9,7 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
+#include "shim/config_lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,7 @@ static int published_id(struct app *app, const struct state_image *image, const 
     cleanup_free char *app_id = NULL, *mount_id = NULL;
     struct engine_image told = ENGINE_IMAGE_INIT;
     struct modal_image built = MODAL_IMAGE_INIT;
+    bool copied;
     int ret = engine_image_describe(app->modal, modal_id, &told, err);
 
     engine_image_clear(&told);
@@ -160,8 +162,10 @@ static int published_id(struct app *app, const struct state_image *image, const 
         return -1;
     spec.app_id = app_id;
     spec.context_mount_id = mount_id;
-    strlist_add(&spec.commands, "FROM base");
+    copied = config_from_lines("base", image->config, &spec.commands);
     strlist_add(&spec.commands, "COPY . /");
+    if (copied)
+        config_lines(image->config, CONFIG_LINES_SCRATCH, &spec.commands);
     modal_image_forget(app->modal, &spec); /* the server may have lost it */
     ret = modal_image_build(app->modal, &spec, NULL, NULL, &built, err);
     if (ret == 0)
@@ -229,6 +233,7 @@ int catalog_made(struct app *app, const struct state_image *image, const struct 
     if (app_config(app, err) < 0 || app_state(app, err) < 0 || app_modal(app, err) < 0 ||
         state_image_put(app->state, image, NULL, NULL, err) < 0 || put_base(app, image, modal_id, err) < 0)
         return -1;
+    catalog_triggers_note(app, modal_id, image);
     for (size_t i = 0; i < refs->len; i++)
         if (state_image_put(app->state, image, refs->items[i], NULL, err) < 0)
             return -1;

@@ -25,6 +25,9 @@ int catalog_fetch(struct app *app, const struct pull_request *req, struct regist
 bool catalog_is_missing(const struct err *err);
 int catalog_no_such_image(const struct image_ref *ref, struct err *err); /* -1 */
 
+/* The server's image is this one: noted when it has triggers (ONBUILD), so that looking into it sets none off. */
+void catalog_triggers_note(struct app *app, const char *modal_id, const struct state_image *image);
+
 /* Looks for the server's image under the bare agent: what a short-lived sandbox is made of to look into it. */
 int catalog_probe_image(struct app *app, const char *modal_id, bool anew, char **ret_modal_id, struct err *err);
 

@@ -119,7 +119,7 @@ static int build_agent_layer(struct app *app, const struct state_image *image, c
         return -1;
     spec.app_id = app_id;
     spec.context_mount_id = mount_id;
-    strlist_addf(&spec.commands, "FROM %s", from);
+    config_from_lines(from, image->config, &spec.commands);
     strlist_add(&spec.commands, "COPY . /");
     strlist_add(&spec.commands, "ENTRYPOINT []");
     modal_image_forget(app->modal, &spec);
@@ -252,34 +252,68 @@ int catalog_add(struct app *app, const struct state_image *image, const char *re
         state_server_image_put(app->state, app->server_key, image->id, CATALOG_LAYER_BASE, base, err) < 0 ||
         catalog_on_server(app, image, NULL, &modal_id, err) < 0)
         return -1;
+    catalog_triggers_note(app, base, image);
     return ref ? state_image_put(app->state, image, ref, NULL, err) : 0;
 }
 
 /* ---- a look into an image ---- */
 
-int catalog_probe_image(struct app *app, const char *modal_id, bool anew, char **ret_modal_id, struct err *err)
+void catalog_triggers_note(struct app *app, const char *modal_id, const struct state_image *image)
 {
-    struct modal_image_spec spec = {.base_image_id = modal_id};
-    cleanup_free char *app_id = NULL, *mount_id = NULL;
-    struct modal_image built = MODAL_IMAGE_INIT;
-    int ret;
+    if (config_has_triggers(image->config))
+        catalog_named_note(app, modal_id, image->id);
+}
 
-    if (app_modal(app, err) < 0 || modal_app_id(app->modal, AGENT_APP, &app_id, err) < 0 ||
-        agent_mount(app->modal, app_id, /* config= */ NULL, &mount_id, err) < 0)
-        return -1;
+/* The bare agent on the server's image; config tells whether that has triggers. */
+static int build_probe(struct app *app, const char *base_id, const char *config, const char *mount_id, bool anew,
+                       char **ret_modal_id, struct err *err)
+{
+    struct modal_image_spec spec = {.base_image_id = base_id, .context_mount_id = mount_id};
+    cleanup_free char *app_id = NULL;
+    struct modal_image built = MODAL_IMAGE_INIT;
+    int ret = modal_app_id(app->modal, AGENT_APP, &app_id, err);
+
     spec.app_id = app_id;
-    spec.context_mount_id = mount_id;
-    strlist_add(&spec.commands, "FROM base");
+    config_from_lines("base", config, &spec.commands);
     strlist_add(&spec.commands, "COPY . /");
     strlist_add(&spec.commands, "ENTRYPOINT []");
     if (anew)
         modal_image_forget(app->modal, &spec);
-    ret = modal_image_build(app->modal, &spec, NULL, NULL, &built, err);
+    if (ret == 0)
+        ret = modal_image_build(app->modal, &spec, NULL, NULL, &built, err);
     if (ret == 0)
         *ret_modal_id = steal(&built.id);
     modal_image_clear(&built);
     modal_image_spec_clear(&spec);
     return ret;
+}
+
+/* An image of others of which nothing is known yet may have triggers, and they may fail where nothing is as they want
+ * it: then only its files are taken. */
+int catalog_probe_image(struct app *app, const char *modal_id, bool anew, char **ret_modal_id, struct err *err)
+{
+    static const char some_triggers[] = "{\"config\":{\"OnBuild\":[\"\"]}}";
+    cleanup_free char *app_id = NULL, *mount_id = NULL;
+    struct state_image known = {0};
+    struct err why = ERR_INIT;
+    bool unknown;
+    int ret;
+
+    if (app_modal(app, err) < 0 || modal_app_id(app->modal, AGENT_APP, &app_id, err) < 0 ||
+        agent_mount(app->modal, app_id, /* config= */ NULL, &mount_id, err) < 0)
+        return -1;
+    unknown = catalog_named_known(app, modal_id, &known, NULL) <= 0;
+    ret = build_probe(app, modal_id, known.config, mount_id, anew, ret_modal_id, &why);
+    if (ret < 0 && unknown && why.code != GRPC_NOT_FOUND) {
+        cleanup_err struct err again = ERR_INIT;
+
+        ret = build_probe(app, modal_id, some_triggers, mount_id, anew, ret_modal_id, &again);
+    }
+    state_image_clear(&known);
+    if (ret < 0)
+        return err_move(err, &why);
+    err_clear(&why);
+    return 0;
 }
 
 int catalog_base_id(struct app *app, const char *image_id, char **ret_modal_id, struct err *err)

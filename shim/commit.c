@@ -224,9 +224,12 @@ static int merge_layers(struct commit *m, char **ret_path, struct err *err)
     return 0;
 }
 
-/* FROM what: the parent as the server knows it without the agent. 0 and *ret_base (NULL: it is pulled). */
+/*
+ * FROM what: the parent as the server knows it without the agent. 0 and *ret_base (NULL: it is pulled); *ret_copied: it
+ * has triggers, and only its files are taken.
+ */
 static int parent_line(struct commit *m, struct modal_image_spec *spec, char **ret_base, char **ret_secret,
-                       struct err *err)
+                       bool *ret_copied, struct err *err)
 {
     int got = catalog_base_id(m->app, m->parent.id, ret_base, err);
 
@@ -236,7 +239,7 @@ static int parent_line(struct commit *m, struct modal_image_spec *spec, char **r
         return -1;
     if (got < 0)
         return -1;
-    strlist_addf(&spec->commands, "FROM %s", got > 0 ? "base" : m->parent.pull);
+    *ret_copied = config_from_lines(got > 0 ? "base" : m->parent.pull, m->parent.config, &spec->commands);
     spec->base_image_id = *ret_base;
     spec->registry_secret_id = *ret_secret;
     return 0;
@@ -247,7 +250,7 @@ static int write_lines(struct commit *m, const char *config, struct modal_image_
                        char **ret_secret, char **ret_file, struct err *err)
 {
     cleanup_strlist struct strlist paths = STRLIST_INIT;
-    bool merged = false;
+    bool merged = false, copied = false;
 
     if (m->layer) {
         strlist_add(&paths, m->layer);
@@ -265,12 +268,12 @@ static int write_lines(struct commit *m, const char *config, struct modal_image_
             return -1;
     } else {
         *ret_file = xstrdup(m->layer);
-        if (parent_line(m, spec, ret_base, ret_secret, err) < 0)
+        if (parent_line(m, spec, ret_base, ret_secret, &copied, err) < 0)
             return -1;
     }
     if (*ret_file)
         strlist_add(&spec->commands, "ADD layer.tar /");
-    config_lines(config, merged ? CONFIG_LINES_SCRATCH : CONFIG_LINES_OVER, &spec->commands);
+    config_lines(config, merged || copied ? CONFIG_LINES_SCRATCH : CONFIG_LINES_OVER, &spec->commands);
     return 0;
 }
 

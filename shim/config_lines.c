@@ -5,9 +5,9 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/limits.h"
 #include "compat/base/strlist.h"
+#include "translate/dockerfile/config.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* Whether a line of a Dockerfile can hold it. */
@@ -160,6 +160,52 @@ static void add_health(const json_t *health, struct strlist *ret)
         strlist_addf(ret, "%s CMD %s", b.data, shell);
 }
 
+/* Whether ONBUILD with this text is understood as just that; here-documents are part of it. */
+static bool is_trigger(const char *line, const char *text)
+{
+    cleanup_with(df_config_freep) json_t *config = json_pack("{s:{}}", "config");
+    cleanup_strlist struct strlist lines = STRLIST_INIT, triggers = STRLIST_INIT;
+
+    strlist_add(&lines, line);
+    if (df_config_changes(config, &lines, NULL) < 0)
+        return false;
+    df_config_list(config, "OnBuild", &triggers);
+    return triggers.len == 1 && !strcmp(triggers.items[0], text);
+}
+
+static void add_triggers(const json_t *list, struct strlist *ret)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(item);
+        cleanup_free char *line = text ? xasprintf("ONBUILD %s", text) : NULL;
+
+        if (line && is_trigger(line, text))
+            strlist_add(ret, line);
+    }
+}
+
+bool config_has_triggers(const char *config)
+{
+    json_auto_t *root = config ? json_loads(config, 0, NULL) : NULL;
+
+    return json_array_size(json_object_get(json_object_get(root, "config"), "OnBuild")) > 0;
+}
+
+bool config_from_lines(const char *from, const char *config, struct strlist *ret)
+{
+    if (!config_has_triggers(config)) {
+        strlist_addf(ret, "FROM %s", from);
+        return false;
+    }
+    strlist_add(ret, "FROM scratch");
+    strlist_addf(ret, "COPY --from=%s / /", from);
+    return true;
+}
+
 void config_lines(const char *config, enum config_lines_base base, struct strlist *ret)
 {
     json_auto_t *root = json_loads(config, 0, NULL);
@@ -177,4 +223,5 @@ void config_lines(const char *config, enum config_lines_base base, struct strlis
     add_health(json_object_get(c, "Healthcheck"), ret);
     add_list("ENTRYPOINT", json_object_get(c, "Entrypoint"), over, ret); /* takes a CMD before it away */
     add_list("CMD", json_object_get(c, "Cmd"), over, ret);
+    add_triggers(json_object_get(c, "OnBuild"), ret);
 }

@@ -19,6 +19,7 @@
 #include "shim/agent_layer.h"
 #include "shim/app.h"
 #include "shim/catalog.h"
+#include "shim/config_lines.h"
 #include "shim/keep.h"
 #include "translate/reference.h"
 
@@ -52,6 +53,7 @@ struct image_layers_source {
     size_t registries_len;
     struct engine_source *engines;
     size_t engines_len;
+    char *parent_config; /* of the registry's image that was read last */
 };
 
 void image_layers_clear(struct image_layers *l)
@@ -71,6 +73,7 @@ void image_layers_clear(struct image_layers *l)
         engine_image_clear(&s->engines[i].image);
     }
     if (s) {
+        free(s->parent_config);
         free(s->places);
         free(s->registries);
         free(s->engines);
@@ -153,6 +156,8 @@ static int add_registry(struct image_layers *l, const char *reference, bool whol
                                       from->size, xstrdup(name)},
                  (struct place){IN_REGISTRY, s->registries_len - 1, i});
     }
+    free(s->parent_config);
+    s->parent_config = xstrdup(found.config);
     if (ret_steps)
         *ret_steps = filled_steps(found.config);
     if (whole) {
@@ -295,8 +300,8 @@ static int server_id(struct app *app, const struct state_image *image, char **re
     return catalog_on_server(app, image, NULL, ret, err);
 }
 
-/* The same of what a parent says. */
-static int parent_id(struct app *app, const char *parent, char **ret, struct err *err)
+/* The same of what a parent says; config is a registry's. */
+static int parent_id(struct app *app, const char *parent, const char *config, char **ret, struct err *err)
 {
     struct modal_image_spec spec = {0};
     struct modal_image built = MODAL_IMAGE_INIT;
@@ -317,7 +322,7 @@ static int parent_id(struct app *app, const char *parent, char **ret, struct err
         return -1;
     spec.app_id = app_id;
     spec.registry_secret_id = secret;
-    strlist_addf(&spec.commands, "FROM %s", parent);
+    config_from_lines(parent, config, &spec.commands);
     got = modal_image_build(app->modal, &spec, NULL, NULL, &built, err);
     if (got == 0)
         *ret = steal(&built.id);
@@ -407,7 +412,7 @@ static int add_made(struct app *app, struct image_layers *l, struct state_image 
     cleanup_strlist struct strlist id = STRLIST_INIT;
     size_t below = l->len - from;
 
-    if (image->parent && parent_id(app, image->parent, &base, err) < 0)
+    if (image->parent && parent_id(app, image->parent, l->source->parent_config, &base, err) < 0)
         return -1;
     if (server_id(app, image, &server, err) < 0)
         return -1;
