@@ -239,6 +239,7 @@ static int visit(void *arg, const char *name, uint8_t type)
     struct build_context *c = w->c;
     cleanup_free char *path = *w->path ? xasprintf("%s/%s", w->path, name) : xstrdup(name);
     bool wanted = w->covered, leads = false, ignored;
+    size_t before;
     struct stat st;
     int ret = 0;
 
@@ -261,7 +262,10 @@ static int visit(void *arg, const char *name, uint8_t type)
 
         if (below < 0)
             return ignored ? 0 : sender_says(w->err, errno, path);
+        before = c->len;
         ret = walk_dir(c, below, path, w->depth + 1, wanted, w->err);
+        if (ret == 0 && ignored && c->len > before) /* what was let in again below it brings it along */
+            ret = add_entry(c, w->dir, name, path, &st, w->err);
     }
     return ret;
 }
