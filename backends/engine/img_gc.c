@@ -272,23 +272,28 @@ static bool may_go(const struct img_gc *gc, const struct record *record, int64_t
     return gc->both ? old && over : old || over;
 }
 
-/* The blobs that the layers still there came from. */
-static void needed_blobs(const struct img_gc *gc, struct strlist *ret)
+/* The blobs that the layers still there came from. False when that cannot be said: descriptors may have run out. */
+static bool needed_blobs(const struct img_gc *gc, struct strlist *ret)
 {
     cleanup_free char *path = xasprintf("%s/l", gc->dir);
     cleanup_dir DIR *d = opendir(path);
     const struct dirent *e;
+    bool known = d != NULL;
 
-    while (d && (e = readdir(d))) {
+    while (known && (e = readdir(d))) {
+        cleanup_free char *notes = xasprintf("%s/%s/meta.json", path, e->d_name);
         struct img_layer_meta meta;
 
         if (e->d_name[0] == '.' || img_layer_load(gc->dir, e->d_name, &meta, NULL) < 0)
             continue;
         if (meta.blob)
             strlist_add(ret, meta.blob);
+        /* What was read tells the whole key. */
+        known = strcmp(meta.key, e->d_name) != 0 || !fs_exists(notes);
         img_layer_meta_clear(&meta);
     }
     strlist_sort(ret);
+    return known;
 }
 
 /* Notes that a step has a layer of another key (img_step.c), when that layer has gone. */
@@ -330,8 +335,8 @@ void img_gc_run(struct img_gc *gc)
     }
     records_clear(&r);
     drop_aliases(gc);
-    needed_blobs(gc, &blobs);
-    gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
+    if (needed_blobs(gc, &blobs))
+        gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
     if (gc->thorough && gc->unused_secs >= 0)
         gc->bytes += img_uploads_sweep(gc->dir, gc->unused_secs);
 }
