@@ -6,6 +6,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
+#include "compat/sys/loop.h"
 #include "shim/app.h"
 
 #include <dirent.h>
@@ -16,7 +17,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define OWN_TRIES   20 /* whoever only looks at the lock holds it for microseconds */
+#define OWN_MS      40   /* whoever only looks at the lock holds it for microseconds */
+#define OWN_NEXT_MS 2000 /* for the monitor of the life before to see that it is over */
 #define OWN_WAIT_NS 2000000
 #define DEPTH_MAX   64 /* of a container's folder, which we made ourselves */
 
@@ -223,18 +225,31 @@ bool container_watched(const struct container *c)
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
-int container_own(struct container *c)
+/* Takes `owner` as soon as it is free, within so many milliseconds. */
+static int own_within(struct container *c, int64_t ms)
 {
-    if (c->owner_fd >= 0)
-        return 0;
-    for (int i = 0; i < OWN_TRIES; i++) {
+    const int64_t until = loop_now() + ms;
+
+    while (c->owner_fd < 0) {
         if (take_lock(c->row.id, "owner", LOCK_EX | LOCK_NB, &c->owner_fd, NULL) < 0)
             return -1;
         if (c->owner_fd >= 0)
-            return 0;
+            break;
+        if (loop_now() >= until)
+            return -1;
         nanosleep(&(struct timespec){.tv_nsec = OWN_WAIT_NS}, NULL);
     }
-    return -1;
+    return 0;
+}
+
+int container_own(struct container *c)
+{
+    return own_within(c, OWN_MS);
+}
+
+int container_own_next(struct container *c)
+{
+    return own_within(c, OWN_NEXT_MS);
 }
 
 /* ---- found and read ---- */

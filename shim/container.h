@@ -6,7 +6,9 @@
  *     lock    who changes the life (start, stop's last part, settle, rm, restart, rename). Short; never held while a
  *             command of the user runs.
  *     owner   held by whoever watches the end: a foreground `run`, or the monitor. While it is held the row in the
- *             state is right; when it is free, container_refresh() asks the server.
+ *             state is right; when it is free, container_refresh() asks the server. It belongs to one life: a monitor
+ *             whose sandbox is no longer the row's lets go of it and touches nothing, and who starts the container
+ *             again has it before there is a new sandbox.
  *
  * THE END of a container is carried out by container_settle(), under the lock, by whoever comes first (the monitor, the
  * stopper, the next command): changes of its mounts are pulled, its log is fetched, its file system is saved as an
@@ -81,6 +83,13 @@ int container_reread(struct container *c, struct err *err);
 void container_unlock(struct container *c);
 bool container_watched(const struct container *c); /* somebody holds `owner` */
 int container_own(struct container *c);            /* takes `owner`; -1 if somebody else has it */
+/*
+ * The same for who begins the next life, under the lock, with the last one's sandbox gone from the row: a monitor of
+ * that life may still be there, on its way out, and is waited for. Without `owner` a life that has no process yet would
+ * be taken for what a killed client left (container_settle()). One that hangs is not waited for longer than a moment:
+ * it will find its life gone, and leaves the new one to whoever started it.
+ */
+int container_own_next(struct container *c);
 
 /* If nobody watches and the row says that it runs: asks; if it has ended the row says so afterwards and a monitor is
  * started for the rest. Cheap otherwise. What a killed client left half-made is undone. */
@@ -144,7 +153,7 @@ int container_end_by_server(struct container *c, struct err *why, struct err *er
  * else was faster.
  */
 int container_remove(struct container *c, bool force, struct err *err);
-/* Starts the process that watches its end (shim/monitor.c) unless somebody does. */
+/* Starts the process that watches the end of this life, row.sandbox_id's (shim/monitor.c), unless somebody does. */
 void container_watch(struct container *c);
 
 #endif

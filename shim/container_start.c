@@ -15,7 +15,7 @@
 #define REMOVAL_WAIT_MS 5000 /* for who watches a --rm container to remove it; it may have output to write first */
 #define REMOVAL_POLL_NS 5000000
 
-/* Everything up to the start, under the lock. 1 = it runs already. */
+/* Everything up to the start, under the lock; the new life is ours to watch. 1 = it runs already. */
 static int make_ready(struct container *c, struct binds *binds, struct err *err)
 {
     int got;
@@ -34,6 +34,7 @@ static int make_ready(struct container *c, struct binds *binds, struct err *err)
     if (container_reach(c, err) < 0)
         return -1;
     sandbox_reconcile(c->app);
+    container_own_next(c);
     return launch_sandbox(c, /* image= */ NULL, err);
 }
 
@@ -57,8 +58,6 @@ int container_start_attached(struct container *c, const struct launch_streams *s
     int got = make_ready(c, &binds, err);
 
     *ret_ran = got == 0;
-    if (got == 0)
-        container_own(c);
     container_unlock(c);
     return got == 0 ? launch_attached(c, &binds, streams, err) : got < 0 ? -1 : 0;
 }

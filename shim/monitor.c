@@ -25,9 +25,11 @@
 #define STOP_GRACE_MS  10000 /* when its time is over; what it left is pulled within the sandbox's margin */
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS   60000
-#define LOCAL_TRIES    3  /* an engine on this machine that does not answer is dead; the next command starts another */
-#define SETTLE_TRIES   12 /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
-#define OWNER_FD       3  /* where the monitor finds the lock that it was born with */
+#define LOCAL_TRIES    3   /* an engine on this machine that does not answer is dead; the next command starts another */
+#define SETTLE_TRIES   12  /* about ten minutes: then the agent's orphan rule has ended the sandbox anyway */
+#define LOOK_MS        200 /* between two looks whether there is still something to wait for */
+#define LOCK_WAIT_MS   20
+#define OWNER_FD       3 /* where the monitor finds the lock that it was born with */
 #define LOG_MAX        (1 << 20)
 #define FD_MAX         4096 /* where close_range() is not there */
 
@@ -78,7 +80,7 @@ static void reset_signals(void)
 
 void container_watch(struct container *c)
 {
-    const char *argv[] = {"docker", "atp", "monitor", c->row.id, NULL};
+    const char *argv[] = {"docker", "atp", "monitor", c->row.id, c->row.sandbox_id, NULL};
     pid_t pid;
 
     if (c->owner_fd < 0 && (container_watched(c) || container_own(c) < 0))
@@ -114,6 +116,50 @@ static int reread(struct container *c, struct err *err)
     return container_reread(c, err);
 }
 
+/* Whether the row still speaks of the life that is watched: one that was started again is somebody else's to watch. */
+static bool is_same_life(const struct container *c, const char *life)
+{
+    return container_is(c, "removing") || (c->row.sandbox_id && life && !strcmp(c->row.sandbox_id, life));
+}
+
+/* Waits, but for no longer than there is something to watch: who starts the container again waits for `owner`. */
+static void wait_in_life(struct container *c, const char *life, int64_t ms)
+{
+    cleanup_err struct err err = ERR_INIT;
+
+    for (; ms > 0 && reread(c, &err) == 0 && is_same_life(c, life); ms -= LOOK_MS)
+        sleep_ms(ms < LOOK_MS ? ms : LOOK_MS);
+}
+
+/*
+ * The lock, for this life. Who has it may be about to start the next one and wait for `owner`, so it is asked for again
+ * and again. 0 = it is not had: the life is over and was seen to, or the container is gone.
+ */
+static int lock_life(struct container *c, const char *life, struct err *err)
+{
+    struct err why = ERR_INIT;
+    int got = 0;
+    bool had = false;
+
+    while ((got = reread(c, &why)) == 0 && is_same_life(c, life)) {
+        got = container_lock_now(c, &had, &why);
+        if (got == 0 && had)
+            got = container_lock(c, &why);
+        if (got < 0 || had)
+            break;
+        sleep_ms(LOCK_WAIT_MS);
+    }
+    if (got == 0 && had && is_same_life(c, life))
+        return 1;
+    container_unlock(c);
+    if (got == 0)
+        return 0;
+    if (why.code != CONTAINER_NO_SUCH)
+        return err_move(err, &why);
+    err_clear(&why);
+    return 0;
+}
+
 /* Until its lifetime is over, in milliseconds; at least 1. */
 static int64_t time_left(const struct container *c)
 {
@@ -125,13 +171,13 @@ static int64_t time_left(const struct container *c)
 }
 
 /* Its time is over: asked to end, made to if it does not. */
-static void stop_it(struct container *c)
+static void stop_it(struct container *c, const char *life)
 {
     const struct wire_ask ask = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = STOP_GRACE_MS};
     int code = 0;
 
     container_ask(c, &ask, /* with_mounts= */ true, &code, NULL); /* one that does not answer has ended all the same */
-    if (container_lock(c, NULL) < 0)
+    if (lock_life(c, life, NULL) <= 0)
         return;
     container_set_exited(&c->row, ATTACH_TIME_OVER, 0);
     free(c->row.error);
@@ -141,7 +187,7 @@ static void stop_it(struct container *c)
 }
 
 /* Waits with its process. True: it has ended, or so it seems. */
-static bool wait_for_end(struct container *c)
+static bool wait_for_end(struct container *c, const char *life)
 {
     cleanup_with(inquiry_clear) struct inquiry q;
     int code = 0;
@@ -151,7 +197,7 @@ static bool wait_for_end(struct container *c)
     q.alone = true;
     inquiry_run(c->app, &q, 1, time_left(c));
     if (!q.done) {
-        stop_it(c);
+        stop_it(c, life);
         return true;
     }
     if (q.gone || q.end != SESSION_LOST)
@@ -170,26 +216,21 @@ static int finish_removal(struct container *c)
 }
 
 /* The end is seen to. 1 = it runs after all, -1 = to be tried again. */
-static int settle(struct container *c, struct err *err)
+static int settle(struct container *c, const char *life, struct err *err)
 {
-    int got = reread(c, err) < 0 ? -1 : container_lock(c, err);
+    int got = lock_life(c, life, err);
 
-    if (got == 0 && container_is(c, "removing"))
-        got = finish_removal(c);
-    else if (got == 0)
-        got = container_settle(c, err);
-    else if (err->code == CONTAINER_NO_SUCH)
-        got = 0;
+    if (got <= 0)
+        return got;
+    got = container_is(c, "removing") ? finish_removal(c) : container_settle(c, err);
     container_unlock(c);
     return got;
 }
 
 /* Whether there is still something to watch. */
-static bool has_sandbox(struct container *c, struct err *err)
+static bool has_work(struct container *c, const char *life, struct err *err)
 {
-    if (reread(c, err) < 0)
-        return false;
-    return c->row.sandbox_id || container_is(c, "removing");
+    return reread(c, err) == 0 && is_same_life(c, life);
 }
 
 /* Whether another try makes sense: a network comes back, an engine on this machine that is dead does not. */
@@ -198,20 +239,20 @@ static bool may_come_back(const struct container *c, int failures, int silences)
     return failures < SETTLE_TRIES && (c->app->route->backend != BACKEND_LOCAL || silences < LOCAL_TRIES);
 }
 
-static void watch_and_settle(struct container *c, struct err *err)
+static void watch_and_settle(struct container *c, const char *life, struct err *err)
 {
     int64_t pause = RETRY_FIRST_MS;
     int failures = 0, silences = 0;
 
-    while (has_sandbox(c, err)) {
+    while (has_work(c, life, err)) {
         cleanup_err struct err why = ERR_INIT;
         int got = -1;
 
         if (container_load(c, &why) < 0 || container_reach(c, &why) < 0)
             break;
-        if (container_may_run(c) && !wait_for_end(c))
+        if (container_may_run(c) && !wait_for_end(c, life))
             silences++;
-        else if ((got = settle(c, &why)) < 0)
+        else if ((got = settle(c, life, &why)) < 0)
             failures++;
         if (got == 0 || !may_come_back(c, failures, silences))
             break;
@@ -219,7 +260,7 @@ static void watch_and_settle(struct container *c, struct err *err)
             pause = RETRY_FIRST_MS;
             silences = 0;
         }
-        sleep_ms(pause);
+        wait_in_life(c, life, pause);
         pause = pause < RETRY_MAX_MS / 2 ? 2 * pause : RETRY_MAX_MS;
     }
 }
@@ -238,9 +279,10 @@ static bool inherit_owner(struct container *c)
     return true;
 }
 
-int monitor_run(struct app *app, const char *id, struct err *err)
+int monitor_run(struct app *app, const char *id, const char *sandbox_id, struct err *err)
 {
     cleanup_with(container_clear) struct container c;
+    cleanup_free char *life = sandbox_id ? xstrdup(sandbox_id) : NULL;
 
     container_init(&c, app);
     if (app_state(app, err) < 0)
@@ -253,7 +295,9 @@ int monitor_run(struct app *app, const char *id, struct err *err)
     }
     if (!inherit_owner(&c) && container_own(&c) < 0)
         return 0; /* watched by somebody else */
-    watch_and_settle(&c, err);
+    if (!life && c.row.sandbox_id)
+        life = xstrdup(c.row.sandbox_id);
+    watch_and_settle(&c, life, err);
     err_clear(err);
     if (container_reread(&c, err) < 0 && err->code == CONTAINER_NO_SUCH)
         container_dir_remove(c.row.id);

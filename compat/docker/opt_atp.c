@@ -12,10 +12,10 @@ const struct cmd_def cmd_def_atp = {
 
 const struct cmd_def cmd_def_atp_monitor = {
     .path = "atp monitor",
-    .usage = "CONTAINER",
+    .usage = "CONTAINER [SANDBOX]",
     .summary = "Watch a container for its end; started by other commands",
     .min_args = 1,
-    .max_args = 1,
+    .max_args = 2,
     .interspersed = true,
     .section = SECTION_HIDDEN,
     OURS,

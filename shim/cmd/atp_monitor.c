@@ -1,5 +1,6 @@
 /* docker atp monitor (what container_watch() starts) and docker atp recover (what a killed client left). */
 #include "compat/base/err.h"
+#include "compat/base/strlist.h"
 #include "compat/docker/opt.h"
 #include "shim/app.h"
 #include "shim/command.h"
@@ -9,7 +10,9 @@
 
 static int run_monitor(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    return monitor_run(app, opt_args(opts)->items[0], err);
+    const struct strlist *args = opt_args(opts);
+
+    return monitor_run(app, args->items[0], args->len > 1 ? args->items[1] : NULL, err);
 }
 
 static int run_recover(struct app *app, const struct opt_parsed *opts, struct err *err)

@@ -273,6 +273,31 @@ daemon() { echo "Error response from daemon: $*"; }
     docker rm one
 }
 
+# The monitor of the first life sees its end late, while the second one's process is held up on its way by its mount.
+@test "started again while the last life's monitor is still there: it ends nothing of the new one" {
+    mkdir tree
+    docker run -d --name again -v "$PWD/tree:/w" "$IMAGE" \
+        sh -c '[ ! -e /again ] || { echo second; exit 6; }; touch /again; exec sleep 1000' >id
+    until_true 10 docker exec again test -e /again
+    monitor=$(pgrep -f "atp monitor $(cat id)")
+    kill -STOP "$monitor"
+    docker stop -t 0 again
+    docker logs again # brings away what the first life left
+    exec 9>"$XDG_STATE_HOME/atp-docker/containers/$(cat id)/mount-0.lock"
+    flock 9
+    docker start -a again >out 2>err 9>&- 3>&- &
+    sleep 1
+    kill -CONT "$monitor"
+    sleep 2
+    exec 9>&-
+    status=0
+    wait $! || status=$?
+    cat err
+    [ "$status" -eq 6 ]
+    [ "$(cat out)" = second ]
+    [ "$(status_of again)" = "exited 6" ]
+}
+
 @test "a foreground client that is killed leaves its container running, and --rm still removes it" {
     docker run --rm --name left "$IMAGE" sh -c 'sleep 3' &
     until_true 10 docker exec left true
