@@ -148,7 +148,7 @@ static int open_state(struct engine *e, struct err *err)
     if (!e->rt)
         return err_wrap(err, "starting the container runtime");
     /* Who comes over TCP may be anybody with a token: this machine's own network is none of their business. */
-    e->runner = runner_new(e->loop, e->rt, /* host_network= */ !e->config->listen);
+    e->runner = runner_new(e->loop, e->rt, /* host_network= */ e->config->network && !e->config->listen);
     images_set_runner(e->images, runner_run, e->runner);
     e->sandboxes = sandboxes_new(e);
     return 0;
