@@ -140,7 +140,8 @@ theirs() {
         DOCKER_BUILDKIT=0 timeout 300 "$real" -H "unix://$tmp/d.sock" build -t "$REGISTRY/real/$1" "${args[@]}" context &&
             "$real" -H "unix://$tmp/d.sock" push -q "$REGISTRY/real/$1"
     else
-        buildctl_args "${args[@]}" &&
+        # What it keeps of an earlier context lends its times to the directories of the next one.
+        "$BUILDCTL" prune --filter type==source.local && buildctl_args "${args[@]}" &&
             timeout 300 "$BUILDCTL" build --progress=plain --frontend dockerfile.v0 --local context=context "${said[@]}" \
                 --output "type=image,name=$REGISTRY/real/$1,push=true,oci-mediatypes=true"
     fi
