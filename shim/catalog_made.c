@@ -6,6 +6,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/tame.h"
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/catalog_private.h"
@@ -211,8 +212,10 @@ static void publish_all(struct app *app, const struct state_image *image, const 
         if (tag)
             strlist_add_owned(&tags, tag);
     }
-    if (tags.len && !app->config->no_publish && publish(app, image, &tags, modal_id, &err) < 0)
-        fprintf(stderr, "docker: warning: %s is not published on the server: %s\n", tags.items[0], err.msg);
+    if (!tags.len || app->config->no_publish || publish(app, image, &tags, modal_id, &err) == 0)
+        return;
+    tame(err.msg, /* keep_lines= */ true);
+    fprintf(stderr, "docker: warning: %s is not published on the server: %s\n", tags.items[0], err.msg);
 }
 
 /* The image may have been there: made anew with the same configuration, it is another one on the server. */
