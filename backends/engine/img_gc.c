@@ -4,6 +4,7 @@
 #include "backends/engine/img_export.h"
 #include "backends/engine/img_fold.h"
 #include "backends/engine/img_internal.h"
+#include "backends/engine/img_known.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_task.h"
@@ -335,6 +336,7 @@ void img_gc_run(struct img_gc *gc)
     }
     records_clear(&r);
     drop_aliases(gc);
+    img_known_sweep(gc->dir);
     if (needed_blobs(gc, &blobs))
         gc->bytes += img_blobs_sweep(gc->dir, &blobs, &gc->since);
     if (gc->thorough && gc->unused_secs >= 0)

@@ -2,6 +2,7 @@
 
 #include "backends/engine/img_blobs.h"
 #include "backends/engine/img_config.h"
+#include "backends/engine/img_known.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
 #include "backends/engine/img_view.h"
@@ -362,7 +363,7 @@ static int fetch(struct pull *p, struct err *err)
 }
 
 /* With the image's manifest known and nobody else pulling the same. */
-static int pull_locked(struct pull *p, struct err *err)
+static int pull_locked(struct pull *p, const char *reference, struct err *err)
 {
     const char *name = p->image.name, *colon = strrchr(name, ':');
 
@@ -376,7 +377,37 @@ static int pull_locked(struct pull *p, struct err *err)
     if (plan(p, err) < 0 || fetch(p, err) < 0)
         return -1;
     img_log(p->job, "Digest: %s", p->image.digest);
+    if (p->len)
+        img_known_keep(p->job->dir, reference, &p->image, p->parts[p->len - 1].key);
     return 0;
+}
+
+/* Whether the image is known by its digest and has all its layers here: its registry need not be there then. */
+static bool find_known(struct pull *p, const char *reference)
+{
+    cleanup_strlist struct strlist ids = STRLIST_INIT, chain = STRLIST_INIT;
+    struct registry_image image = REGISTRY_IMAGE_INIT;
+    cleanup_with(img_config_freep) json_t *config = NULL;
+    bool there;
+
+    if (img_known_find(p->job->dir, reference, &image) <= 0)
+        return false;
+    config = img_config_load(image.config, strlen(image.config), NULL);
+    if (config)
+        img_config_diff_ids(config, &ids);
+    there = ids.len && ids.len == image.layers_len;
+    for (size_t i = 0; there && i < ids.len; i++) {
+        struct part part = {.layer = &image.layers[i], .diff_id = ids.items[i]};
+
+        img_chain_key(&chain, "layer", part.diff_id, part.key);
+        strlist_add(&chain, part.key);
+        there = is_there(p, &part);
+    }
+    if (there)
+        p->image = image;
+    else
+        registry_image_clear(&image);
+    return there;
 }
 
 int img_pull(struct img_job *job, const char *reference, struct err *err)
@@ -390,9 +421,9 @@ int img_pull(struct img_job *job, const char *reference, struct err *err)
         return -1;
     pthread_mutex_init(&p.lock, NULL);
     pthread_cond_init(&p.changed, NULL);
-    if (registry_image(p.registry, NULL, &p.image, err) == 0 &&
+    if ((find_known(&p, reference) || registry_image(p.registry, NULL, &p.image, err) == 0) &&
         img_lock(job->locks, p.image.manifest_digest, &job->cancelled, err) == 0) {
-        ret = pull_locked(&p, err);
+        ret = pull_locked(&p, reference, err);
         img_unlock(job->locks, p.image.manifest_digest);
     }
     free(p.parts);
