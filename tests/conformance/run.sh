@@ -82,7 +82,7 @@ normal() {
         -e 's/[0-9a-f]{64}/ID/g' -e 's/\b[0-9a-f]{12}\b/ID12/g' \
         -e 's/failed to create task for container: //' \
         -e '/^ID12: (Verifying Checksum|Download complete|Waiting)$/d' \
-        -e 's/\r$/\\r/' -e 's/ (seconds?|minutes?|about a minute) ago/ NOW/'
+        -e 's/\r$/\\r/' -e 's/\b(Less than a second|About a minute|[0-9]+ (seconds?|minutes?)) ago/NOW/'
 }
 
 # side NAME LINE, with the variables of the side: its three results as prefixed lines.
