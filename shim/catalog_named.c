@@ -144,7 +144,7 @@ static int ask_server(struct app *app, struct named *n, struct err *err)
     if (got > 0) {
         sizes = xcalloc(told.len + 1, sizeof(*sizes));
         for (size_t i = 0; i < told.len; i++) {
-            sizes[i] = told.layers[i].size;
+            sizes[i] = told.layers[i].shown;
             n->image.size += sizes[i];
         }
         n->image.layers = catalog_layer_sizes(sizes, told.len);

@@ -52,12 +52,15 @@ static int describe_layer(struct describing *g, const char *key, struct images_l
         return -1;
     *ret_kind = meta.kind;
     if (meta.tar_format)
-        *ret =
-            (struct images_layer){.digest = xstrdup(diff_id), .media_type = xstrdup(MEDIA_TAR), .size = meta.tar_size};
+        *ret = (struct images_layer){.digest = xstrdup(diff_id),
+                                     .media_type = xstrdup(MEDIA_TAR),
+                                     .size = meta.tar_size,
+                                     .content = meta.tar_content};
     else
         *ret = (struct images_layer){.digest = xstrdup(meta.blob),
                                      .media_type = xstrdup(meta.media_type),
-                                     .size = meta.blob ? img_blob_size(g->dir, meta.blob) : -1};
+                                     .size = meta.blob ? img_blob_size(g->dir, meta.blob) : -1,
+                                     .content = -1};
     ret->diff_id = steal(&diff_id);
     if (ret->size < 0 || (!meta.tar_format && ret->size != meta.blob_size))
         err_set(&g->err, 0, "layer %s is not kept here as its registry had it: pull the image again", ret->diff_id);

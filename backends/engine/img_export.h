@@ -21,7 +21,8 @@ struct images_task;
 struct images_layer {
     char *diff_id, *digest; /* "sha256:..." of the tar, and of what images_stream_open() gives */
     char *media_type;
-    int64_t size; /* of what images_stream_open() gives */
+    int64_t size;    /* of what images_stream_open() gives */
+    int64_t content; /* of the files in it; -1 = not known */
 };
 
 struct images_description {

@@ -150,6 +150,8 @@ static int write_meta(const char *folder_path, const char *key, const struct img
     if (m->diff_id && m->tar_format) {
         json_object_set_new(j, "tar_format", json_integer(m->tar_format));
         json_object_set_new(j, "tar_size", json_integer(m->tar_size));
+        if (m->tar_content >= 0)
+            json_object_set_new(j, "tar_content", json_integer(m->tar_content));
     }
     if (m->blob) {
         json_object_set_new(j, "blob", json_string(m->blob));
@@ -184,6 +186,8 @@ static void read_meta(const char *path, struct img_layer_meta *m)
         m->diff_id = xstrdup(json_string_value(json_object_get(j, "diff_id")));
         m->tar_format = (unsigned)json_integer_value(json_object_get(j, "tar_format"));
         m->tar_size = m->tar_format ? json_integer_value(json_object_get(j, "tar_size")) : -1;
+        if (m->tar_format && json_object_get(j, "tar_content"))
+            m->tar_content = json_integer_value(json_object_get(j, "tar_content"));
     }
     if (digest_strip(json_string_value(json_object_get(j, "blob")))) {
         m->blob = xstrdup(json_string_value(json_object_get(j, "blob")));
@@ -200,7 +204,8 @@ int img_layer_load(const char *dir, const char *key, struct img_layer_meta *ret,
 
     if (stat(size, &st) < 0)
         return err_set_errno(err, 0, errno, "layer %.*s", KEY_SHOWN, key);
-    *ret = (struct img_layer_meta){.tar_size = -1, .created = st.st_mtim}; /* size was written when it was made */
+    *ret = (struct img_layer_meta){
+        .tar_size = -1, .tar_content = -1, .created = st.st_mtim}; /* size was written when it was made */
     read_meta(meta, ret);
     if (!ret->key)
         ret->key = xstrdup(key);
@@ -240,7 +245,12 @@ static int measure(const char *dir, const char *key, const atomic_bool *cancelle
 {
     cleanup_free char *root = img_layer_dir(dir, key);
     struct sha256 sha;
-    struct img_tar tar = {.dir = root, .format = IMG_TAR_FORMAT, .cancelled = cancelled, .sink = hash, .arg = &sha};
+    struct img_tar tar = {.dir = root,
+                          .format = IMG_TAR_FORMAT,
+                          .cancelled = cancelled,
+                          .sink = hash,
+                          .arg = &sha,
+                          .ret_content = &m->tar_content};
     uint8_t digest[SHA256_LEN];
     char hex[2 * SHA256_LEN + 1];
 

@@ -36,6 +36,7 @@ struct img_layer_meta {
     struct timespec created;
     char *diff_id;           /* "sha256:..." */
     int64_t tar_size;        /* of the tar with that digest; -1 = not known */
+    int64_t tar_content;     /* of the files in it; -1 = not known */
     unsigned tar_format;     /* how that tar is written (img_tar.h); 0 = only the blob has it */
     char *blob, *media_type; /* as the registry has it: "sha256:..." */
     int64_t blob_size;

@@ -48,6 +48,7 @@ struct extent {
 struct taring {
     const struct img_tar *what;
     int64_t pos;     /* in the tar */
+    int64_t content; /* of the files so far */
     struct buf path; /* of the entry at work, relative; a folder's ends with "/" */
     struct seen **links;
     char *chunk;
@@ -324,6 +325,7 @@ static int put_file(struct taring *t, int dir, const char *name, const struct st
     if (read_xattrs(t, fd, &records, err) < 0)
         return -1;
     head.records = &records;
+    t->content += st->st_size;
     if (st->st_size >= SPARSE_WORTH) {
         ret = map_file(t, fd, st->st_size, &map, err);
         if (ret == 0 && map.zeros >= SPARSE_WORTH) {
@@ -507,6 +509,8 @@ int img_tar_write(const struct img_tar *tar, int64_t *ret_size, struct err *err)
         ret = put(&t, end, sizeof(end), err);
     if (ret == 0 && ret_size)
         *ret_size = t.pos;
+    if (ret == 0 && tar->ret_content)
+        *tar->ret_content = t.content;
     forget_links(&t);
     free(t.chunk);
     buf_clear(&t.path);

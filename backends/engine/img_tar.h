@@ -32,6 +32,7 @@ struct img_tar {                  /* all borrowed */
     const atomic_bool *cancelled; /* NULL = never */
     img_tar_sink_fn *sink;
     void *arg;
+    int64_t *ret_content; /* NULL, or where the sum of the files' sizes goes */
 };
 
 /* *ret_size (may be NULL): the length of the whole tar, whatever from is. */

@@ -38,6 +38,8 @@ static void described(const struct images_description *d, const struct err *why,
         items[i].media_type = d->layers[i].media_type;
         items[i].has_size = 1;
         items[i].size = d->layers[i].size;
+        items[i].has_content_size = d->layers[i].content >= 0;
+        items[i].content_size = d->layers[i].content;
         list[i] = &items[i];
     }
     response.config = d->config;

@@ -102,6 +102,12 @@ int engine_is_there(struct modal_client *c, struct err *err)
     return c->engine;
 }
 
+/* An older engine does not tell it. */
+static int64_t content_of(const Atp__Engine__ImageLayer *layer)
+{
+    return layer->has_content_size && layer->content_size >= 0 ? layer->content_size : layer->size;
+}
+
 int engine_image_describe(struct modal_client *c, const char *image_id, struct engine_image *ret, struct err *err)
 {
     Atp__Engine__ImageDescribeRequest request = ATP__ENGINE__IMAGE_DESCRIBE_REQUEST__INIT;
@@ -127,7 +133,8 @@ int engine_image_describe(struct modal_client *c, const char *image_id, struct e
         image.layers[image.len++] = (struct engine_layer){.diff_id = xstrdup(layer->diff_id),
                                                           .digest = xstrdup(layer->digest),
                                                           .media_type = xstrdup(layer->media_type),
-                                                          .size = layer->size};
+                                                          .size = layer->size,
+                                                          .shown = content_of(layer)};
     }
     *ret = image;
     return 1;

@@ -15,6 +15,8 @@ struct modal_client;
 struct engine_layer {
     char *diff_id, *digest, *media_type;
     int64_t size;
+    int64_t
+        shown; /* what Docker shows: of the files in it; of a registry's layer its size, which is all that is known */
 };
 
 struct engine_image {

@@ -393,7 +393,7 @@ static int describe(struct solving *s, const char *modal_id, struct state_image 
 
         ret->config = xstrdup(told.config);
         for (size_t i = 0; i < told.len; i++) {
-            sizes[i] = told.layers[i].size;
+            sizes[i] = told.layers[i].shown;
             ret->size += sizes[i];
         }
         ret->layers = catalog_layer_sizes(sizes, told.len);

@@ -581,3 +581,12 @@ EOT
     [ "$status" -eq 1 ]
     [[ ${lines[-1]} == *'no basic auth credentials'* ]]
 }
+
+@test "the size of a layer is that of its files" {
+    dockerfile 'FROM @' 'COPY f /f' 'RUN echo 12345 >/g && ln /g /h && truncate -s 20000000 /sparse' 'RUN rm /h'
+    printf abc >f
+    docker build -q -t sized .
+    [ "$(docker history --human=false --format '{{.Size}}' sized | head -3 | tr '\n' ' ')" = "0 20000006 3 " ]
+    base=$(docker image inspect -f '{{.Size}}' "$IMAGE")
+    [ "$(docker image inspect -f '{{.Size}}' sized)" = $((base + 20000009)) ]
+}
