@@ -6,13 +6,28 @@
 #   buildkit_frontend DIR OUT.tar      the image that "# syntax=docker/dockerfile:1" asks for, as a docker-archive
 
 BUILDKIT_VERSION=v0.29.0
-BUILDKIT_GO="1.25" # what its go.mod asks for
+BUILDKIT_GO="1.25.5" # what its go.mod asks for
+BUILDKIT_TOOLCHAIN=1.25.5
+
+# The folder of a go that is new enough: the system's, else a toolchain that Debian's older one can fetch as a module.
+buildkit_go() {
+    local dir=$1 have module=golang.org/toolchain@v0.0.1-go$BUILDKIT_TOOLCHAIN.linux-$(dpkg --print-architecture)
+    have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || { echo "BuildKit needs Go" >&2; return 77; }
+    if printf '%s\n%s\n' "$BUILDKIT_GO" "${have#go}" | sort -CV; then
+        dirname "$(command -v go)"
+        return 0
+    fi
+    (cd / && GOFLAGS=-modcacherw GOMODCACHE=$dir/toolchain go mod download "$module") >"$dir/toolchain.log" 2>&1 ||
+        { echo "BuildKit $BUILDKIT_VERSION needs Go $BUILDKIT_GO, here is $have, and no newer one can be fetched: $(tail -n 1 "$dir/toolchain.log")" >&2; return 77; }
+    chmod +x "$dir/toolchain/$module/bin"/* "$dir/toolchain/$module"/pkg/tool/*/*
+    echo "$dir/toolchain/$module/bin"
+}
 
 buildkit_make() {
-    local dir=$1 have
+    local dir=$1 go
     [ ! -x "$dir/$BUILDKIT_VERSION/buildkitd" ] || return 0
-    have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || { echo "BuildKit needs Go"; return 77; }
-    printf '%s\n%s\n' "$BUILDKIT_GO" "${have#go}" | sort -CV || { echo "BuildKit $BUILDKIT_VERSION needs Go $BUILDKIT_GO, here is $have"; return 77; }
+    mkdir -p "$dir"
+    go=$(buildkit_go "$dir") || return 77
     rm -rf "$dir/module"
     mkdir -p "$dir/module" "$dir/making"
     # A module of its own: BuildKit's go.mod has lines that "go install" of another module's program does not take.
@@ -26,7 +41,7 @@ tool (
 )
 require github.com/moby/buildkit $BUILDKIT_VERSION
 EOF
-    (cd "$dir/module" && GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$dir/making nice go install -trimpath -ldflags '-s -w' tool) \
+    (cd "$dir/module" && PATH=$go:$PATH GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN=$dir/making nice go install -trimpath -ldflags '-s -w' tool) \
         >"$dir/making.log" 2>&1 || { tail -n 5 "$dir/making.log"; echo "BuildKit cannot be made from its Go module here"; return 77; }
     rm -rf "${dir:?}/$BUILDKIT_VERSION"
     mv "$dir/making" "$dir/$BUILDKIT_VERSION"

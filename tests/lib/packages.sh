@@ -4,7 +4,7 @@ PACKAGES_build="gcc libc6-dev cmake make pkg-config musl-tools libcurl4-openssl-
 PACKAGES_engine="crun iptables iproute2 ca-certificates"
 PACKAGES_demo="docker-registry skopeo debootstrap dpkg-dev busybox-static"
 PACKAGES_tests="libcap2-bin bash-static clang-format curl umoci bats python3 docker-registry skopeo debootstrap dpkg-dev busybox-static valgrind docker.io runc runsc apache2-utils git util-linux procps zstd bzip2 xz-utils uidmap slirp4netns sqlite3"
-PACKAGES_clients="nodejs npm python3-venv"
+PACKAGES_clients="nodejs npm python3-venv golang-go"
 
 packages_install() {
     local group list= missing= name
@@ -15,6 +15,7 @@ packages_install() {
         # Node.js comes from elsewhere on many machines, with an npm of its own that Debian's package refuses to stand beside.
         case $name in
         nodejs) ! command -v node >/dev/null || continue ;;
+        golang-go) ! command -v go >/dev/null || continue ;;
         npm) ! command -v npm >/dev/null || continue ;;
         esac
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"
