@@ -1,7 +1,6 @@
 #include "backends/engine/img_build.h"
 
 #include "backends/engine/img_blobs.h"
-#include "backends/engine/img_config.h"
 #include "backends/engine/img_known.h"
 #include "backends/engine/img_layer.h"
 #include "backends/engine/img_store.h"
@@ -11,6 +10,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "translate/dockerfile/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -321,7 +321,7 @@ static int plan(struct pull *p, struct err *err)
 {
     cleanup_strlist struct strlist chain = STRLIST_INIT;
 
-    img_config_diff_ids(p->job->config, &p->diff_ids);
+    df_config_diff_ids(p->job->config, &p->diff_ids);
     if (p->diff_ids.len != p->image.layers_len) {
         err_set(err, 0, "layers from manifest don't match image configuration");
         if (err)
@@ -367,9 +367,12 @@ static int pull_locked(struct pull *p, const char *reference, struct err *err)
 {
     const char *name = p->image.name, *colon = strrchr(name, ':');
 
-    p->job->config = img_config_load(p->image.config, strlen(p->image.config), err);
-    if (!p->job->config)
+    p->job->config = df_config_load(p->image.config, strlen(p->image.config), err);
+    if (!p->job->config) {
+        if (err)
+            err->code = REGISTRY_CORRUPT;
         return -1;
+    }
     free(p->job->config_text);
     p->job->config_text = xstrdup(p->image.config);
     img_log(p->job, "%s: Pulling from %.*s", colon && !strchr(name, '@') ? colon + 1 : p->image.digest,
@@ -387,14 +390,14 @@ static bool find_known(struct pull *p, const char *reference)
 {
     cleanup_strlist struct strlist ids = STRLIST_INIT, chain = STRLIST_INIT;
     struct registry_image image = REGISTRY_IMAGE_INIT;
-    cleanup_with(img_config_freep) json_t *config = NULL;
+    cleanup_with(df_config_freep) json_t *config = NULL;
     bool there;
 
     if (img_known_find(p->job->dir, reference, &image) <= 0)
         return false;
-    config = img_config_load(image.config, strlen(image.config), NULL);
+    config = df_config_load(image.config, strlen(image.config), NULL);
     if (config)
-        img_config_diff_ids(config, &ids);
+        df_config_diff_ids(config, &ids);
     there = ids.len && ids.len == image.layers_len;
     for (size_t i = 0; there && i < ids.len; i++) {
         struct part part = {.layer = &image.layers[i], .diff_id = ids.items[i]};

@@ -9,6 +9,7 @@
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
 #include "compat/sys/fs.h"
+#include "translate/dockerfile/config.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -72,7 +73,7 @@ static struct image *load_record(const struct images *im, const char *path)
             strlist_add(&image->layers, json_string_value(item));
     }
     if (good)
-        oci = img_config_load(image->oci, strlen(image->oci), NULL);
+        oci = df_config_load(image->oci, strlen(image->oci), NULL);
     if (oci)
         img_config_read(oci, &image->config);
     good = good && oci && image->layers.len && image->own <= image->layers.len;

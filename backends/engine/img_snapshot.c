@@ -5,7 +5,6 @@
  * the next above, there are few of them however many snapshots were made, and a large one is rarely copied again.
  */
 #include "backends/engine/img_build.h"
-#include "backends/engine/img_config.h"
 #include "backends/engine/img_fold.h"
 #include "backends/engine/img_internal.h"
 #include "backends/engine/img_layer.h"
@@ -17,6 +16,7 @@
 #include "compat/base/err.h"
 #include "compat/sys/fs.h"
 #include "compat/sys/random.h"
+#include "translate/dockerfile/config.h"
 
 #include <errno.h>
 #include <string.h>
@@ -87,7 +87,7 @@ int img_snapshot_run(struct img_job *job, struct err *err)
     if (weight < 0)
         return err_set(err, 0, "the container's files cannot be read");
     folded = choose_folded(job, weight);
-    job->config = img_config_load(job->base_config, strlen(job->base_config), err);
+    job->config = df_config_load(job->base_config, strlen(job->base_config), err);
     if (!job->config || make_layer(job, folded, key, err) < 0)
         return -1;
     for (size_t i = 0; i + folded < job->base_layers.len; i++)
