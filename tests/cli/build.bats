@@ -228,7 +228,8 @@ file" ]
     tar -C d -rf bad.tar way/evil
     run docker build - <bad.tar
     [ "$status" -eq 1 ]
-    [ ! -e evil ] && [ ! -e "$SUITE/evil" ]
+    [ ! -e evil ]
+    [ ! -e "$SUITE/evil" ]
     run docker build - </dev/null
     [ "$status" -eq 1 ]
     tar -C c -czf - . | head -c 100 >short

@@ -249,6 +249,7 @@ built_here_runs_there() {
     [ "$(elsewhere docker run --rm --pull=always open-atp 2>/dev/null)" = "$first" ]
     docker build -q --no-cache -t open-atp . >/dev/null
     second=$(elsewhere docker run --rm --pull=always open-atp 2>/dev/null)
-    [ -n "$second" ] && [ "$second" != "$first" ]
+    [ -n "$second" ]
+    [ "$second" != "$first" ]
     [ "$(docker run --rm open-atp)" = "$second" ]
 }

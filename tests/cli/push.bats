@@ -297,7 +297,8 @@ load_large() {
     ln -s ../real/file config/config.json
     chmod 0640 real/file
     login "$OTHER"
-    [ -L config/config.json ] && [ "$(stat -c %a real/file)" = 640 ]
+    [ -L config/config.json ]
+    [ "$(stat -c %a real/file)" = 640 ]
     [ "$(python3 -c 'import json; c = json.load(open("config/config.json")); print(c["detachKeys"], c["unknown"], sorted(c["auths"]))')" = \
         "ctrl-x {'a': [1.5, None]} ['$OTHER', 'other:1']" ]
     [ "$(docker logout "$OTHER")" = "Removing login credentials for $OTHER" ]
@@ -512,7 +513,8 @@ real_docker_stop() {
         python3 -c 'import json; assert json.load(open("config/config.json"))["auths"]["other:1"]'
         [ "$status" -eq 137 ] || break
     done
-    [ "$status" -eq 0 ] && [ "$n" -gt 5 ]
+    [ "$status" -eq 0 ]
+    [ "$n" -gt 5 ]
     (
         drop_images
         export ATP_DOCKER_BACKEND=modal ENGINE_LOG=$SUITE/plain.log
@@ -532,7 +534,8 @@ real_docker_stop() {
             [ "$status" -eq 137 ] || break
         done
         cat err
-        [ "$status" -eq 0 ] && [ "$n" -gt 20 ]
+        [ "$status" -eq 0 ]
+        [ "$n" -gt 20 ]
         echo "$n steps"
         drop_images
     )
