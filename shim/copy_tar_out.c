@@ -62,28 +62,12 @@ static int on_head(void *arg, const struct tree_head *head, struct err *err)
     return 0;
 }
 
-static mode_t file_type(const struct tree_entry *e)
-{
-    switch (e->type) {
-    case TREE_DIR:
-        return AE_IFDIR;
-    case TREE_SYMLINK:
-        return AE_IFLNK;
-    case TREE_FIFO:
-        return AE_IFIFO;
-    case TREE_DEVICE:
-        return e->block ? AE_IFBLK : AE_IFCHR;
-    default:
-        return AE_IFREG;
-    }
-}
-
 static void fill(struct tar_out *t, const struct tree_entry *e, const char *name, const char *first)
 {
     struct archive_entry *to = archive_entry_clear(t->entry);
 
     archive_entry_set_pathname(to, name);
-    archive_entry_set_filetype(to, file_type(e));
+    archive_entry_set_filetype(to, tree_file_type(e));
     archive_entry_set_perm(to, e->mode);
     archive_entry_set_uid(to, e->uid);
     archive_entry_set_gid(to, e->gid);

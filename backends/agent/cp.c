@@ -28,25 +28,6 @@ static const char *const itself_closed[] = {"", NULL};
 
 /* ---- what a path is ---- */
 
-static uint8_t type_of(const struct stat *st)
-{
-    switch (st->st_mode & S_IFMT) {
-    case S_IFDIR:
-        return TREE_DIR;
-    case S_IFREG:
-        return TREE_FILE;
-    case S_IFLNK:
-        return TREE_SYMLINK;
-    case S_IFIFO:
-        return TREE_FIFO;
-    case S_IFCHR:
-    case S_IFBLK:
-        return TREE_DEVICE;
-    default:
-        return 0;
-    }
-}
-
 static void send_stat(struct answer *a, const struct wire_stat *s)
 {
     if (wire_put_stat(&a->client->queue, s) == 0)
@@ -104,7 +85,7 @@ static void tell_found(struct answer *a, const struct found *f, const char *give
     cleanup_free char *unfollowed = cp_resolve(given, /* last= */ false, NULL);
     struct wire_stat s = {.exists = true,
                           .followed = unfollowed && strcmp(unfollowed, f->path) != 0,
-                          .type = type_of(&f->st),
+                          .type = tree_type_of(f->st.st_mode),
                           .mode = f->st.st_mode & 07777,
                           .size = S_ISREG(f->st.st_mode) ? (uint64_t)f->st.st_size : 0,
                           .mtime_ns = beneath_mtime(&f->st),

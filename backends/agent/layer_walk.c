@@ -265,25 +265,6 @@ static int next_name(struct layer_walk *w, struct err *err)
     return 1;
 }
 
-static uint8_t type_of(mode_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFDIR:
-        return TREE_DIR;
-    case S_IFREG:
-        return TREE_FILE;
-    case S_IFLNK:
-        return TREE_SYMLINK;
-    case S_IFIFO:
-        return TREE_FIFO;
-    case S_IFCHR:
-    case S_IFBLK:
-        return TREE_DEVICE;
-    default:
-        return 0;
-    }
-}
-
 /* Is something below the directory not part of the image? Making that has changed the directory's time. */
 static bool holds_hidden(const struct layer_walk *w)
 {
@@ -304,7 +285,7 @@ static int look_at(struct layer_walk *w, struct tree_look *ret, struct err *err)
 
     if (beneath_stat(w->dir, w->name, &w->st) < 0)
         return errno == ENOENT ? 0 : fail_errno(w, "lstat", err);
-    l.entry = (struct tree_entry){.type = type_of(w->st.st_mode),
+    l.entry = (struct tree_entry){.type = tree_type_of(w->st.st_mode),
                                   .block = S_ISBLK(w->st.st_mode),
                                   .mode = S_ISLNK(w->st.st_mode) ? 0777 : w->st.st_mode & 07777,
                                   .uid = w->st.st_uid,

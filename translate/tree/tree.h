@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct err;
 
@@ -49,6 +50,11 @@ struct tree_entry {
     const char *path;
     const char *link; /* never NULL */
 };
+
+/* enum tree_type of an st_mode; 0 for what never travels. */
+uint8_t tree_type_of(mode_t mode);
+/* The file type's bits of an st_mode; a hard link is a regular file. */
+mode_t tree_file_type(const struct tree_entry *e);
 
 enum tree_head_flag {
     TREE_CONTENTS = 1 << 0, /* asked for as SRC/. */
