@@ -231,7 +231,7 @@ static void check_busybox(const char *runtime)
     if (r.error)
         fail_msg("%s: %s", runtime, r.error);
     assert_string_equal(r.got[1].data, "one\n9437184\n750\n");
-    sh("cd %s; test $(cat two) = two; ! test -e link; test -d sub", host);
+    sh("cd %s; test $(cat two) = two; test ! -e link; test -d sub", host);
     close(m.host.dirfd);
     run_clear(&r);
     session_stdin(main.session, "\n", 1);

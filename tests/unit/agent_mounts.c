@@ -85,11 +85,11 @@ static void test_there_and_back(void **state)
     run_ok(&p,
            "echo new > new; echo more >> d/two; rm d/e/prog; rmdir empty; mkdir -p x/y; ln -s z x/l; chmod 700 x/y; "
            "touch -d '2002-02-02 02:02:02.000000002' new; rm 'odd\nname'; mkfifo fifo");
-    sh("cd %s; test \"$(cat new)\" = new; test \"$(cat d/two)\" = 'two\nmore'; ! test -e d/e/prog; test -d d/e; "
-       "! test -e empty; test \"$(readlink x/l)\" = z; test \"$(stat -c %%a x/y)\" = 700; "
+    sh("cd %s; test \"$(cat new)\" = new; test \"$(cat d/two)\" = 'two\nmore'; test ! -e d/e/prog; test -d d/e; "
+       "test ! -e empty; test \"$(readlink x/l)\" = z; test \"$(stat -c %%a x/y)\" = 700; "
        "test \"$(stat -c %%y new | cut -c1-29)\" = '2002-02-02 02:02:02.000000002'; test $(find . -name 'odd*' | wc "
        "-l) = 0; "
-       "! test -e fifo; test one -ef hard; test -z \"$(find . -name '.atp*')\"",
+       "test ! -e fifo; test one -ef hard; test -z \"$(find . -name '.atp*')\"",
        p.host);
     place_clear(&p);
 }
@@ -182,7 +182,7 @@ static void test_nested(void **state)
     if (r.error)
         fail_msg("%s", r.error);
     assert_string_equal(r.got[1].data, "out\nin\nin\n");
-    sh("test \"$(cat %s/x)\" = x; test \"$(cat %s/sub/hidden)\" = hidden; test \"$(cat %s/y)\" = y; ! test -e %s/sub/x",
+    sh("test \"$(cat %s/x)\" = x; test \"$(cat %s/sub/hidden)\" = hidden; test \"$(cat %s/y)\" = y; test ! -e %s/sub/x",
        inner_host, p.host, p.host, p.host);
     run_clear(&r);
     close(fd);
@@ -212,7 +212,7 @@ static void test_absent(void **state)
     if (r.error)
         fail_msg("%s", r.error);
     assert_string_equal(r.got[1].data, "out\ntheirs\n");
-    sh("test $(cat %s/y) = y; ! test -e %s/sub", p.host, p.host);
+    sh("test $(cat %s/y) = y; test ! -e %s/sub", p.host, p.host);
     run_clear(&r);
     place_clear(&p);
 }
@@ -253,7 +253,7 @@ static void test_refused_targets(void **state)
         assert_false(r.started);
         run_clear(&r);
     }
-    sh("! test -e /tmp/atp-must-not-run; test -S %s/agent.sock; test \"$(cat %s)\" = x", p.rig.run_dir, file);
+    sh("test ! -e /tmp/atp-must-not-run; test -S %s/agent.sock; test \"$(cat %s)\" = x", p.rig.run_dir, file);
     place_clear(&p);
 }
 
@@ -324,7 +324,7 @@ static void test_pull_failed(void **state)
         assert_int_equal(r.result.code, code ? code : 125);
         assert_non_null(r.error);
         assert_non_null(strstr(r.error, small));
-        sh("cd %s; test $(cat a) = a; ! test -e big; test -z \"$(find . -name '.atp*')\"", small);
+        sh("cd %s; test $(cat a) = a; test ! -e big; test -z \"$(find . -name '.atp*')\"", small);
         run_clear(&r);
         close(m.host.dirfd);
         assert_int_equal(umount(small), 0);
@@ -367,14 +367,14 @@ static void test_second_command(void **state)
         fail_msg("%s", first.error);
     assert_int_equal(first.agreed, 2); /* after the push and after the pull */
     sh("cd %s; echo edited > f7; rm f8", p.host);
-    run_in(&p, &second, &m, "cat f7; ! test -e f8; test -p pipe && cat made; echo again >> made; rm f9");
+    run_in(&p, &second, &m, "cat f7; test ! -e f8; test -p pipe && cat made; echo again >> made; rm f9");
     if (second.error)
         fail_msg("%s", second.error);
     assert_string_equal(second.got[1].data, "edited\nmade\n");
     assert_int_equal(second.result.code, 0);
     assert_int_equal(second.generation, first.generation + 2);
     assert_true(second.wire_in < 1500);
-    sh("cd %s; test \"$(cat made)\" = 'made\nagain'; ! test -e f8; ! test -e f9; test $(ls | wc -l) = 299", p.host);
+    sh("cd %s; test \"$(cat made)\" = 'made\nagain'; test ! -e f8; test ! -e f9; test $(ls | wc -l) = 299", p.host);
     run_in(&p, &third, &m, "true"); /* what was written just now is read once more */
     usleep(30000);
     sh("cd %s; ls -li --time-style=full-iso state run/mounts > before", p.rig.dir);
@@ -419,9 +419,15 @@ static void test_stale(void **state)
     place_clear(&p);
 }
 
+static bool all_out(struct run *r)
+{
+    return r->done || r->wire_out == r->wire_out_max;
+}
+
 /* The session is killed in the middle of a push: the command never runs, the target holds whole files only. */
 static void test_killed_push(void **state)
 {
+    static const size_t bytes[] = {3000, 40000, 700000, 3000000, 7000000};
     struct session_mount m;
     struct place p;
     struct run r;
@@ -431,25 +437,22 @@ static void test_killed_push(void **state)
     sh("cd %s; for i in $(seq 400); do head -c 60000 /dev/zero > f$i; done; head -c 8000000 /dev/urandom > big",
        p.host);
     m = mount_of(&p);
-    for (int wait = 0; wait < 100; wait += 30) {
-        run_init(&r, &p.rig, "touch /tmp/atp-must-not-run");
+    for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        run_init(&r, &p.rig, "touch ran");
+        r.start.cwd = p.rig.dir;
+        r.wire_out_max = bytes[i];
         run_begin(&r, &m, 1);
-        run_turn(&r, 10 + wait, is_started);
-        if (r.started || r.done) { /* too fast for us */
-            run_turn(&r, RIG_DEADLINE, NULL);
-            run_finish(&r);
-            run_clear(&r);
-            unlink("/tmp/atp-must-not-run");
-            break;
-        }
+        assert_true(run_turn(&r, RIG_DEADLINE, all_out));
+        assert_false(r.done);
         kill(r.agent, SIGKILL);
         run_turn(&r, RIG_DEADLINE, NULL);
         assert_int_equal(r.result.end, SESSION_LOST);
+        buf_reset(&r.queue);
         run_finish(&r);
         run_clear(&r);
-        sh("! test -e /tmp/atp-must-not-run; mkdir -p %s; cd %s; for f in f*; do test -e $f || continue; "
+        sh("if test -e %s/ran; then exit 1; fi; mkdir -p %s; cd %s; for f in f*; do test -e $f || continue; "
            "test $(stat -c %%s $f) = 60000; done",
-           p.target, p.target);
+           p.rig.dir, p.target, p.target);
     }
     run_ok(&p, "test $(ls | wc -l) = 401; cmp big big; test -z \"$(find . -name '.atp*')\"");
     place_clear(&p);
@@ -480,7 +483,7 @@ static void test_with_streams(void **state)
         fail_msg("%s", r.error);
     assert_string_equal(r.got[1].data, "3145728\n");
     assert_int_equal(r.got[2].len, 3000000);
-    sh("cd %s; cmp big copy; ! test -e 7; test $(find . -type f | wc -l) = 2902", p.host);
+    sh("cd %s; cmp big copy; test ! -e 7; test $(find . -type f | wc -l) = 2902", p.host);
     run_clear(&r);
     place_clear(&p);
 }

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,6 +82,7 @@ static inline pid_t rig_spawn(const struct rig *rig, const char *verb, int in, i
     assert_true(pid >= 0);
     if (pid == 0) {
         signal(SIGPIPE, SIG_DFL);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no init, which would hold its output open */
         if (in >= 0)
             dup2(in, 0);
         if (out >= 0)
@@ -158,6 +160,7 @@ struct run {
     struct buf got[3]; /* [1] and [2]: what the process wrote */
     struct buf notes;
     size_t wire_in; /* bytes that came from the agent */
+    size_t wire_out, wire_out_max; /* bytes that went to it; with a maximum, no more than that ever does */
     /* the user's behaviour */
     size_t take_at_once; /* per call of output; 0 = everything */
     bool take_nothing, keep_nothing;
@@ -182,12 +185,22 @@ struct run {
 static inline void run_on_writable(struct loop *loop, int fd, short revents, void *arg)
 {
     struct run *r = arg;
-    ssize_t n = write(fd, r->queue.data, r->queue.len < 65536 ? r->queue.len : 65536);
+    size_t len = r->queue.len < 65536 ? r->queue.len : 65536;
+    ssize_t n;
 
     (void)loop;
     (void)revents;
-    if (n > 0)
+    if (r->wire_out_max && len > r->wire_out_max - r->wire_out)
+        len = r->wire_out_max - r->wire_out;
+    if (r->wire_out_max && len == 0) {
+        loop_io_set(r->to_io, 0);
+        return;
+    }
+    n = write(fd, r->queue.data, len);
+    if (n > 0) {
         buf_consume(&r->queue, (size_t)n);
+        r->wire_out += (size_t)n;
+    }
     else if (errno != EAGAIN)
         buf_reset(&r->queue);
     loop_io_set(r->to_io, r->queue.len ? POLLOUT : 0);

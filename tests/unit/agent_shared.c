@@ -33,7 +33,7 @@ static void test_two_ends(void **state)
     assert_string_equal(b->notes.data, "");
     cmd_end(a);
     cmd_end(b);
-    sh("cd %s; test $(cat a) = a; test $(cat b) = b; test $(grep -c more one two | grep -c :1) = 2; ! test -e gone",
+    sh("cd %s; test $(cat a) = a; test $(cat b) = b; test $(grep -c more one two | grep -c :1) = 2; test ! -e gone",
        p.host);
     a = cmd_begin(&p, 0, "true"); /* and now all is quiet */
     UNTIL(&p, a->done);
@@ -82,7 +82,7 @@ static void test_push_against_pull(void **state)
     b = cmd_begin(&p, 0, "until test -e new; do sleep 0.01; done; head -c 6000000 /dev/urandom > big; echo b > b");
     UNTIL(&p, b->started);
     sh("echo host > %s/new; rm %s/one", p.host, p.host);
-    a = cmd_begin(&p, 0, "test -e new; ! test -e one; echo a > a");
+    a = cmd_begin(&p, 0, "test -e new; test ! -e one; echo a > a");
     a->hold_type[WIRE_PUSHED] = true;
     UNTIL(&p, waits(&a->in, WIRE_PUSHED)); /* it is in the container, and a has the host's lock */
     c = cmd_begin(&p, 0, "echo c > c");
@@ -92,7 +92,7 @@ static void test_push_against_pull(void **state)
         turn(&p);
     assert_false(b->done);
     assert_int_equal(c->seen_out[WIRE_MOUNT], 0);
-    sh("! test -e %s/b", p.host);
+    sh("test ! -e %s/b", p.host);
     a->hold_type[WIRE_PUSHED] = false;
     UNTIL(&p, a->done && b->done && c->done);
     assert_int_equal(b->seen_out[WIRE_PULL] > 0, 1);
@@ -100,7 +100,7 @@ static void test_push_against_pull(void **state)
     cmd_end(b);
     cmd_end(c);
     run(&p, 0, "true");
-    sh("cd %s; test -e a; test -e b; test -e c; test -e new; ! test -e one; test $(stat -c %%s big) = 6000000", p.host);
+    sh("cd %s; test -e a; test -e b; test -e c; test -e new; test ! -e one; test $(stat -c %%s big) = 6000000", p.host);
     assert_agree(&p, 0);
     assert_no_conflicts(&p);
     place_clear(&p);
@@ -187,7 +187,7 @@ static void test_killed_between_data_and_state(void **state)
     UNTIL(&p, waits(&a->out, WIRE_PULLED));
     cmd_free(a);
     sh("cp %s/../before %s/mount-0", p.box[0].state, p.box[0].state);
-    run(&p, 0, "test $(cat a) = a; ! test -e two; echo b > b");
+    run(&p, 0, "test $(cat a) = a; test ! -e two; echo b > b");
     run(&p, 0, "true");
     sh("cd %s; test \"$(cat one)\" = '1\nmore'; test -e b", p.host);
     assert_agree(&p, 0);
@@ -211,7 +211,7 @@ static void test_killed_before_pushed(void **state)
     UNTIL(&p, waits(&a->in, WIRE_PUSHED));
     cmd_free(a);
     sh("cd %s; cp -p ../f f; rm g", p.host);
-    run(&p, 0, "test $(cat f) = old; ! test -e g; test -e own; test -e keep");
+    run(&p, 0, "test $(cat f) = old; test ! -e g; test -e own; test -e keep");
     run(&p, 0, "true");
     assert_agree(&p, 0);
     assert_no_conflicts(&p);
@@ -259,10 +259,10 @@ static void test_killed_before_saved(void **state)
                             "echo b >> f; rm gone; ln -sf x link");
     assert_string_equal(b->notes.data, "");
     cmd_end(b);
-    sh("cd %s; test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; test -e new; ! test -e gone; "
+    sh("cd %s; test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; test -e new; test ! -e gone; "
        "test $(readlink link) = x",
        p.host);
-    run(&p, 0, "test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; ! test -e gone");
+    run(&p, 0, "test \"$(cat f)\" = '1\na\nb'; test \"$(cat x)\" = '1\nb'; test ! -e gone");
     assert_agree(&p, 0);
     assert_no_conflicts(&p);
     place_clear(&p);
@@ -349,7 +349,7 @@ static void killed_at_each_frame(int who)
         /* what the command still does after its session's death comes with a later barrier */
         for (int i = 0; i < 40; i++) {
             cleanup_free char *script = xasprintf(
-                "test $(tail -n 1 h) = %u; test -e h%u; ! test -e h%u || exit 1; test \"$(ls -A | grep -c atp)\" = 0",
+                "test $(tail -n 1 h) = %u; test -e h%u; test ! -e h%u || exit 1; test \"$(ls -A | grep -c atp)\" = 0",
                 n, n, n - 1);
 
             run(&p, 0, script);
@@ -405,7 +405,7 @@ static void test_successor(void **state)
     assert_true(a->bytes_out < 1500);
     assert_string_equal(a->got.data, "edited\nown\nlate\n");
     cmd_end(a);
-    sh("! test -e %s/f8", p.host);
+    sh("test ! -e %s/f8", p.host);
     assert_agree(&p, 0);
     place_clear(&p);
 }
@@ -429,9 +429,9 @@ static void test_older_copy(void **state)
     sh("for d in %s %s; do rm -r $d; mv $d.copy $d; done; rm -f %s/agent.sock", p.box[0].rig.run_dir, p.box[0].target,
        p.box[0].rig.run_dir);
     p.box[0].rig.init = rig_spawn(&p.box[0].rig, "init", -1, -1);
-    run(&p, 0, "test $(cat f) = 2; test -e later; test -e host; ! test -e goes; test -e own; echo x > x");
+    run(&p, 0, "test $(cat f) = 2; test -e later; test -e host; test ! -e goes; test -e own; echo x > x");
     run(&p, 0, "true");
-    sh("cd %s; test $(cat f) = 2; test -e later; test -e host; ! test -e goes; test -e own; test -e x; test -e stays",
+    sh("cd %s; test $(cat f) = 2; test -e later; test -e host; test ! -e goes; test -e own; test -e x; test -e stays",
        p.host);
     assert_agree(&p, 0);
     assert_no_conflicts(&p);
@@ -448,7 +448,7 @@ static void test_two_containers(void **state)
     sh("cd %s; echo 1 > one; echo 1 > both; echo 1 > gone", p.host);
     run(&p, 0, "echo a > a");
     run(&p, 1, "test $(cat a) = a; echo b > b; rm gone");
-    run(&p, 0, "test $(cat b) = b; ! test -e gone");
+    run(&p, 0, "test $(cat b) = b; test ! -e gone");
     /* both at once: other files pass by each other, the same file is a conflict for the second */
     a = cmd_begin(&p, 0, "echo a > new-a; echo a > both");
     b = cmd_begin(&p, 1, "echo b > new-b; echo b > both");
