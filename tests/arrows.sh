@@ -11,6 +11,7 @@ floor() {
     compat/lib/*) echo 12 ;;
     compat/docker/*) echo 12 ;;
     translate/wire/* | translate/tree/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
+    translate/compose/*) echo 22 ;;
     translate/*) echo 21 ;;
     backends/proto/* | backends/grpc/* | backends/state/* | backends/docker/* | backends/sync/*) echo 30 ;;
     backends/tree/* | backends/session/* | backends/modal/* | backends/registry/* | backends/local/* | backends/blobs/*) echo 31 ;;
