@@ -20,6 +20,7 @@ enum network_mode {
     NETWORK_BRIDGE,  /* "bridge", "default": NetworkAccess OPEN */
     NETWORK_HOST,    /* "host": NetworkAccess OPEN; there is no host to share, the container sees its own interfaces */
     NETWORK_NONE,    /* "none": NetworkAccess BLOCKED */
+    NETWORK_OWN,     /* networks of one's own: container_spec.networks (translate/networks.h) */
     NETWORK_MODE_MAX
 };
 

@@ -139,8 +139,10 @@ struct state_container {
     char *error;   /* why it could not be started, "" = nothing */
     /* While sandbox_id is set there is a sandbox to be ended: with status exited its files, log and changes are still
      * to be brought away (shim/container.h, container_settle). */
-    char *server, *sandbox_id;
-    char *files; /* the server's id of the image that holds its file system; NULL: it is as the image has it */
+    char *server, *sandbox_id; /* a sidecar's is "sb-.../ctr-..." (backends/modal/task.h) */
+    char *pod;                 /* id of the pod that it is in, or is being put into; NULL: a sandbox of its own */
+    char *networks; /* JSON array of the ids of the networks that it joins, the first is its main one; NULL: none */
+    char *files;    /* the server's id of the image that holds its file system; NULL: it is as the image has it */
     bool auto_remove;
     bool stopped_by_user; /* restart policies unless-stopped and always look at it */
     bool recovered; /* the record came from the container and is not to be trusted: its mounts are not exchanged */
@@ -164,6 +166,8 @@ enum state_part {
     STATE_PART_STOPPED = 1 << 3,  /* stopped_by_user */
     STATE_PART_RESTARTS = 1 << 4, /* restarts */
     STATE_PART_IDENTITY = 1 << 5, /* name and record; fails like state_container_add() when the name is taken */
+    STATE_PART_POD = 1 << 6,      /* pod */
+    STATE_PART_NETWORKS = 1 << 7, /* networks; goes with IDENTITY, for the record says it too */
 };
 
 /* 1 = written, 0 = there is no such container any more, -1 = err. */
@@ -173,6 +177,42 @@ int state_container_remove(struct state *s, const char *id, struct err *err); /*
 int state_container_find(struct state *s, const char *what, struct state_container *ret, struct err *err);
 int state_container_list(struct state *s, struct state_container **ret, size_t *ret_len,
                          struct err *err); /* newest first */
+
+/* ---- networks of one's own: what `docker network create` made ---- */
+
+struct state_network {
+    char *id; /* 64 hex */
+    char *name;
+    char *driver;           /* "bridge" */
+    char *labels, *options; /* JSON arrays of "k=v", sorted */
+    bool internal, attachable;
+    int64_t created_ns;
+};
+void state_network_clear(struct state_network *n);
+
+/* Fails with Docker's text (exit 1) when the name is taken. */
+int state_network_add(struct state *s, const struct state_network *n, struct err *err);
+int state_network_remove(struct state *s, const char *id, struct err *err); /* 1 = was there, 0 = not */
+/* Full id, exact name, then unique id prefix. 1 found, 0 not, -1 err (ambiguous: Docker's text). */
+int state_network_find(struct state *s, const char *what, struct state_network *ret, struct err *err);
+int state_network_list(struct state *s, struct state_network **ret, size_t *ret_len, struct err *err); /* by name */
+
+/* ---- pods: sandboxes that hold the containers of networks as sidecars ---- */
+
+struct state_pod {
+    char *id; /* "pod-" and 12 hex; also its intent's container_id */
+    char *server, *app;
+    char *sandbox_id; /* NULL: it was being asked for when its client was killed */
+    char *token;      /* hex: what its members know each other by */
+    char *networks;   /* JSON array of ids, sorted */
+    int64_t created_ns;
+};
+void state_pod_clear(struct state_pod *p);
+
+int state_pod_put(struct state *s, const struct state_pod *p, struct err *err); /* adds or replaces */
+int state_pod_remove(struct state *s, const char *id, struct err *err);         /* 1 = was there, 0 = not */
+int state_pod_find(struct state *s, const char *id, struct state_pod *ret, struct err *err); /* 1, 0, -1 */
+int state_pod_list(struct state *s, const char *server, struct state_pod **ret, size_t *ret_len, struct err *err);
 
 /* ---- intents: written before a sandbox is asked for, dropped when its end is confirmed ---- */
 

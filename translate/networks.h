@@ -1,0 +1,39 @@
+/*
+ * The networks of one's own that a container joins, from --network (each word, or the long form name=N,alias=A),
+ * --network-alias and --net. What the platform does not give (addresses, MAC, sysctls, links) is refused with a line.
+ */
+#ifndef ATP_TRANSLATE_NETWORKS_H
+#define ATP_TRANSLATE_NETWORKS_H
+
+#include "compat/base/strlist.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct err;
+
+struct network_join {
+    char *name; /* as given until it was looked up, then the network's name */
+    char *id;   /* 64 hex; NULL: not looked up yet */
+    struct strlist aliases;
+};
+
+/* The first one is the container's main network: HostConfig.NetworkMode. */
+struct network_joins {
+    struct network_join *items;
+    size_t len;
+};
+#define NETWORK_JOINS_INIT                                                                                             \
+    {                                                                                                                  \
+        NULL, 0                                                                                                        \
+    }
+
+void network_joins_clear(struct network_joins *joins);
+/* Adds one, or gives the one of this name. */
+struct network_join *network_joins_add(struct network_joins *joins, const char *name);
+struct network_join *network_joins_find(const struct network_joins *joins, const char *name_or_id); /* NULL: none */
+void network_joins_drop(struct network_joins *joins, const char *id);
+/* Whether they have a network in common; by id. */
+bool network_joins_meet(const struct network_joins *a, const struct network_joins *b);
+
+#endif
