@@ -161,7 +161,9 @@ with_own_engine() {
     run env MODAL_TOKEN_SECRET=as-hidden timeout -s KILL 60 "$ATP_BIN/atp-docker" run --rm "$IMAGE" true
     good=$(docker run --rm "$IMAGE" echo right) || true
     kill "$engine" && wait "$engine" || true
-    [ "$status" -eq 125 ] && [[ "$output" != *as-hidden* ]] && [ "$(grep -c '^docker: ' <<<"$output")" -eq 1 ]
+    [ "$status" -eq 125 ]
+    [[ "$output" != *as-hidden* ]]
+    [ "$(grep -c '^docker: ' <<<"$output")" -eq 1 ]
     [[ "$output" == *[Tt]oken* || "$output" == *credentials* ]]
     [ "$good" = right ]
 }
@@ -225,7 +227,8 @@ with_own_engine() {
     wait "$pid" || status=$?
     [ $((SECONDS - began)) -le 16 ]
     [ "$status" -eq 125 ] && [ "$(grep -c '^docker: ' ../err)" -eq 1 ] || { echo "$status: $(cat ../err)"; false; }
-    [ "$(cat kept)" = host ] && [ "$(ls -A .)" = kept ]
+    [ "$(cat kept)" = host ]
+    [ "$(ls -A .)" = kept ]
     [ "$(docker run --rm "$IMAGE" echo next)" = next ]
     for init in $old; do until_true 20 process_gone "$init"; done
     until_true 20 no_container
@@ -265,12 +268,16 @@ with_own_engine() {
 
 @test "a reader that leaves, and one that is slow" {
     LIMIT=20 docker run --rm "$IMAGE" yes 2>err | head -1 >out
-    [ "${PIPESTATUS[0]}" -ne 137 ] && [ "$(cat out)" = y ] && [ ! -s err ]
+    [ "${PIPESTATUS[0]}" -ne 137 ]
+    [ "$(cat out)" = y ]
+    [ ! -s err ]
     rounds=10
     [ "${ATP_ENGINE_RUNTIME:-}" != runsc ] || rounds=3
     for _ in $(seq "$rounds"); do
         LIMIT=20 docker run --rm "$IMAGE" sh -c 'seq 300000; exit 0' 2>err | head -1 >out
-        [ "${PIPESTATUS[0]}" -ne 137 ] && [ "$(cat out)" = 1 ] && [ ! -s err ]
+        [ "${PIPESTATUS[0]}" -ne 137 ]
+        [ "$(cat out)" = 1 ]
+        [ ! -s err ]
     done
     sum=$(docker run --rm "$IMAGE" sh -c 'seq 1000000' | (sleep 1; sha256sum))
     [ "$sum" = "$(seq 1000000 | sha256sum)" ]
@@ -289,7 +296,8 @@ with_own_engine() {
     [ "${lines[1]}" = "$(tail -c 4 big | od -An -tx1)" ]
     [ "${lines[2]}" -lt 65536 ]
     peak=$(sh -c '"$1" run --rm -v "$2:/w:ro" "$3" true & while p=$(awk "/VmHWM/ { print \$2 }" /proc/$!/status 2>/dev/null) && [ -n "$p" ]; do echo "$p"; sleep 0.1; done; wait $!' sh "$ATP_BIN/atp-docker" "$PWD" "$IMAGE" | sort -n | tail -1)
-    [ "$peak" -gt 0 ] && [ "$peak" -lt 131072 ]
+    [ "$peak" -gt 0 ]
+    [ "$peak" -lt 131072 ]
 }
 
 @test "names: newlines, dashes, bytes that are no text, 255 of them" {
@@ -301,7 +309,8 @@ with_own_engine() {
     (cd tree && find . -print0 | sort -z) >after
     [ "$(tr '\0' '\n' <before | wc -l)" -eq $(($(tr '\0' '\n' <after | wc -l) - 4)) ]
     [ "$(cat tree/$'made\nhere' tree/-made tree/$'m\xff')" = $'1\n2\n3' ]
-    [ "$(cat "tree/$long")" = "$long" ] && [ "$(cat tree/$'\xff\xfe')" = $'\xff\xfe' ]
+    [ "$(cat "tree/$long")" = "$long" ]
+    [ "$(cat tree/$'\xff\xfe')" = $'\xff\xfe' ]
 }
 
 @test "20,000 small files, there and back" {
@@ -327,16 +336,27 @@ with_own_engine() {
     docker run --rm -v "$PWD/tree:/w" -w /w "$IMAGE" sh -c "
         mkfifo pipe; cp /bin/busybox su; chmod 6755 su; ln -s $PWD/outside out; ln -s /etc/passwd passwd
         echo changed >out/f 2>/dev/null; mkdir dir; echo x >dir/f; true"
-    [ -c tree/null ] && [ -p tree/fifo ] && [ ! -e tree/pipe ]
-    [ ! -u tree/su ] && [ ! -g tree/su ] && [ -L tree/out ] && [ "$(readlink tree/passwd)" = /etc/passwd ]
+    [ -c tree/null ]
+    [ -p tree/fifo ]
+    [ ! -e tree/pipe ]
+    [ ! -u tree/su ]
+    [ ! -g tree/su ]
+    [ -L tree/out ]
+    [ "$(readlink tree/passwd)" = /etc/passwd ]
     docker run --rm -v "$PWD/tree:/w" -w /w "$IMAGE" sh -c "rm -r out dir; mkdir out; echo changed >out/f; ln -s $PWD/outside dir"
-    [ "$(cat outside/f)" = safe ] && [ "$(cat tree/out/f)" = changed ] && [ ! -L tree/out ] && [ "$(readlink tree/dir)" = "$PWD/outside" ]
+    [ "$(cat outside/f)" = safe ]
+    [ "$(cat tree/out/f)" = changed ]
+    [ ! -L tree/out ]
+    [ "$(readlink tree/dir)" = "$PWD/outside" ]
 }
 
 @test "mounts inside mounts, in any order" {
     mkdir a b
     docker run --rm -v "$PWD/b:/w/sub" -v "$PWD/a:/w" "$IMAGE" sh -c 'echo 1 >/w/1; echo 2 >/w/sub/2'
-    [ "$(cat a/1)" = 1 ] && [ "$(cat b/2)" = 2 ] && [ ! -e a/2 ] && [ ! -e a/sub/2 ]
+    [ "$(cat a/1)" = 1 ]
+    [ "$(cat b/2)" = 2 ]
+    [ ! -e a/2 ]
+    [ ! -e a/sub/2 ]
 }
 
 # ---- several at once ----

@@ -35,7 +35,8 @@ agree() {
     id=$(stay)
     rm d/a
     docker exec "$id" sh -c '! test -e d/a && test -e d/b && rm -r d'
-    [ ! -e d ] && [ "$(cat c)" = 3 ]
+    [ ! -e d ]
+    [ "$(cat c)" = 3 ]
     docker exec "$id" rm c
     [ -z "$(ls -A)" ]
     [ -z "$(docker exec "$id" ls -A)" ]
@@ -44,13 +45,15 @@ agree() {
 @test "a failing command is a barrier too; where nothing changed nothing is stored" {
     c=$(stay)
     run docker exec "$c" sh -c 'echo x >left; exit 3'
-    [ "$status" -eq 3 ] && [ "$(cat left)" = x ]
+    [ "$status" -eq 3 ]
+    [ "$(cat left)" = x ]
     docker exec "$c" true
     before=$(cd "$XDG_STATE_HOME" && find . -name 'mount-*' -printf '%p %i %C@\n' | sort)
     sleep 0.1
     for i in 1 2 3; do docker exec "$c" true; done
     after=$(cd "$XDG_STATE_HOME" && find . -name 'mount-*' -printf '%p %i %C@\n' | sort)
-    [ -n "$before" ] && [ "$before" = "$after" ]
+    [ -n "$before" ]
+    [ "$before" = "$after" ]
 }
 
 @test "twenty commands at once, each with a file of its own" {
@@ -85,7 +88,8 @@ agree() {
         pb=$!
         wait $pa && wait $pb
     done
-    [ "$(tr '\n' ' ' <from-a)" = 'a 1 2 3 ' ] && [ "$(tr '\n' ' ' <from-b)" = 'b 1 2 3 ' ]
+    [ "$(tr '\n' ' ' <from-a)" = 'a 1 2 3 ' ]
+    [ "$(tr '\n' ' ' <from-b)" = 'b 1 2 3 ' ]
     agree "$a"
     agree "$b"
 }

@@ -245,8 +245,8 @@ file" ]
     [ "$(docker run --rm secretive cat /len /vars /left)" = "11
 0
 0" ]
-    ! docker history --no-trunc secretive | grep -q 'very secret'
-    ! docker image inspect secretive | grep -q 'very secret\|hidden'
+    if docker history --no-trunc secretive | grep -q 'very secret'; then return 1; fi
+    if docker image inspect secretive | grep -q 'very secret\|hidden'; then return 1; fi
     run docker build --secret id=one,src=nope .
     [ "$status" -eq 1 ]
     [[ $output == *nope* ]]
@@ -425,14 +425,14 @@ PY
     script -qec "$ATP_BIN/atp-docker build --no-cache ." /dev/null >out
     grep -q '\[+\] Building' out
     grep -q 'FINISHED' out
-    ! grep -q $'\033]0;title' out
+    if grep -q $'\033]0;title' out; then return 1; fi
     dockerfile 'FROM @' 'RUN echo last-words; exit 4'
     script -qec "$ATP_BIN/atp-docker build --no-cache ." /dev/null >out || true
     tr -d '\r' <out | sed 's/.*\x1b\[?25h//' | grep -A20 '^------$' >end # nothing is drawn over it
     grep -q ' last-words$' end
     grep -q '^   2 | >>> RUN echo last-words' end
     grep -q '^ERROR: failed to solve' end
-    ! grep -q $'\033\\[31mred' out
+    if grep -q $'\033\\[31mred' out; then return 1; fi
 }
 
 @test "^C: nothing stays, nobody waits" {

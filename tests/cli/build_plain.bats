@@ -58,7 +58,7 @@ file" ]
     [ "$(docker run --rm secretive cat /len)" = "11
 5
 0" ]
-    ! docker history --no-trunc secretive | grep 'very secret'
+    if docker history --no-trunc secretive | grep 'very secret'; then return 1; fi
     dockerfile 'FROM @' 'RUN --mount=type=secret,id=s ["cat", "/run/secrets/s"]'
     run docker build --secret id=s,src=s .
     [ "$status" -eq 1 ]

@@ -29,7 +29,8 @@ daemon() { echo "Error response from daemon: $*"; }
 
 @test "run -d prints the id and nothing else, and does not hold what it was given" {
     docker run -d --name keep "$IMAGE" sleep 1000 >out 2>err
-    [ "$(wc -c <out)" -eq 65 ] && grep -qE '^[0-9a-f]{64}$' out
+    [ "$(wc -c <out)" -eq 65 ]
+    grep -qE '^[0-9a-f]{64}$' out
     [ ! -s err ]
     [ "$(docker ps -q --no-trunc)" = "$(cat out)" ]
     # a pipe ends when the client does, not when the container does
@@ -52,9 +53,11 @@ daemon() { echo "Error response from daemon: $*"; }
     docker run -d --name short "$IMAGE" sh -c 'echo out; echo err >&2; echo kept >/kept; exit 5'
     [ "$(docker wait short)" = 5 ]
     [ "$(status_of short)" = "exited 5" ]
-    [ "$(docker logs short 2>err)" = out ] && [ "$(cat err)" = err ]
+    [ "$(docker logs short 2>err)" = out ]
+    [ "$(cat err)" = err ]
     docker start -a short >out 2>err || [ $? -eq 5 ]
-    [ "$(cat out)" = out ] && [ "$(cat err)" = err ]
+    [ "$(cat out)" = out ]
+    [ "$(cat err)" = err ]
 }
 
 @test "files stay over stop and start, also twice" {
@@ -75,7 +78,8 @@ daemon() { echo "Error response from daemon: $*"; }
     [ -z "$(docker ps -q)" ]
     [ "$(docker wait made)" = 0 ]
     run docker start -a made
-    [ "$status" -eq 4 ] && [ "$output" = "b /tmp user" ]
+    [ "$status" -eq 4 ]
+    [ "$output" = "b /tmp user" ]
     [ "$(docker inspect --format '{{.Id}} {{.Config.Labels.k}}' made)" = "$id v" ]
 }
 
@@ -159,9 +163,12 @@ daemon() { echo "Error response from daemon: $*"; }
     [ "$output" = "$(daemon 'cannot remove container "/one": container is running: stop the container before removing or force remove')" ]
     status=0
     docker rm nosuch two one >out 2>err || status=$?
-    [ "$status" -eq 1 ] && [ "$(cat out)" = two ] && [ "$(wc -l <err)" -eq 2 ]
+    [ "$status" -eq 1 ]
+    [ "$(cat out)" = two ]
+    [ "$(wc -l <err)" -eq 2 ]
     docker rm -f nosuch one >out 2>err
-    [ "$(cat out)" = one ] && [ "$(cat err)" = "$(daemon No such container: nosuch)" ]
+    [ "$(cat out)" = one ]
+    [ "$(cat err)" = "$(daemon No such container: nosuch)" ]
     run -125 docker rm -l two
 }
 
@@ -226,7 +233,8 @@ daemon() { echo "Error response from daemon: $*"; }
     docker create --name broken "$IMAGE" nosuch
     status=0
     docker start one nosuch broken >out 2>err || status=$?
-    [ "$status" -eq 1 ] && [ "$(cat out)" = one ]
+    [ "$status" -eq 1 ]
+    [ "$(cat out)" = one ]
     [ "$(tail -1 err)" = "Error: failed to start containers: nosuch, broken" ]
     run -1 docker start -a one broken
     [ "$output" = "you cannot start and attach multiple containers at once" ]
@@ -312,13 +320,15 @@ daemon() { echo "Error response from daemon: $*"; }
     docker stop front
     status=0
     wait $! || status=$?
-    [ "$status" -eq 5 ] && [ ! -s err ]
+    [ "$status" -eq 5 ]
+    [ ! -s err ]
     docker run --name front "$IMAGE" sleep 1000 >out 2>err &
     until_true 10 docker exec front true
     docker rm -f front
     status=0
     wait $! || status=$?
-    [ "$status" -eq 137 ] && [ ! -s err ]
+    [ "$status" -eq 137 ]
+    [ ! -s err ]
 }
 
 @test "stop, kill and rm -f of a foreground run that has just begun: done, its client ends, the name is free" {

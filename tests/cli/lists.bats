@@ -133,5 +133,5 @@ running true 0 false" ]
     for pid in $pids; do wait "$pid"; done
     wait
     [ -z "$(cat err*)" ]
-    ! grep -hvE '^busy[1-5] (Created|Removal In Progress)$' list*
+    if grep -hvE '^busy[1-5] (Created|Removal In Progress)$' list*; then return 1; fi
 }

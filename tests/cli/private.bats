@@ -98,6 +98,6 @@ log_out() { rm -f "$DOCKER_CONFIG/config.json"; }
     run -0 docker pull "$LOCKED/secret:1"
     [[ $output != *"$PASSWORD"* ]]
     docker run --rm "$LOCKED/secret:1" env >out 2>&1 || true
-    ! grep -q "$PASSWORD" out
-    ! grep -rqs "$PASSWORD" "$XDG_STATE_HOME/atp-docker"/state.db* "$XDG_CONFIG_HOME"
+    if grep -q "$PASSWORD" out; then return 1; fi
+    if grep -rqs "$PASSWORD" "$XDG_STATE_HOME/atp-docker"/state.db* "$XDG_CONFIG_HOME"; then return 1; fi
 }

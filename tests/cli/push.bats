@@ -204,7 +204,7 @@ load_large() {
     script -qec "stty rows 40 cols 80; '$ATP_BIN/atp-docker' push '$OTHER/bars:1'" /dev/null >narrow
     grep -qE ': Pushing  *[0-9.]+[kM]?B/3.001MB' narrow
     run docker push "$OTHER/bars:1"
-    ! grep -q $'[\r\033]' <<<"$output"
+    if grep -q $'[\r\033]' <<<"$output"; then return 1; fi
     # What the server tells of a pull.
     proxy_start
     drop_images
@@ -220,7 +220,7 @@ load_large() {
     docker tag large:1 "$PROXY/busy:1"
     printf 'POST /uploads/ 429 2\nPATCH /uploads/ 500\nPUT /uploads/ 503\nPUT /manifests/ 502\nHEAD /blobs/ 429\n' >faults.txt
     docker push "$PROXY/busy:1"
-    ! grep -v ' 0$' faults.txt
+    if grep -v ' 0$' faults.txt; then return 1; fi
     printf 'PUT /manifests/ 500 9\n' >faults.txt
     run -1 docker push "$PROXY/busy:1"
     [[ "${lines[-1]}" == "received unexpected HTTP status: 500 Internal Server Error"* ]]
@@ -340,7 +340,7 @@ EOT
     run -0 docker login -u me --password-stdin "$OTHER" <<<secret
     [ "$output" = "Login Succeeded" ]
     [ "$(cat store)" = "{\"ServerURL\":\"$OTHER\",\"Username\":\"me\",\"Secret\":\"secret\"}" ]
-    ! grep -q secret config/config.json
+    if grep -q secret config/config.json; then return 1; fi
     docker tag "$IMAGE" "$OTHER/helped:1"
     docker push -q "$OTHER/helped:1"
     docker logout "$OTHER"
@@ -539,5 +539,5 @@ real_docker_stop() {
         echo "$n steps"
         drop_images
     )
-    ! ls "$XDG_STATE_HOME"/atp-docker/push-* 2>/dev/null
+    if ls "$XDG_STATE_HOME"/atp-docker/push-* 2>/dev/null; then return 1; fi
 }
