@@ -54,6 +54,25 @@ static const char *const steps[] = {
     "ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
 
     "ALTER TABLE images ADD COLUMN parent TEXT;",
+
+    "CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,"
+    " labels TEXT NOT NULL, options TEXT NOT NULL, internal INTEGER NOT NULL, attachable INTEGER NOT NULL,"
+    " created_ns INTEGER NOT NULL);"
+    "CREATE TABLE pods (id TEXT PRIMARY KEY, server TEXT NOT NULL, app TEXT NOT NULL, sandbox_id TEXT,"
+    " token TEXT NOT NULL, networks TEXT NOT NULL, created_ns INTEGER NOT NULL);"
+    "ALTER TABLE containers ADD COLUMN pod TEXT;"
+    "ALTER TABLE containers ADD COLUMN networks TEXT;",
+
+    "ALTER TABLE containers ADD COLUMN ports TEXT;"
+    "ALTER TABLE containers ADD COLUMN health TEXT;"
+    "CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, type TEXT NOT NULL,"
+    " action TEXT NOT NULL, actor TEXT NOT NULL, attributes TEXT NOT NULL, once TEXT UNIQUE);"
+    "CREATE INDEX events_time ON events(time_ns);",
+
+    "CREATE TABLE volumes (name TEXT PRIMARY KEY, labels TEXT NOT NULL, options TEXT NOT NULL,"
+    " created_ns INTEGER NOT NULL, anonymous INTEGER NOT NULL);"
+    "CREATE TABLE server_volumes (server TEXT NOT NULL, name TEXT NOT NULL REFERENCES volumes(name) ON DELETE CASCADE,"
+    " modal_id TEXT NOT NULL, PRIMARY KEY (server, name));",
 };
 #define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
 #define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))
