@@ -3,8 +3,9 @@
  * are put in, trees are laid over one another, and the result is the model that everything else reads (compose.h).
  *
  * A tree owns its strings and its children. Maps keep the order in which the keys were written, unless somebody sorts
- * them. Scalars keep their text: `text` is what was written, the kind says what YAML 1.2's core schema takes it for
- * (with the words that compose reads as booleans: see yaml.c).
+ * them; keys change only through the functions below, since large maps are indexed. A scalar's kind says what compose's
+ * YAML library takes the word for, and `text` is the value as compose prints it: 0644 and 0x1a4 are an INT "420", 1.50
+ * a FLOAT "1.5", True a BOOL "true"; a string is what was written (yaml.c, scalar.c).
  */
 #ifndef ATP_COMPOSE_NODE_H
 #define ATP_COMPOSE_NODE_H
@@ -24,10 +25,13 @@ struct cnode {
     struct cnode **items; /* LIST and MAP */
     char **keys;          /* MAP: keys[i] belongs to items[i] */
     size_t len, size;
-    const char
-        *file; /* where it stood: a string that lives as long as the process's load (compose_file_name()), or NULL */
-    int line, column; /* from 1; 0: it was made, not read */
+    struct cnode_index *index; /* node.c's own */
+    const char *file;          /* where it stood: lives as long as the process (compose_file_name()), or NULL */
+    int line, column;          /* from 1; 0: it was made, not read */
 };
+
+/* A copy of a file's name that lives as long as the process; the same for the same name. */
+const char *compose_file_name(const char *name);
 
 struct cnode *cnode_new(enum cnode_kind kind);
 struct cnode *cnode_string(const char *text);
