@@ -7,7 +7,8 @@
 
 #define COLUMNS                                                                                                        \
     "id, name, image, image_id, command, labels, status, server, sandbox_id, auto_remove, exit_code, created_ns, "     \
-    "started_ns, finished_ns, record, error, files, stopped_by_user, restarts, recovered"
+    "started_ns, finished_ns, record, error, files, stopped_by_user, restarts, recovered, pod, networks, ports, "      \
+    "health"
 
 void state_container_clear(struct state_container *c)
 {
@@ -23,6 +24,10 @@ void state_container_clear(struct state_container *c)
     free(c->record);
     free(c->error);
     free(c->files);
+    free(c->pod);
+    free(c->networks);
+    free(c->ports);
+    free(c->health);
     memset(c, 0, sizeof(*c));
 }
 
@@ -50,6 +55,10 @@ static void read_container(sqlite3_stmt *st, void *ret)
         .stopped_by_user = sqlite3_column_int(st, 17) != 0,
         .restarts = sqlite3_column_int(st, 18),
         .recovered = sqlite3_column_int(st, 19) != 0,
+        .pod = db_text(st, 20),
+        .networks = db_text(st, 21),
+        .ports = db_text(st, 22),
+        .health = db_text(st, 23),
     };
 }
 
@@ -88,10 +97,13 @@ static int write_row(struct state *s, sqlite3_stmt *st, const char *name, struct
 int state_container_add(struct state *s, const struct state_container *c, struct err *err)
 {
     cleanup_stmt sqlite3_stmt *st = db_prepare(
-        s, err, "INSERT INTO containers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        "sssssssssiiiiisssiii", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
+        s, err,
+        "INSERT INTO containers (" COLUMNS
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sssssssssiiiiisssiiissss", c->id, c->name, c->image, c->image_id, c->command, c->labels, c->status, c->server,
         c->sandbox_id, (int64_t)c->auto_remove, (int64_t)c->exit_code, c->created_ns, c->started_ns, c->finished_ns,
-        c->record, c->error ? c->error : "", c->files, (int64_t)c->stopped_by_user, (int64_t)c->restarts, (int64_t)c->recovered);
+        c->record, c->error ? c->error : "", c->files, (int64_t)c->stopped_by_user, (int64_t)c->restarts,
+        (int64_t)c->recovered, c->pod, c->networks, c->ports, c->health);
 
     return write_row(s, st, c->name, err) < 0 ? -1 : 0;
 }
@@ -108,10 +120,12 @@ int state_container_update(struct state *s, const struct state_container *c, uns
                    " server = iif(?1 & 2, ?7, server), sandbox_id = iif(?1 & 2, ?8, sandbox_id),"
                    " files = iif(?1 & 4, ?9, files), stopped_by_user = iif(?1 & 8, ?10, stopped_by_user),"
                    " restarts = iif(?1 & 16, ?11, restarts),"
-                   " name = iif(?1 & 32, ?12, name), record = iif(?1 & 32, ?13, record) WHERE id = ?14",
-                   "issiiisssiisss", (int64_t)parts, c->status, c->error ? c->error : "", (int64_t)c->exit_code,
+                   " name = iif(?1 & 32, ?12, name), record = iif(?1 & 32, ?13, record),"
+                   " pod = iif(?1 & 64, ?14, pod), networks = iif(?1 & 128, ?15, networks),"
+                   " ports = iif(?1 & 256, ?16, ports), health = iif(?1 & 512, ?17, health) WHERE id = ?18",
+                   "issiiisssiisssssss", (int64_t)parts, c->status, c->error ? c->error : "", (int64_t)c->exit_code,
                    c->started_ns, c->finished_ns, c->server, c->sandbox_id, c->files, (int64_t)c->stopped_by_user,
-                   (int64_t)c->restarts, c->name, c->record, c->id);
+                   (int64_t)c->restarts, c->name, c->record, c->pod, c->networks, c->ports, c->health, c->id);
 
     return write_row(s, st, c->name, err);
 }

@@ -135,13 +135,15 @@ struct state_container {
     char *command; /* JSON array: argv */
     char *labels;  /* JSON array of "k=v" */
     char *record;  /* what it was asked to be, as translate/record.h writes it; never changed but by rename */
-    char *status;  /* created, running, restarting, exited, removing */
+    char *status;  /* created, running, restarting, paused, exited, removing */
     char *error;   /* why it could not be started, "" = nothing */
     /* While sandbox_id is set there is a sandbox to be ended: with status exited its files, log and changes are still
      * to be brought away (shim/container.h, container_settle). */
     char *server, *sandbox_id; /* a sidecar's is "sb-.../ctr-..." (backends/modal/task.h) */
     char *pod;                 /* id of the pod that it is in, or is being put into; NULL: a sandbox of its own */
     char *networks; /* JSON array of the ids of the networks that it joins, the first is its main one; NULL: none */
+    char *ports;    /* what is published, in the words of NetworkSettings.Ports; NULL: nothing is bound */
+    char *health;   /* .State.Health, JSON text, as last heard; NULL: it has no check */
     char *files;    /* the server's id of the image that holds its file system; NULL: it is as the image has it */
     bool auto_remove;
     bool stopped_by_user; /* restart policies unless-stopped and always look at it */
@@ -168,6 +170,8 @@ enum state_part {
     STATE_PART_IDENTITY = 1 << 5, /* name and record; fails like state_container_add() when the name is taken */
     STATE_PART_POD = 1 << 6,      /* pod */
     STATE_PART_NETWORKS = 1 << 7, /* networks; goes with IDENTITY, for the record says it too */
+    STATE_PART_PORTS = 1 << 8,    /* ports */
+    STATE_PART_HEALTH = 1 << 9,   /* health */
 };
 
 /* 1 = written, 0 = there is no such container any more, -1 = err. */
