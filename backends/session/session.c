@@ -164,7 +164,9 @@ static void meet(struct session *s, const struct wire_hello *h)
                                 .main_code = h->main_code,
                                 .main_started_ns = h->main_started_ns,
                                 .main_ended_ns = h->main_ended_ns,
-                                .restarts = h->restarts};
+                                .restarts = h->restarts,
+                                .health = h->health,
+                                .paused = h->paused};
 
     check_skew(s, h->clock_ns);
     if (s->cb->greeted)
@@ -476,11 +478,17 @@ static int64_t patience(const struct session *s)
     switch (s->ask.kind) {
     case WIRE_ASK_ATTACH:
         return 0;
+    case WIRE_ASK_FORWARD:
+        return 0;
+    case WIRE_ASK_HEALTH:
+    case WIRE_ASK_STATS:
+        return s->ask.flags & WIRE_ASK_FOLLOW ? 0 : answer;
     case WIRE_ASK_LOGS:
         return s->ask.flags & WIRE_ASK_FOLLOW ? 0 : SESSION_TREES_MS;
     case WIRE_ASK_STOP:
     case WIRE_ASK_RESTART:
         return s->ask.grace_ms < 0 ? 0 : s->ask.grace_ms + answer;
+    case WIRE_ASK_VOLUME_SAVE:
     case WIRE_ASK_READ:
     case WIRE_ASK_WRITE:
     case WIRE_ASK_LIST:
@@ -641,7 +649,12 @@ static void copy_start(struct session *s, const struct session_start *start)
                                    .restart = start->restart,
                                    .restart_max = start->restart_max,
                                    .stop_signal = start->stop_signal,
-                                   .record = xstrdup(start->record)};
+                                   .record = xstrdup(start->record),
+                                   .volumes = xstrdup(start->volumes)};
+    if (start->health)
+        wire_health_copy(&s->start.health, start->health);
+    if (start->names)
+        wire_names_copy(&s->start.names, start->names);
     strlist_copy(&s->start.argv, start->argv);
     if (start->env)
         strlist_copy(&s->start.env, start->env);

@@ -77,9 +77,12 @@ struct session_start {
     bool log;
     uint8_t restart; /* enum wire_restart */
     uint32_t restart_max;
-    uint8_t stop_signal; /* 0: TERM */
-    const char *record;  /* NULL: none */
-    bool keep;           /* at its end the container is kept: BYE instead of FINISH; somebody else ends it */
+    uint8_t stop_signal;              /* 0: TERM */
+    const char *record;               /* NULL: none */
+    const struct wire_health *health; /* NULL: none */
+    const struct wire_names *names;   /* NULL: the container's own names are left alone */
+    const char *volumes;              /* NULL: none; the text is backends/agent/volume.h's */
+    bool keep; /* at its end the container is kept: BYE instead of FINISH; somebody else ends it */
 };
 
 struct session_mount {
@@ -130,6 +133,8 @@ struct session_peer {
     int main_code;
     int64_t main_started_ns, main_ended_ns; /* by the container's clock */
     uint32_t restarts;
+    int health; /* enum wire_health_status */
+    bool paused;
 };
 
 struct session_callbacks {

@@ -38,6 +38,23 @@ static void decode_mount_family(const struct wire_frame *f, struct err *err)
         free(text);
 }
 
+static void decode_port_family(const struct wire_frame *f, struct err *err)
+{
+    const uint8_t *bytes;
+    uint32_t id, n;
+    uint16_t port;
+    size_t len;
+
+    if (wire_get_port_open(f, &id, &port, err) == 0 && !port)
+        abort();
+    if (wire_get_port_data(f, &id, &bytes, &len, err) == 0 && (bytes + len != f->data + f->len || !len))
+        abort();
+    wire_get_port_closed(f, &id, &n, err);
+    if (wire_get_port_credit(f, &id, &n, err) == 0 && n > WIRE_PORT_WINDOW)
+        abort();
+    wire_get_port_id(f, &id, err);
+}
+
 static void decode_process_family(const struct wire_frame *f, struct err *err)
 {
     struct wire_ask ask;
@@ -88,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
             if (wire_get_hello(&f, &hello, &err) == 0)
                 wire_hello_clear(&hello);
             decode_mount_family(&f, &err);
+            decode_port_family(&f, &err);
             decode_process_family(&f, &err);
             wire_start_read(&reader, &f, &err);
         }

@@ -33,7 +33,7 @@ static void test_parser_refuses(void **state)
         size_t len;
     } bad[] = {
         {"\0\0\0\0\0", 5},       /* type 0 */
-        {"\x1f\0\0\0\0", 5},     /* one past the last type */
+        {"\x25\0\0\0\0", 5},     /* one past the last type */
         {"\xff", 1},             /* told at the first byte */
         {"\x0b\x01\0\x10\0", 5}, /* one byte over the limit */
         {"\x0b\xff\xff\xff\xff", 5},
@@ -151,7 +151,7 @@ static void test_hello(void **state)
     for (size_t n = 0; n < f.len - 4; n++) { /* cut anywhere before */
         struct wire_frame cut = {.type = WIRE_HELLO, .data = f.data, .len = n};
 
-        if (n == f.len - 4 - 20) /* all that an older agent says: test_hello_of_an_older_agent */
+        if (n == f.len - 4 - 22 || n == f.len - 4 - 2) /* all that an older agent says: see there */
             continue;
         assert_int_equal(wire_get_hello(&cut, &got, NULL), -1);
     }
@@ -515,6 +515,8 @@ static void test_hello_of_an_older_agent(void **state)
                            .main_started_ns = 7,
                            .main_ended_ns = -8,
                            .restarts = 9,
+                           .health = WIRE_HEALTH_UNHEALTHY,
+                           .paused = true,
                            .program = (char *)"p",
                            .machine = (char *)"m"};
     struct wire_hello got;
@@ -527,8 +529,13 @@ static void test_hello_of_an_older_agent(void **state)
     f = one_frame(&p, &b, WIRE_HELLO);
     assert_int_equal(wire_get_hello(&f, &got, NULL), 0);
     assert_true(got.main_started_ns == 7 && got.main_ended_ns == -8 && got.restarts == 9);
+    assert_true(got.health == WIRE_HEALTH_UNHEALTHY && got.paused);
     wire_hello_clear(&got);
-    f.len -= 20; /* as it was before these were added */
+    f.len -= 2; /* as it was before these were added */
+    assert_int_equal(wire_get_hello(&f, &got, NULL), 0);
+    assert_true(got.restarts == 9 && got.health == WIRE_HEALTH_NONE && !got.paused);
+    wire_hello_clear(&got);
+    f.len -= 20;
     assert_int_equal(wire_get_hello(&f, &got, NULL), 0);
     assert_true(got.main_started_ns == 0 && got.main_ended_ns == 0 && got.restarts == 0);
     assert_string_equal(got.machine, "m");
@@ -573,6 +580,146 @@ static void test_start_main(void **state)
     assert_int_equal(wire_put_start(&b, &s), 0);
     assert_true(b.len < 200);
     wire_start_clear(&s);
+}
+
+/* What a main process may have: its health check, its names, its volumes; and what may not be read as such. */
+static void test_start_services(void **state)
+{
+    struct wire_start s = {.flags = WIRE_START_MAIN, .volumes = xstrdup("[\"a\"]")}, plain = {.flags = WIRE_START_MAIN};
+    struct wire_start_reader r = {0};
+
+    (void)state;
+    s.names = (struct wire_names){
+        .token = xstrdup("00ff"), .hub = xstrdup("main"), .self = xstrdup("0123456789ab"), .internal = true};
+    s.health = (struct wire_health){.interval_ns = INT64_MAX, .timeout_ns = 1, .start_period_ns = 2, .retries = ~0u};
+    strlist_add(&s.health.test, "CMD");
+    strlist_add(&s.health.test, "");
+    strlist_add(&s.names.members, "front/web");
+    strlist_add(&s.names.hosts, "db:::1");
+    strlist_add(&s.argv, "sh");
+    start_round_trip(&s, &r);
+    assert_true(r.complete);
+    assert_true(r.start.health.interval_ns == INT64_MAX && r.start.health.timeout_ns == 1);
+    assert_true(r.start.health.start_period_ns == 2 && r.start.health.start_interval_ns == 0);
+    assert_true(r.start.health.retries == ~0u && r.start.health.test.len == 2);
+    assert_string_equal(r.start.health.test.items[1], "");
+    assert_string_equal(r.start.names.token, "00ff");
+    assert_string_equal(r.start.names.hub, "main");
+    assert_string_equal(r.start.names.self, "0123456789ab");
+    assert_true(r.start.names.internal);
+    assert_string_equal(r.start.names.members.items[0], "front/web");
+    assert_string_equal(r.start.names.hosts.items[0], "db:::1");
+    assert_string_equal(r.start.volumes, "[\"a\"]");
+    wire_start_reader_clear(&r);
+
+    s.flags = 0; /* of an exec nothing of it is sent */
+    start_round_trip(&s, &r);
+    assert_true(!r.start.health.test.len && !r.start.names.self && !r.start.volumes);
+    wire_start_reader_clear(&r);
+
+    strlist_add(&plain.argv, "sh");
+    start_round_trip(&plain, &r);
+    assert_true(r.complete && !r.start.health.test.len && !r.start.names.self && !r.start.volumes);
+    wire_start_reader_clear(&r);
+    wire_start_clear(&s);
+    wire_start_clear(&plain);
+}
+
+/* A field behind the others that START may not have. */
+static void test_start_services_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } bad[] = {
+        {"\x09\x01\0\0\0x", 6},                 /* HEALTH too short */
+        {"\x0b\x04\0\0\0\2\0\0\0", 9},          /* internal is 2 */
+        {"\x0b\x04\0\0\0\0\0\0\0", 9},          /* nobody's names */
+        {"\x0b\x05\0\0\0\0\0\0sx", 10},         /* self without an end */
+        {"\x0b\x06\0\0\0\0\0\0s\0x", 11},       /* one byte too many */
+        {"\x0c\x01\0\0\0x", 6},                 /* a member without NAMES */
+        {"\x0d\x01\0\0\0x", 6},                 /* a host without NAMES */
+        {"\x0e\x01\0\0\0x\x0e\x01\0\0\0x", 12}, /* VOLUMES twice */
+        {"\x0f\x00\0\0\0", 5},                  /* no such field */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < NELEM(bad); i++) {
+        cleanup_buf struct buf b = BUF_INIT(1 << 20);
+        struct wire_start_reader r = {0};
+
+        buf_add(&b, "\0", 1);
+        buf_add(&b, bad[i].bytes, bad[i].len);
+        assert_int_equal(wire_start_read(&r, &(struct wire_frame){WIRE_START, (const uint8_t *)b.data, b.len}, NULL),
+                         -1);
+        wire_start_reader_clear(&r);
+    }
+}
+
+static void test_ports(void **state)
+{
+    cleanup_buf struct buf b = BUF_INIT(1 << 20);
+    cleanup_free char *bytes = xcalloc(1, WIRE_CHUNK + 1);
+    struct wire_parser p;
+    struct wire_frame f;
+    uint32_t id, n;
+    uint16_t port;
+    const uint8_t *at;
+    size_t len;
+
+    (void)state;
+    wire_parser_init(&p);
+    assert_int_equal(wire_put_port_open(&b, ~0u, 65535), 0);
+    f = one_frame(&p, &b, WIRE_PORT_OPEN);
+    assert_int_equal(wire_get_port_open(&f, &id, &port, NULL), 0);
+    assert_true(id == ~0u && port == 65535);
+    f.len--;
+    assert_int_equal(wire_get_port_open(&f, &id, &port, NULL), -1);
+    wire_parser_clear(&p);
+
+    buf_reset(&b);
+    wire_parser_init(&p);
+    assert_int_equal(wire_put_port_data(&b, 7, bytes, WIRE_CHUNK + 1), -1);
+    assert_int_equal(wire_put_port_data(&b, 7, bytes, 0), -1);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(wire_put_port_data(&b, 7, bytes, WIRE_CHUNK), 0);
+    f = one_frame(&p, &b, WIRE_PORT_DATA);
+    assert_int_equal(wire_get_port_data(&f, &id, &at, &len, NULL), 0);
+    assert_true(id == 7 && len == WIRE_CHUNK);
+    f.len = 4;
+    assert_int_equal(wire_get_port_data(&f, &id, &at, &len, NULL), -1);
+    wire_parser_clear(&p);
+
+    buf_reset(&b);
+    wire_parser_init(&p);
+    wire_put_port_credit(&b, 1, WIRE_PORT_WINDOW);
+    f = one_frame(&p, &b, WIRE_PORT_CREDIT);
+    assert_int_equal(wire_get_port_credit(&f, &id, &n, NULL), 0);
+    assert_true(id == 1 && n == WIRE_PORT_WINDOW);
+    wire_parser_clear(&p);
+    buf_reset(&b);
+    wire_parser_init(&p);
+    wire_put_port_credit(&b, 1, WIRE_PORT_WINDOW + 1);
+    f = one_frame(&p, &b, WIRE_PORT_CREDIT);
+    assert_int_equal(wire_get_port_credit(&f, &id, &n, NULL), -1);
+    wire_parser_clear(&p);
+
+    buf_reset(&b);
+    wire_parser_init(&p);
+    wire_put_port_closed(&b, 3, 111);
+    f = one_frame(&p, &b, WIRE_PORT_CLOSED);
+    assert_int_equal(wire_get_port_closed(&f, &id, &n, NULL), 0);
+    assert_true(id == 3 && n == 111);
+    wire_parser_clear(&p);
+    buf_reset(&b);
+    wire_parser_init(&p);
+    wire_put_port_eof(&b, 9);
+    f = one_frame(&p, &b, WIRE_PORT_EOF);
+    assert_int_equal(wire_get_port_id(&f, &id, NULL), 0);
+    assert_true(id == 9);
+    f.len = 3;
+    assert_int_equal(wire_get_port_id(&f, &id, NULL), -1);
+    wire_parser_clear(&p);
 }
 
 static void test_ask(void **state)
@@ -673,6 +820,9 @@ int main(void)
         cmocka_unit_test(test_long_text),
         cmocka_unit_test(test_small_frames),
         cmocka_unit_test(test_hello_of_an_older_agent),
+        cmocka_unit_test(test_start_services),
+        cmocka_unit_test(test_start_services_refused),
+        cmocka_unit_test(test_ports),
         cmocka_unit_test(test_start_main),
         cmocka_unit_test(test_ask),
         cmocka_unit_test(test_log),

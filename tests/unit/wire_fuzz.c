@@ -36,6 +36,12 @@ static void add_seeds(struct buf *b)
     strlist_add(&m.exclude, "a");
     s.flags = WIRE_START_MAIN;
     s.record = (char *)"{}";
+    s.volumes = (char *)"[]";
+    s.health.retries = 2;
+    strlist_add(&s.health.test, "NONE");
+    s.names = (struct wire_names){.token = (char *)"t", .hub = (char *)"h", .self = (char *)"s"};
+    strlist_add(&s.names.members, "n/web");
+    strlist_add(&s.names.hosts, "a:1.2.3.4");
     strlist_add(&s.argv, "sh");
     strlist_add(&s.env, "A=b");
     wire_put_hello(b, &h);
@@ -59,9 +65,18 @@ static void add_seeds(struct buf *b)
     wire_put_signal(b, 10, 1);
     wire_put_exit(b, &x);
     wire_put_error(b, WIRE_ERROR_PUSH, "oh");
+    wire_put_port_open(b, 1, 80);
+    wire_put_port_opened(b, 1);
+    wire_put_port_data(b, 1, "GET", 3);
+    wire_put_port_credit(b, 1, 3);
+    wire_put_port_eof(b, 1);
+    wire_put_port_closed(b, 1, 0);
     strlist_clear(&m.exclude);
     strlist_clear(&s.argv);
     strlist_clear(&s.env);
+    strlist_clear(&s.health.test);
+    strlist_clear(&s.names.members);
+    strlist_clear(&s.names.hosts);
 }
 
 /* Bits flipped, bytes set to edges, pieces cut out and doubled. */

@@ -33,6 +33,12 @@ static const char *const type_names[WIRE_TYPE_MAX] = {
     [WIRE_STAT] = "STAT",
     [WIRE_PULL] = "PULL",
     [WIRE_OFFER] = "OFFER",
+    [WIRE_PORT_OPEN] = "PORT_OPEN",
+    [WIRE_PORT_OPENED] = "PORT_OPENED",
+    [WIRE_PORT_CLOSED] = "PORT_CLOSED",
+    [WIRE_PORT_DATA] = "PORT_DATA",
+    [WIRE_PORT_EOF] = "PORT_EOF",
+    [WIRE_PORT_CREDIT] = "PORT_CREDIT",
 };
 
 const char *wire_type_name(uint8_t type)

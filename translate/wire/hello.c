@@ -27,6 +27,8 @@ int wire_put_hello(struct buf *b, const struct wire_hello *h)
     fr_u64(&f, (uint64_t)h->main_started_ns);
     fr_u64(&f, (uint64_t)h->main_ended_ns);
     fr_u32(&f, h->restarts);
+    fr_u8(&f, h->health);
+    fr_u8(&f, h->paused);
     return fr_end(&f);
 }
 
@@ -34,6 +36,7 @@ int wire_get_hello(const struct wire_frame *f, struct wire_hello *ret, struct er
 {
     struct rd r = rd_begin(f);
     struct wire_hello h = {0};
+    uint8_t paused = 0;
 
     h.oldest = rd_u16(&r);
     h.newest = rd_u16(&r);
@@ -49,6 +52,13 @@ int wire_get_hello(const struct wire_frame *f, struct wire_hello *ret, struct er
         h.main_ended_ns = (int64_t)rd_u64(&r);
         h.restarts = rd_u32(&r);
     }
+    if (r.left) {
+        h.health = rd_u8(&r);
+        paused = rd_u8(&r);
+    }
+    if (h.health >= WIRE_HEALTH_MAX || paused > 1)
+        r.bad = true;
+    h.paused = paused;
     if (h.oldest > h.newest || h.main_state > WIRE_MAIN_ENDED || h.main_code < 0 || h.main_code > 255)
         r.bad = true;
     if (rd_end(&r, f, /* all= */ false, err) < 0) {

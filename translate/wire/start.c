@@ -8,8 +8,10 @@
 
 /*
  * A START frame is `u8 last`, then fields: `u8 tag, u32 length, bytes`. A field never spans frames. Tags ARG and ENV
- * come as often as there are strings, in order; RECORD as often as its pieces; the others once. LIFE is `u8 restart,
- * u32 restart_max, u8 stop_signal` and comes with MAIN only.
+ * come as often as there are strings, in order; RECORD as often as its pieces; the others once. What follows ENV comes
+ * with MAIN only. LIFE is `u8 restart, u32 restart_max, u8 stop_signal`; HEALTH, before its tests, is `u64 interval,
+ * timeout, start_period, start_interval, u32 retries`; NAMES, before its lists, is `u8 internal`, then token, hub and
+ * self, each with a NUL byte behind.
  */
 enum tag {
     TAG_FLAGS = 1,
@@ -20,19 +22,31 @@ enum tag {
     TAG_ENV = 6,
     TAG_LIFE = 7,
     TAG_RECORD = 8,
+    TAG_HEALTH = 9,
+    TAG_HEALTH_TEST = 10,
+    TAG_NAMES = 11,
+    TAG_NAMES_MEMBER = 12,
+    TAG_NAMES_HOST = 13,
+    TAG_VOLUMES = 14,
 };
 
 #define START_FLAGS                                                                                                    \
     (WIRE_START_MAIN | WIRE_START_TTY | WIRE_START_STDIN | WIRE_START_STDIN_STAYS | WIRE_START_LOG |                   \
      WIRE_START_DETACHED)
-#define FIELD_HEADER 5u
-#define LIFE_LEN     6u
+#define FIELD_HEADER     5u
+#define LIFE_LEN         6u
+#define HEALTH_LEN       36u
+#define HEALTH_TESTS_MAX 4096u
+#define NAMES_HEAD_MAX   1024u
 
 void wire_start_clear(struct wire_start *s)
 {
     free(s->user);
     free(s->cwd);
     free(s->record);
+    free(s->volumes);
+    wire_health_clear(&s->health);
+    wire_names_clear(&s->names);
     strlist_clear(&s->argv);
     strlist_clear(&s->env);
     *s = (struct wire_start){0};
@@ -79,6 +93,42 @@ static void put_strings(struct start_writer *w, uint8_t tag, const struct strlis
         put_field(w, tag, l->items[i], strlen(l->items[i]));
 }
 
+static void put_health(struct start_writer *w, const struct wire_health *h)
+{
+    const int64_t times[] = {h->interval_ns, h->timeout_ns, h->start_period_ns, h->start_interval_ns};
+    uint8_t bytes[HEALTH_LEN];
+
+    if (!h->test.len)
+        return;
+    for (size_t i = 0; i < 4 * 8; i++)
+        bytes[i] = (uint8_t)((uint64_t)times[i / 8] >> (8 * (i % 8)));
+    for (size_t i = 0; i < 4; i++)
+        bytes[32 + i] = (uint8_t)(h->retries >> (8 * i));
+    if (h->test.len > HEALTH_TESTS_MAX)
+        w->bad = true;
+    put_field(w, TAG_HEALTH, bytes, sizeof(bytes));
+    put_strings(w, TAG_HEALTH_TEST, &h->test);
+}
+
+static void put_names(struct start_writer *w, const struct wire_names *n)
+{
+    const char *texts[] = {n->token, n->hub, n->self};
+    struct buf b = BUF_INIT(NAMES_HEAD_MAX);
+    char internal = n->internal;
+
+    if (!n->self || !n->self[0])
+        return;
+    buf_add(&b, &internal, 1);
+    for (size_t i = 0; i < 3; i++)
+        buf_add(&b, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
+    if (b.overflowed || n->members.len > WIRE_NAMES_MAX || n->hosts.len > WIRE_NAMES_MAX)
+        w->bad = true;
+    put_field(w, TAG_NAMES, b.data, b.len);
+    put_strings(w, TAG_NAMES_MEMBER, &n->members);
+    put_strings(w, TAG_NAMES_HOST, &n->hosts);
+    buf_clear(&b);
+}
+
 /* What only the container's process has. */
 static void put_main(struct start_writer *w, const struct wire_start *s)
 {
@@ -91,6 +141,10 @@ static void put_main(struct start_writer *w, const struct wire_start *s)
     size_t len = s->record ? strlen(s->record) : 0;
 
     put_field(w, TAG_LIFE, life, sizeof(life));
+    put_health(w, &s->health);
+    put_names(w, &s->names);
+    if (s->volumes && s->volumes[0])
+        put_field(w, TAG_VOLUMES, s->volumes, strlen(s->volumes));
     if (len > WIRE_RECORD_MAX)
         w->bad = true;
     w->total = 0; /* the record has a limit of its own */
@@ -149,12 +203,90 @@ static void take_record(struct wire_start *s, const uint8_t *bytes, size_t len)
     s->record[had + len] = '\0';
 }
 
+static bool take_health(struct wire_health *h, const uint8_t *bytes, size_t len)
+{
+    int64_t *const times[] = {&h->interval_ns, &h->timeout_ns, &h->start_period_ns, &h->start_interval_ns};
+
+    if (len != HEALTH_LEN || h->test.len)
+        return false;
+    for (size_t i = 0; i < 4; i++) {
+        *times[i] = (int64_t)(load32(bytes + 8 * i) | (uint64_t)load32(bytes + 8 * i + 4) << 32);
+        if (*times[i] < 0)
+            return false;
+    }
+    h->retries = load32(bytes + 32);
+    return true;
+}
+
+/* `u8 internal`, then three strings with a NUL byte behind each, and nothing more. */
+static bool take_names(struct wire_names *n, const uint8_t *bytes, size_t len)
+{
+    char **const texts[] = {&n->token, &n->hub, &n->self};
+    size_t at = 1;
+
+    if (!len || len > NAMES_HEAD_MAX || bytes[0] > 1 || n->self)
+        return false;
+    n->internal = bytes[0];
+    for (size_t i = 0; i < 3; i++) {
+        const uint8_t *end = at < len ? memchr(bytes + at, '\0', len - at) : NULL;
+
+        if (!end)
+            return false;
+        *texts[i] = xmemdup(bytes + at, (size_t)(end - bytes) - at);
+        at = (size_t)(end - bytes) + 1;
+    }
+    return at == len && n->self[0];
+}
+
+/* A list may not grow beyond its limit, and its head comes first. */
+static bool take_string(struct strlist *to, size_t max, bool may, const uint8_t *bytes, size_t len)
+{
+    if (!may || to->len >= max)
+        return false;
+    strlist_add_owned(to, xmemdup(bytes, len));
+    return true;
+}
+
+/* Does the field hold bytes rather than text? */
+static bool is_binary(uint8_t tag)
+{
+    return tag == TAG_FLAGS || tag == TAG_SIZE || tag == TAG_LIFE || tag == TAG_HEALTH || tag == TAG_NAMES;
+}
+
+static bool take_main_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, size_t len)
+{
+    switch (tag) {
+    case TAG_LIFE:
+        return take_life(s, bytes, len);
+    case TAG_RECORD:
+        take_record(s, bytes, len);
+        return true;
+    case TAG_HEALTH:
+        return take_health(&s->health, bytes, len);
+    case TAG_HEALTH_TEST:
+        return take_string(&s->health.test, HEALTH_TESTS_MAX, true, bytes, len);
+    case TAG_NAMES:
+        return take_names(&s->names, bytes, len);
+    case TAG_NAMES_MEMBER:
+        return take_string(&s->names.members, WIRE_NAMES_MAX, s->names.self, bytes, len);
+    case TAG_NAMES_HOST:
+        return take_string(&s->names.hosts, WIRE_NAMES_MAX, s->names.self, bytes, len);
+    case TAG_VOLUMES:
+        if (s->volumes)
+            return false;
+        s->volumes = xmemdup(bytes, len);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Takes one field; false if it cannot be. */
 static bool take_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, size_t len)
 {
     char **text = tag == TAG_USER ? &s->user : &s->cwd;
 
-    if (tag != TAG_FLAGS && tag != TAG_SIZE && tag != TAG_LIFE && memchr(bytes, '\0', len))
+    if (!is_binary(tag) && memchr(bytes, '\0', len))
         return false;
     switch (tag) {
     case TAG_FLAGS:
@@ -178,13 +310,8 @@ static bool take_field(struct wire_start *s, uint8_t tag, const uint8_t *bytes, 
     case TAG_ENV:
         strlist_add_owned(&s->env, xmemdup(bytes, len));
         return true;
-    case TAG_LIFE:
-        return take_life(s, bytes, len);
-    case TAG_RECORD:
-        take_record(s, bytes, len);
-        return true;
     default:
-        return false;
+        return take_main_field(s, tag, bytes, len);
     }
 }
 

@@ -45,6 +45,16 @@
  * the process as a pipe would. STDIN and TREE are granted in the same way by the agent (stream STDIN), so that SIGNAL
  * and RESIZE never wait behind a process that does not read. DELTA is not metered: it goes to a disk.
  *
+ * PORTS. After ASK FORWARD the session carries TCP connections, many at once, each with an id that the client draws:
+ * strictly increasing, never used again. PORT_OPEN names a port; the agent connects to the container's own address,
+ * then to 127.0.0.1, and says PORT_OPENED, or PORT_CLOSED with the errno of why not. PORT_DATA may follow PORT_OPEN at
+ * once. Both ways of a connection have a credit of their own, WIRE_PORT_WINDOW bytes of PORT_DATA at first, more by
+ * PORT_CREDIT: a slow reader holds its own connection and no other. PORT_EOF ends the sender's half. When both halves
+ * have ended and the client's bytes are written the agent says PORT_CLOSED with 0. PORT_CLOSED at any other moment is a
+ * reset: both drop what they still hold. Whoever gets it says nothing more of that id; frames that were under way
+ * meanwhile are ignored. At most WIRE_PORTS_MAX connections at once; one more is closed with EMFILE. The session ends
+ * with EXIT 0 when the main process has ended for good; all connections are over then.
+ *
  * LEASE. Each side says HEARTBEAT if it said nothing else for LEASE_CLIENT_SPEAKS. The agent orphans a session that was
  * silent for LEASE_ORPHANED: the process goes on, its output is dropped. The client calls such a session lost.
  *
@@ -108,13 +118,19 @@ enum wire_type {
     WIRE_BYE = 21,    /* empty */
     WIRE_FINISH = 22, /* empty; only after the main process has ended: init ends, and so the sandbox */
     WIRE_ERROR = 23,
-    WIRE_ASK = 24,      /* in the place of START: something of the container that is no process of its own */
-    WIRE_LOG = 25,      /* a piece of the log: when, which stream, bytes */
-    WIRE_TREE = 26,     /* cp: bytes of a tree stream (translate/tree), either way */
-    WIRE_TREE_END = 27, /* cp: the stream is complete */
-    WIRE_STAT = 28,     /* cp: what a path is */
-    WIRE_PULL = 29,     /* the client asks for a mount's changes again, from the state that it has now */
-    WIRE_OFFER = 30,    /* the container's changes of a mount follow: from which state, to which */
+    WIRE_ASK = 24,         /* in the place of START: something of the container that is no process of its own */
+    WIRE_LOG = 25,         /* a piece of the log: when, which stream, bytes */
+    WIRE_TREE = 26,        /* cp: bytes of a tree stream (translate/tree), either way */
+    WIRE_TREE_END = 27,    /* cp: the stream is complete */
+    WIRE_STAT = 28,        /* cp: what a path is */
+    WIRE_PULL = 29,        /* the client asks for a mount's changes again, from the state that it has now */
+    WIRE_OFFER = 30,       /* the container's changes of a mount follow: from which state, to which */
+    WIRE_PORT_OPEN = 31,   /* FORWARD: the client wants a connection; see PORTS */
+    WIRE_PORT_OPENED = 32, /* it is there */
+    WIRE_PORT_CLOSED = 33, /* either way: it is over; the last frame of that id in its direction */
+    WIRE_PORT_DATA = 34,   /* either way: bytes */
+    WIRE_PORT_EOF = 35,    /* either way: the sender's half is over */
+    WIRE_PORT_CREDIT = 36, /* either way: so much more may be sent */
     WIRE_TYPE_MAX
 };
 
@@ -163,7 +179,21 @@ enum wire_capability {
     WIRE_CAP_MOUNT = 1 << 4, /* may mount: a :ro target can be made read-only */
     WIRE_CAP_PROC = 1 << 5,  /* /proc is there: all processes of the container can be found */
     WIRE_CAP_SYNC = 1 << 6,  /* mounts are carried */
+    WIRE_CAP_HEALTH = 1 << 7,
+    WIRE_CAP_NAMES = 1 << 8,
+    WIRE_CAP_FORWARD = 1 << 9,
+    WIRE_CAP_VOLUMES = 1 << 10,
 };
+
+enum wire_health_status {
+    WIRE_HEALTH_NONE,
+    WIRE_HEALTH_STARTING,
+    WIRE_HEALTH_HEALTHY,
+    WIRE_HEALTH_UNHEALTHY,
+    WIRE_HEALTH_MAX
+};
+/* As docker says it: "none", "starting", "healthy", "unhealthy". */
+const char *wire_health_name(uint8_t status);
 
 enum wire_main_state { WIRE_MAIN_NONE, WIRE_MAIN_RUNNING, WIRE_MAIN_ENDED };
 
@@ -177,6 +207,8 @@ struct wire_hello {
     int32_t init_pid;
     int64_t main_started_ns, main_ended_ns; /* the container's real-time clock; 0: never */
     uint32_t restarts;                      /* how often the restart policy has started it again */
+    uint8_t health;                         /* enum wire_health_status; stays as it was when the process has ended */
+    bool paused;                            /* RUNNING, but all its processes are stopped (ASK PAUSE) */
     char *program;                          /* "atp-agent 0.1.0", "atp-docker 0.1.0": for messages */
     char *machine;                          /* "Linux 6.1.0 x86_64" */
 };
@@ -267,6 +299,33 @@ enum wire_start_flag {
 
 enum wire_restart { WIRE_RESTART_NO, WIRE_RESTART_ON_FAILURE, WIRE_RESTART_ALWAYS, WIRE_RESTART_UNLESS_STOPPED };
 
+/*
+ * What tells whether the container's process is well (Docker's HEALTHCHECK). No test: there is none. test[0] is "CMD",
+ * "CMD-SHELL" (with one command line) or "NONE"; an image's default is the client's to find out. A time or retries of 0
+ * stand for Docker's defaults: 30 s, 30 s, 0, 5 s, 3.
+ */
+struct wire_health {
+    struct strlist test;
+    int64_t interval_ns, timeout_ns, start_period_ns, start_interval_ns;
+    uint32_t retries;
+};
+
+/*
+ * By which names the containers of one pod know each other. self NULL or "": the agent leaves names alone. An agent
+ * with names runs a resolver on 127.0.0.11, points /etc/resolv.conf at it, and keeps a link to the hub (an agent that
+ * was started with --hub) where all tell their names; the hub and the others are found by `hub` and by their `self` in
+ * /etc/hosts, which the platform writes.
+ */
+struct wire_names {
+    char *token;            /* what the hub lets a member in by: that of its own --hub-token */
+    char *hub;              /* the hub's name in /etc/hosts: "main" */
+    char *self;             /* this container's own: its short id */
+    struct strlist members; /* NETWORK/NAME: answered to those that share NETWORK; names may be had by several */
+    struct strlist hosts;   /* NAME:ADDRESS: answered here, before all others (--add-host); several for one name */
+    bool internal;          /* all its networks are internal: nothing is forwarded to the old servers */
+};
+#define WIRE_NAMES_MAX 4096u /* items of either list */
+
 struct wire_start {
     uint32_t flags;
     uint16_t rows, cols; /* 0: unknown */
@@ -279,7 +338,15 @@ struct wire_start {
     uint32_t restart_max; /* ON_FAILURE: how often at most; 0: no limit */
     uint8_t stop_signal;  /* what init sends it when the sandbox itself is told to end; 0: TERM */
     char *record;         /* the container's identity, opaque to the agent: kept, and given back by ASK RECORD */
+    struct wire_health health;
+    struct wire_names names;
+    char *volumes; /* named volumes, NULL or "": none; the text is backends/agent/volume.h's; WIRE_VOLUMES_MAX bytes */
 };
+#define WIRE_VOLUMES_MAX (256u << 10)
+void wire_health_clear(struct wire_health *h);
+void wire_health_copy(struct wire_health *to, const struct wire_health *from); /* to is empty */
+void wire_names_clear(struct wire_names *n);
+void wire_names_copy(struct wire_names *to, const struct wire_names *from);
 void wire_start_clear(struct wire_start *s);
 /* Appends as many START frames as needed. */
 int wire_put_start(struct buf *b, const struct wire_start *s);
@@ -318,18 +385,32 @@ enum wire_ask_kind {
     WIRE_ASK_RECORD,     /* STDOUT frames: the record of START, or what SET_RECORD made of it */
     WIRE_ASK_SET_RECORD, /* `text` is the record from now on */
     WIRE_ASK_STAT,       /* cp: STAT for the path `text` */
-    WIRE_ASK_READ,  /* cp: STAT, then the tree at `text` as TREE frames, TREE_END. FOLLOW: the last link is followed.
-                       "dir/." is called "." in the tree's head. Links on the way are followed always */
-    WIRE_ASK_WRITE, /* cp: TREE frames from the client, to be laid out at `text` as Docker does it, until TREE_END.
-                       With ARCHIVE `text` is a user (as in START; no "/" in it), "/", then the path: all that is
-                       made belongs to that user */
-    WIRE_ASK_LIST,   /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END. With
-                        CONTENTS their digests too */
-    WIRE_ASK_LAYER,  /* TREE frames from the client: such a list, TREE_END. TREE frames from the agent: what makes the
-                        root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END.
-                        REFUSED with WIRE_LAYER_CONTENTS: the list must have the contents */
-    WIRE_ASK_CONFIG, /* STDOUT frames: the newest /.atp/<version>/image.json; without one what a process sees of the
-                        image: its working directory and each K=V, all with a NUL byte behind */
+    WIRE_ASK_READ,    /* cp: STAT, then the tree at `text` as TREE frames, TREE_END. FOLLOW: the last link is followed.
+                         "dir/." is called "." in the tree's head. Links on the way are followed always */
+    WIRE_ASK_WRITE,   /* cp: TREE frames from the client, to be laid out at `text` as Docker does it, until TREE_END.
+                         With ARCHIVE `text` is a user (as in START; no "/" in it), "/", then the path: all that is
+                         made belongs to that user */
+    WIRE_ASK_LIST,    /* the image's whole root as TREE frames of records (translate/tree/look.h), TREE_END. With
+                         CONTENTS their digests too */
+    WIRE_ASK_LAYER,   /* TREE frames from the client: such a list, TREE_END. TREE frames from the agent: what makes the
+                         root out of that list, as a loose tree stream with ".wh." files for what is gone, TREE_END.
+                         REFUSED with WIRE_LAYER_CONTENTS: the list must have the contents */
+    WIRE_ASK_CONFIG,  /* STDOUT frames: the newest /.atp/<version>/image.json; without one what a process sees of the
+                         image: its working directory and each K=V, all with a NUL byte behind */
+    WIRE_ASK_HEALTH,  /* STDOUT: one line of JSON as docker inspect has it: {"Status":..,"FailingStreak":n,"Log":[..]};
+                         without a health check the status is "none". FOLLOW: one such line now and one whenever the
+                         status changes, until the main process has ended for good. Refused if it never ran */
+    WIRE_ASK_FORWARD, /* PORT_* frames, see PORTS. Refused if the main process does not run */
+    WIRE_ASK_PAUSE,   /* all the container's processes are stopped (SIGSTOP); until UNPAUSE execs are refused, and so
+                         are SIGNAL and RESTART; STOP and SIGNAL KILL go on. Refused if it does not run or is paused:
+                         text belongs behind "container <id> " */
+    WIRE_ASK_UNPAUSE, /* and go on (SIGCONT). Refused if it is not paused, likewise */
+    WIRE_ASK_STATS,   /* STDOUT: one line of JSON, the sum of all the container's processes as far as /proc tells
+                         (backends/agent/stats.c): {"read_ns","cpu_ns","system_cpu_ns","online_cpus","mem_bytes",
+                         "mem_limit","pids","net_rx","net_tx","blk_read","blk_write"}. FOLLOW: a line each second
+                         until the main process has ended for good */
+    WIRE_ASK_VOLUME_SAVE, /* the volume named by `text`, or all if "", is saved as a new generation. STDOUT: what
+                             backends/agent/volume.h says */
     WIRE_ASK_MAX
 };
 
@@ -381,6 +462,26 @@ struct wire_stat {
 void wire_stat_clear(struct wire_stat *s);
 int wire_put_stat(struct buf *b, const struct wire_stat *s);
 int wire_get_stat(const struct wire_frame *f, struct wire_stat *ret, struct err *err);
+
+/* What PORT_CREDIT starts from, each way of each connection, and the most that may ever be granted and not sent. */
+#define WIRE_PORT_WINDOW (256u << 10)
+#define WIRE_PORTS_MAX   1024u
+
+int wire_put_port_open(struct buf *b, uint32_t id, uint16_t port);
+int wire_get_port_open(const struct wire_frame *f, uint32_t *ret_id, uint16_t *ret_port, struct err *err);
+int wire_put_port_opened(struct buf *b, uint32_t id);
+int wire_put_port_eof(struct buf *b, uint32_t id);
+/* Linux's number, 0: over as it should be. */
+int wire_put_port_closed(struct buf *b, uint32_t id, uint32_t error);
+int wire_get_port_closed(const struct wire_frame *f, uint32_t *ret_id, uint32_t *ret_error, struct err *err);
+/* 1 to WIRE_CHUNK bytes. get borrows from the frame. */
+int wire_put_port_data(struct buf *b, uint32_t id, const void *bytes, size_t len);
+int wire_get_port_data(const struct wire_frame *f, uint32_t *ret_id, const uint8_t **ret_bytes, size_t *ret_len,
+                       struct err *err);
+int wire_put_port_credit(struct buf *b, uint32_t id, uint32_t bytes); /* bytes <= WIRE_PORT_WINDOW */
+int wire_get_port_credit(const struct wire_frame *f, uint32_t *ret_id, uint32_t *ret_bytes, struct err *err);
+/* PORT_OPENED and PORT_EOF, which carry nothing else. */
+int wire_get_port_id(const struct wire_frame *f, uint32_t *ret_id, struct err *err);
 
 int wire_put_started(struct buf *b, int32_t pid);
 int wire_get_started(const struct wire_frame *f, int32_t *ret_pid, struct err *err);
