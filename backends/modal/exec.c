@@ -145,7 +145,7 @@ static void send_start(struct modal_exec *exec, const struct modal_exec_options 
     request.has_timeout_secs = o->timeout_s != 0;
     request.timeout_secs = o->timeout_s;
     request.workdir = (char *)o->workdir;
-    request.container_id = (char *)o->container_id;
+    request.container_id = o->container_id ? (char *)o->container_id : exec->task->container;
     request.n_secret_ids = o->secret_ids.len;
     request.secret_ids = o->secret_ids.items;
     request.n_env = env.len;

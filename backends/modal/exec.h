@@ -25,7 +25,7 @@ struct modal_exec_options {
     struct strlist env;  /* K=V */
     struct strlist secret_ids;
     const char *workdir;      /* NULL: the container's */
-    const char *container_id; /* a sidecar; NULL: the main container */
+    const char *container_id; /* a sidecar; NULL: the task's (modal_task_set_container) */
     const struct modal_pty *pty;
     uint32_t timeout_s; /* the server kills the process after this; 0: never */
     bool drop_stderr;   /* discarded on the server; otherwise it comes through on_stderr */

@@ -120,16 +120,17 @@ struct modal_ending {
 
 void modal_ending_clear(struct modal_ending *ending);
 
-int modal_sandbox_poll(struct modal_client *c, const char *id, struct modal_ending *ret_ending, struct err *err);
+/* place: a sandbox's id, or a sidecar's place in one (task.h); its ending is then the sidecar's own. */
+int modal_sandbox_poll(struct modal_client *c, const char *place, struct modal_ending *ret_ending, struct err *err);
 
 /* Waits until it has ended, in turns of 10 s on the server; timeout_ms 0: as long as it takes. */
-int modal_sandbox_wait(struct modal_client *c, const char *id, int64_t timeout_ms, struct modal_ending *ret_ending,
+int modal_sandbox_wait(struct modal_client *c, const char *place, int64_t timeout_ms, struct modal_ending *ret_ending,
                        struct err *err);
 
 /* The same beside other work: fn is called once, with an ending or with an error, unless the watch is freed before. */
 struct modal_watch;
 typedef void modal_watch_fn(void *arg, const struct modal_ending *ending, const struct err *err);
-struct modal_watch *modal_sandbox_watch(struct modal_client *c, const char *id, modal_watch_fn *fn, void *arg);
+struct modal_watch *modal_sandbox_watch(struct modal_client *c, const char *place, modal_watch_fn *fn, void *arg);
 void modal_watch_free(struct modal_watch *watch); /* NULL is fine; also from fn */
 
 /* Ends it; a sandbox that is gone already is no error. */

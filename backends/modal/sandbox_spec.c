@@ -144,24 +144,36 @@ static void set_ports(struct sandbox_message *m, const struct modal_sandbox_spec
     m->sandbox.open_ports = &m->ports;
 }
 
-static void set_volumes(struct sandbox_message *m, const struct modal_sandbox_spec *spec)
+void volume_messages_make(struct volume_messages *m, const struct modal_volume *volumes, size_t count)
 {
-    m->volume_items = xcalloc(spec->volume_count + 1, sizeof(*m->volume_items));
-    m->volume_pointers = xcalloc(spec->volume_count + 1, sizeof(*m->volume_pointers));
-    for (size_t i = 0; i < spec->volume_count; i++) {
-        Modal__Client__VolumeMount *v = &m->volume_items[i];
+    m->len = count;
+    m->items = xcalloc(count + 1, sizeof(*m->items));
+    m->pointers = xcalloc(count + 1, sizeof(*m->pointers));
+    for (size_t i = 0; i < count; i++) {
+        Modal__Client__VolumeMount *v = &m->items[i];
 
         modal__client__volume_mount__init(v);
-        v->volume_id = (char *)spec->volumes[i].volume_id;
-        v->mount_path = (char *)spec->volumes[i].path;
-        v->sub_path = (char *)spec->volumes[i].sub_path;
+        v->volume_id = (char *)volumes[i].volume_id;
+        v->mount_path = (char *)volumes[i].path;
+        v->sub_path = (char *)volumes[i].sub_path;
         v->has_allow_background_commits = 1;
         v->allow_background_commits = 1;
-        set_flag(spec->volumes[i].read_only, &v->has_read_only, &v->read_only);
-        m->volume_pointers[i] = v;
+        set_flag(volumes[i].read_only, &v->has_read_only, &v->read_only);
+        m->pointers[i] = v;
     }
-    m->sandbox.n_volume_mounts = spec->volume_count;
-    m->sandbox.volume_mounts = m->volume_pointers;
+}
+
+void volume_messages_clear(struct volume_messages *m)
+{
+    free(m->items);
+    free(m->pointers);
+}
+
+static void set_volumes(struct sandbox_message *m, const struct modal_sandbox_spec *spec)
+{
+    volume_messages_make(&m->volumes, spec->volumes, spec->volume_count);
+    m->sandbox.n_volume_mounts = m->volumes.len;
+    m->sandbox.volume_mounts = m->volumes.pointers;
 }
 
 void modal_pty_message(Modal__Client__PTYInfo *info, const struct modal_pty *pty)
@@ -239,8 +251,7 @@ void sandbox_message_clear(struct sandbox_message *m)
     modal_entries_clear(&m->options);
     free(m->port_items);
     free(m->port_pointers);
-    free(m->volume_items);
-    free(m->volume_pointers);
+    volume_messages_clear(&m->volumes);
     free(m->gpu_type);
 }
 

@@ -6,6 +6,15 @@
 
 struct modal_sandbox_spec;
 struct modal_pty;
+struct modal_volume;
+
+/* Volumes as the protocol's list; the strings are borrowed. */
+struct volume_messages {
+    Modal__Client__VolumeMount *items, **pointers;
+    size_t len;
+};
+void volume_messages_make(struct volume_messages *m, const struct modal_volume *volumes, size_t count);
+void volume_messages_clear(struct volume_messages *m);
 
 /* The message and everything it points to; strings are the spec's. */
 struct sandbox_message {
@@ -17,7 +26,7 @@ struct sandbox_message {
     Modal__Client__PTYInfo pty;
     Modal__Client__PortSpecs ports;
     Modal__Client__PortSpec *port_items, **port_pointers;
-    Modal__Client__VolumeMount *volume_items, **volume_pointers;
+    struct volume_messages volumes;
     struct modal_entries options;
     char *gpu_type;
 };

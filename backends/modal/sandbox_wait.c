@@ -2,7 +2,7 @@
 #include "backends/modal/sandbox.h"
 
 #include "backends/modal/ending.h"
-#include "backends/modal/internal.h"
+#include "backends/modal/sidecar_internal.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -69,13 +69,46 @@ static struct modal_rpc *ask(struct modal_client *c, const char *id, float secon
 
 struct modal_watch {
     struct modal_client *c;
-    char *id;
+    char *id;                /* of the sandbox */
+    struct modal_task *task; /* the way to a sidecar that is watched; NULL: the sandbox itself is */
     struct modal_rpc *rpc;
     int64_t asked_at;
+    bool sandbox_only; /* the sidecar's worker did not answer */
     struct loop_timer *timer;
     modal_watch_fn *fn;
     void *arg;
 };
+
+/* It has ended from outside: nobody knows more. */
+static void tell_terminated(struct modal_watch *w)
+{
+    const struct modal_ending ending = {.finished = true, .exit_code = MODAL_TERMINATED};
+
+    w->fn(w->arg, &ending, NULL);
+}
+
+/* Of a sidecar. When its worker does not answer, the control plane knows whether the sandbox is still there. */
+static void on_sidecar_watch(void *arg, void *reply, const struct err *err)
+{
+    struct modal_watch *w = arg;
+    cleanup_message Modal__TaskCommandRouter__TaskContainerWaitResponse *r = reply;
+    struct modal_ending ending = MODAL_ENDING_INIT;
+
+    w->rpc = NULL;
+    if (err && err->code == GRPC_NOT_FOUND) {
+        tell_terminated(w);
+        return;
+    }
+    if (err)
+        w->sandbox_only = true;
+    else
+        modal_ending_take(&ending, r->result);
+    if (ending.finished)
+        w->fn(w->arg, &ending, NULL);
+    else
+        loop_timer_set(w->timer, loop_now() - w->asked_at < 1000 ? 1000 : 0);
+    modal_ending_clear(&ending);
+}
 
 static void on_watch(void *arg, void *reply, const struct err *err)
 {
@@ -102,14 +135,20 @@ static void on_turn(struct loop *loop, void *arg)
 
     (void)loop;
     w->asked_at = loop_now();
+    if (w->task && !w->sandbox_only) {
+        w->rpc = sidecar_wait_start(w->task, modal_task_container(w->task), TURN_S, on_sidecar_watch, w);
+        return;
+    }
     w->rpc = ask(w->c, w->id, TURN_S, on_watch, w);
 }
 
-struct modal_watch *modal_sandbox_watch(struct modal_client *c, const char *id, modal_watch_fn *fn, void *arg)
+struct modal_watch *modal_sandbox_watch(struct modal_client *c, const char *place, modal_watch_fn *fn, void *arg)
 {
     struct modal_watch *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct modal_watch){.c = c, .id = xstrdup(id), .fn = fn, .arg = arg};
+    *w = (struct modal_watch){.c = c, .id = modal_place_sandbox(place), .fn = fn, .arg = arg};
+    if (modal_place_container(place)) /* else, or where there is no way to it, the sandbox's own end is what is seen */
+        modal_task_open(c, place, SIDECAR_TASK_MS, &w->task, NULL);
     w->timer = loop_timer_add(c->loop, 0, on_turn, w);
     return w;
 }
@@ -120,6 +159,7 @@ void modal_watch_free(struct modal_watch *watch)
         return;
     modal_rpc_cancel(watch->rpc);
     loop_timer_del(watch->timer);
+    modal_task_free(watch->task);
     free(watch->id);
     free(watch);
 }
@@ -151,7 +191,8 @@ static void on_polled(void *arg, void *reply, const struct err *err)
         modal_ending_take(w->ending, r->result);
 }
 
-int modal_sandbox_poll(struct modal_client *c, const char *id, struct modal_ending *ret_ending, struct err *err)
+/* One look at a sandbox itself. */
+static int poll_sandbox(struct modal_client *c, const char *id, struct modal_ending *ret_ending, struct err *err)
 {
     struct waiting w = {.ending = ret_ending, .err = err};
 
@@ -159,6 +200,36 @@ int modal_sandbox_poll(struct modal_client *c, const char *id, struct modal_endi
     while (!w.done)
         loop_step(c->loop, -1);
     return w.ret;
+}
+
+/* A sidecar, by its worker; by its sandbox where that does not answer. */
+static int poll_sidecar(struct modal_client *c, const char *place, struct modal_ending *ret_ending, struct err *err)
+{
+    cleanup_free char *sandbox = modal_place_sandbox(place);
+    struct modal_task *task = NULL;
+    struct err why = ERR_INIT;
+    int ret = modal_task_open(c, place, SIDECAR_TASK_MS, &task, &why);
+
+    if (ret == 0)
+        ret = modal_sidecar_wait(task, modal_place_container(place), 0, ret_ending, &why);
+    modal_task_free(task);
+    if (ret == 0)
+        return 0;
+    if (why.code == GRPC_NOT_FOUND) {
+        *ret_ending = (struct modal_ending){.finished = true, .exit_code = MODAL_TERMINATED};
+        err_clear(&why);
+        return 0;
+    }
+    if (poll_sandbox(c, sandbox, ret_ending, NULL) < 0 || !ret_ending->finished)
+        return err_move(err, &why);
+    err_clear(&why);
+    return 0;
+}
+
+int modal_sandbox_poll(struct modal_client *c, const char *place, struct modal_ending *ret_ending, struct err *err)
+{
+    return modal_place_container(place) ? poll_sidecar(c, place, ret_ending, err)
+                                        : poll_sandbox(c, place, ret_ending, err);
 }
 
 static void on_waited(void *arg, const struct modal_ending *ending, const struct err *err)
@@ -174,11 +245,11 @@ static void on_waited(void *arg, const struct modal_ending *ending, const struct
     w->ending->exception = xstrdup(ending->exception);
 }
 
-int modal_sandbox_wait(struct modal_client *c, const char *id, int64_t timeout_ms, struct modal_ending *ret_ending,
+int modal_sandbox_wait(struct modal_client *c, const char *place, int64_t timeout_ms, struct modal_ending *ret_ending,
                        struct err *err)
 {
     struct waiting w = {.ending = ret_ending, .err = err};
-    struct modal_watch *watch = modal_sandbox_watch(c, id, on_waited, &w);
+    struct modal_watch *watch = modal_sandbox_watch(c, place, on_waited, &w);
     int64_t end = loop_now() + timeout_ms;
 
     while (!w.done && (!timeout_ms || loop_now() < end))
@@ -186,7 +257,7 @@ int modal_sandbox_wait(struct modal_client *c, const char *id, int64_t timeout_m
     modal_watch_free(watch);
     if (w.done)
         return w.ret;
-    err_set(err, 125, "the sandbox %s did not end within %g s", id, (double)timeout_ms / 1000);
+    err_set(err, 125, "the sandbox %s did not end within %g s", place, (double)timeout_ms / 1000);
     if (err)
         err->code = GRPC_DEADLINE_EXCEEDED;
     return -1;

@@ -272,20 +272,38 @@ static void recall(struct modal_task *task)
         task->task_id = xstrdup(value);
 }
 
-int modal_task_open(struct modal_client *c, const char *sandbox_id, int64_t wait_ms, struct modal_task **ret_task,
+char *modal_place_make(const char *sandbox_id, const char *container_id)
+{
+    return xasprintf("%s/%s", sandbox_id, container_id);
+}
+
+char *modal_place_sandbox(const char *place)
+{
+    return xstrndup(place, strcspn(place, "/"));
+}
+
+const char *modal_place_container(const char *place)
+{
+    const char *slash = strchr(place, '/');
+
+    return slash && slash[1] ? slash + 1 : NULL;
+}
+
+int modal_task_open(struct modal_client *c, const char *place, int64_t wait_ms, struct modal_task **ret_task,
                     struct err *err)
 {
     struct modal_task *task = xcalloc(1, sizeof(*task));
 
     task->client = c;
-    task->sandbox_id = xstrdup(sandbox_id);
+    task->sandbox_id = modal_place_sandbox(place);
+    modal_task_set_container(task, modal_place_container(place));
     task->peer = (struct modal_peer){.client = c, .generation = 1, .secret = &task->jwt};
     task->peer.credentials = router_credentials;
     task->peer.renew = router_renew;
     task->peer.move = router_move;
     recall(task);
     /* By sandbox id access can be had beside the task id; by task id only after it. */
-    if (!task->jwt && !modal_sandbox_id_is_v1(sandbox_id))
+    if (!task->jwt && !modal_sandbox_id_is_v1(task->sandbox_id))
         ask_access(task);
     if (!task->task_id && find_task(task, wait_ms, err) < 0) {
         modal_task_free(task);
@@ -308,9 +326,20 @@ void modal_task_free(struct modal_task *task)
     free(task->old);
     free(task->sandbox_id);
     free(task->task_id);
+    free(task->container);
     free(task->url);
     free(task->jwt);
     free(task);
+}
+
+void modal_task_set_container(struct modal_task *task, const char *container_id)
+{
+    set_string(&task->container, container_id);
+}
+
+const char *modal_task_container(const struct modal_task *task)
+{
+    return task->container;
 }
 
 const char *modal_task_id(const struct modal_task *task)

@@ -15,7 +15,7 @@ struct modal_task;
 
 /*
  * A PLACE is where one container lives: a sandbox's id, "sb-..." (its main container), or "sb-.../ctr-..." (a sidecar
- * in it). modal_task_open(), modal_sandbox_poll(), _wait(), _watch() and _terminate_start() take either; all else takes
+ * in it). modal_task_open(), modal_sandbox_poll(), _wait() and _watch() take either; all else takes
  * a sandbox's id alone. A sidecar whose sandbox has ended has ended with it.
  */
 char *modal_place_make(const char *sandbox_id, const char *container_id); /* owned by caller */

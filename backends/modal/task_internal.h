@@ -9,6 +9,7 @@ struct modal_task {
     struct modal_peer peer; /* first: control is false */
     struct modal_client *client;
     char *sandbox_id, *task_id;
+    char *container; /* where execs go; NULL: the main container */
     char *url, *jwt;
     bool from_cache;           /* the address may be that of a worker that is gone */
     struct modal_rpc *ask;     /* for new access */
