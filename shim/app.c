@@ -10,6 +10,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/base/limits.h"
+#include "compat/docker/opt.h"
 #include "compat/sys/fs.h"
 #include "compat/sys/loop.h"
 #include "compat/sys/random.h"
@@ -49,6 +50,7 @@ void app_clear(struct app *app)
     blobs_free(app->blobs);
     state_free(app->state);
     loop_free(app->loop);
+    opt_parsed_free(app->group);
     strlist_clear(&app->profile);
     free(app->config);
     free(app->credentials);

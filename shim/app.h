@@ -17,6 +17,7 @@ struct blobs;
 struct err;
 struct loop;
 struct modal_client;
+struct opt_parsed;
 struct sandbox_ending;
 struct state;
 
@@ -27,6 +28,8 @@ struct app {
     char *real_host; /* a daemon that -H, --context or DOCKER_HOST name; NULL = none */
     const char *real_host_from;
     bool trace_route; /* ATP_DOCKER_TRACE=route */
+    struct opt_parsed
+        *group; /* options between a group's name and its command: compose's own; NULL: there is no group */
 
     struct loop *loop;
 
@@ -37,7 +40,7 @@ struct app {
     struct state *state;
     struct modal_client *modal;
     struct blobs *blobs;
-    int64_t engine_found_at; /* loop_now() when the embedded engine took our connection */
+    int64_t engine_found_at;        /* loop_now() when the embedded engine took our connection */
     struct modal_cache cache;       /* the client's, kept in the state */
     struct sandbox_ending *endings; /* shim/sandbox.c */
     char *server_key;               /* names server and workspace in the state: never the secret */

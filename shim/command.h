@@ -39,6 +39,7 @@ extern const struct command
     cmd_buildx_prune,
     cmd_buildx_version,
     cmd_commit,
+    cmd_compose_version,
     cmd_container_inspect,
     cmd_container_prune,
     cmd_cp,

@@ -27,6 +27,7 @@ static const struct command *const commands[] = {
     &cmd_buildx_prune,
     &cmd_buildx_version,
     &cmd_commit,
+    &cmd_compose_version,
     &cmd_container_inspect,
     &cmd_container_prune,
     &cmd_cp,
@@ -198,30 +199,72 @@ static bool needs_back_end(const struct cmd_def *def)
     return !def->group && def->verdict != VERDICT_DELEGATED;
 }
 
+static int dispatch_command(struct app *app, int argc, char **argv, struct err *why);
+
+/*
+ * `docker compose` has options of its own in front of the command. They are kept, and left out of the words that name
+ * the command and follow it. Without a command its help is printed.
+ */
+static int dispatch_compose(struct app *app, int argc, char **argv, struct err *why)
+{
+    const struct cmd_def *def = cmd_by_path("compose");
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    cleanup_err struct err err = ERR_INIT;
+
+    app->group = opt_parse_as(def, 1, argc - 1, argv + 1, &err);
+    if (!app->group)
+        return report(ERROR_PLAIN, def, &err, 1);
+    if (opt_help_asked(app->group)) {
+        opt_print_help_as(def, 1, stdout);
+        return 0;
+    }
+    if (check_options(app, app->group, &err) < 0)
+        return report(ERROR_PLAIN, def, &err, 1);
+    strlist_add(&words, "compose");
+    if (opt_bool(app->group, "version"))
+        strlist_add(&words, "version");
+    else
+        strlist_copy(&words, opt_args(app->group));
+    return dispatch_command(app, (int)words.len, strlist_argv(&words), why);
+}
+
 /* What follows the global options: the words of a command. */
 static int dispatch(struct app *app, int argc, char **argv)
 {
     cleanup_err struct err err = ERR_INIT;
+
+    if (goes_to_docker(app, &err)) {
+        int words = 0;
+        const struct cmd_def *def = cmd_find(argc, argv, &words);
+        const struct command *cmd = def ? find_command(def) : NULL;
+
+        app_hand_over(app, &err);
+        return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
+    }
+    if (!strcmp(argv[0], "compose"))
+        return dispatch_compose(app, argc, argv, &err);
+    return dispatch_command(app, argc, argv, &err);
+}
+
+/* why: what stands against a back end; it is told when the command needs one. */
+static int dispatch_command(struct app *app, int argc, char **argv, struct err *why)
+{
     const struct cmd_def *def;
     const struct command *cmd;
     int words = 0;
 
     def = cmd_find(argc, argv, &words);
     cmd = def ? find_command(def) : NULL;
-    if (goes_to_docker(app, &err)) {
-        app_hand_over(app, &err);
-        return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
-    }
     if (!def && !strcmp(argv[0], "help"))
         return help_command(argc - 1, argv + 1);
     if (!def) {
-        err_clear(&err);
-        cmd_unknown(argv[0], &err);
-        return report(ERROR_PLAIN, NULL, &err, 1);
+        err_clear(why);
+        cmd_unknown(argv[0], why);
+        return report(ERROR_PLAIN, NULL, why, 1);
     }
-    if (err.msg && needs_back_end(def) && !(argc > words && !strcmp(argv[words], "--help")))
-        return report(cmd ? cmd->errors : ERROR_PLAIN, def, &err, 125);
-    err_clear(&err);
+    if (why->msg && needs_back_end(def) && !(argc > words && !strcmp(argv[words], "--help")))
+        return report(cmd ? cmd->errors : ERROR_PLAIN, def, why, 125);
+    err_clear(why);
     return cmd ? run_command(app, cmd, words, argc, argv) : other_command(app, def, words, argc, argv);
 }
 

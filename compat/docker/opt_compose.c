@@ -2,25 +2,25 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_compose[] = {
-    FLAG("all-resources", 0, "Include resources that no service uses", LATER),
-    OPT("ansi", 0, OPT_STRING, "string", "Use colours and cursor movements (\"never\", \"always\", \"auto\")", LATER,
+    FLAG("all-resources", 0, "Include resources that no service uses", OURS),
+    OPT("ansi", 0, OPT_STRING, "string", "Use colours and cursor movements (\"never\", \"always\", \"auto\")", OURS,
         .def = "auto"),
-    FLAG("compatibility", 0, "Name containers with underscores, as version 1 did", LATER),
+    FLAG("compatibility", 0, "Name containers with underscores, as version 1 did", OURS),
     FLAG("dry-run", 0, "Show what would be done without doing it", LATER),
-    OPT("env-file", 0, OPT_STRINGARRAY, "stringArray", "Read variables from this file instead of .env", LATER),
-    OPT("file", 'f', OPT_STRINGARRAY, "stringArray", "Read this compose file; may be repeated", LATER),
+    OPT("env-file", 0, OPT_STRINGARRAY, "stringArray", "Read variables from this file instead of .env", OURS),
+    OPT("file", 'f', OPT_STRINGARRAY, "stringArray", "Read this compose file; may be repeated", OURS),
     OPT("insecure-registry", 0, OPT_STRINGARRAY, "stringArray", "Talk to this registry without TLS", LATER,
         .flags = OPT_HIDDEN),
-    FLAG("no-ansi", 0, "Use no colours and cursor movements", LATER, .flags = OPT_HIDDEN),
-    OPT("parallel", 0, OPT_INT, "int", "Do at most so many things at once, -1 for no limit", LATER, .def = "-1"),
-    OPT("profile", 0, OPT_STRINGARRAY, "stringArray", "Enable the services of this profile", LATER),
+    FLAG("no-ansi", 0, "Use no colours and cursor movements", OURS, .flags = OPT_HIDDEN),
+    OPT("parallel", 0, OPT_INT, "int", "Do at most so many things at once, -1 for no limit", OURS, .def = "-1"),
+    OPT("profile", 0, OPT_STRINGARRAY, "stringArray", "Enable the services of this profile", OURS),
     OPT("progress", 0, OPT_STRING, "string",
-        "How progress is shown (\"auto\", \"tty\", \"plain\", \"json\", \"quiet\")", LATER),
-    OPT("project-directory", 0, OPT_STRING, "string", "Resolve relative paths from this directory", LATER),
-    OPT("project-name", 'p', OPT_STRING, "string", "Name of the project", LATER),
-    FLAG("verbose", 0, "Print more", LATER, .flags = OPT_HIDDEN),
-    FLAG("version", 'v', "Print the version", LATER, .flags = OPT_HIDDEN),
-    OPT("workdir", 0, OPT_STRING, "string", "Resolve relative paths from this directory", LATER, .flags = OPT_HIDDEN),
+        "How progress is shown (\"auto\", \"tty\", \"plain\", \"json\", \"quiet\")", OURS),
+    OPT("project-directory", 0, OPT_STRING, "string", "Resolve relative paths from this directory", OURS),
+    OPT("project-name", 'p', OPT_STRING, "string", "Name of the project", OURS),
+    FLAG("verbose", 0, "Print more", OURS, .flags = OPT_HIDDEN),
+    FLAG("version", 'v', "Print the version", OURS, .flags = OPT_HIDDEN),
+    OPT("workdir", 0, OPT_STRING, "string", "Resolve relative paths from this directory", OURS, .flags = OPT_HIDDEN),
     END_OF_OPTIONS,
 };
 
@@ -31,7 +31,7 @@ const struct cmd_def cmd_def_compose = {
     .options = options_compose,
     .group = true,
     .section = SECTION_HIDDEN,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_up[] = {

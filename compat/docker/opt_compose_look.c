@@ -189,8 +189,8 @@ const struct cmd_def cmd_def_compose_volumes = {
 };
 
 static const struct opt_def options_compose_version[] = {
-    OPT("format", 'f', OPT_STRING, "string", "How the output looks (\"pretty\", \"json\")", LATER),
-    FLAG("short", 0, "Print the number only", LATER),
+    OPT("format", 'f', OPT_STRING, "string", "How the output looks (\"pretty\", \"json\")", OURS),
+    FLAG("short", 0, "Print the number only", OURS),
     END_OF_OPTIONS,
 };
 
@@ -200,5 +200,5 @@ const struct cmd_def cmd_def_compose_version = {
     .summary = "Print the version",
     .options = options_compose_version,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
