@@ -1,7 +1,8 @@
 /*
- * Limits and membership. Each sandbox has the directory atp-engine/<key>/<id> in the hierarchies that it needs; <key>
- * stands for the engine's state folder, so that what is found there after a crash is known to be ours. The runtime's
- * process enters before it execs, and everything that it starts inherits the place.
+ * Limits and membership. Each sandbox has the directory atp-engine/<key>/<id> in the hierarchies that it needs, and
+ * each container but its first one has a directory within that, so that the limits hold for their sum; <key> stands for
+ * the engine's state folder, so that what is found there after a crash is known to be ours. The runtime's process
+ * enters before it execs, and everything that it starts inherits the place.
  */
 #include "backends/engine/rt_internal.h"
 
@@ -265,6 +266,7 @@ static int enter_hierarchy(struct rt_cgroup *cg, int c, struct err *err)
     /* The engine's own directory is empty while nothing runs, and a tidy neighbour may have taken it away. */
     if (mkdir(dir, 0755) < 0 && errno != EEXIST && (errno != ENOENT || fs_mkdirs(dir, 0755, NULL) < 0))
         return err_set_errno(err, 125, errno, "making the cgroup %s", dir);
+    cg->held[c] = true;
     fd = open(procs, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, 125, errno, "%s", procs);
@@ -317,6 +319,15 @@ int rt_cgroup_make(struct rt_cgroup *cg, const struct rt_cgroups *all, const cha
         if ((c == all->kill_at || (!all->v2 && limits[c])) && enter_hierarchy(cg, c, err) < 0)
             return -1;
     return set_limits(cg, limits, err);
+}
+
+int rt_cgroup_make_below(struct rt_cgroup *cg, const struct rt_cgroup *parent, const char *id, struct err *err)
+{
+    *cg = (struct rt_cgroup){.all = parent->all, .id = xstrdup(id)};
+    for (int c = 0; c < RT_CONTROLLERS; c++)
+        if (parent->held[c] && enter_hierarchy(cg, c, err) < 0)
+            return -1;
+    return 0;
 }
 
 void rt_cgroup_clear(struct rt_cgroup *cg)
@@ -387,6 +398,32 @@ bool rt_cgroup_empty(const struct rt_cgroups *all, const char *id)
     return len == 0;
 }
 
+/* The directories in one: of containers, which an engine that was killed left behind. */
+static void list_below(const char *dir, struct strlist *ret)
+{
+    cleanup_dir DIR *entries = opendir(dir);
+    const struct dirent *e;
+
+    while (entries && (e = readdir(entries)))
+        if (e->d_type == DT_DIR && e->d_name[0] != '.' && !strlist_has(ret, e->d_name))
+            strlist_add(ret, e->d_name);
+}
+
+/* What is in a directory of ours goes before it, processes and directories. */
+static void clear_below(const struct rt_cgroups *all, const char *dir, const char *id)
+{
+    cleanup_strlist struct strlist names = STRLIST_INIT;
+
+    list_below(dir, &names);
+    for (size_t i = 0; i < names.len; i++) {
+        cleanup_free char *below = xasprintf("%s/%s", dir, names.items[i]);
+        cleanup_free char *name = xasprintf("%s/%s", id, names.items[i]);
+
+        rt_cgroup_kill(all, name);
+        rmdir(below);
+    }
+}
+
 /* One try in every hierarchy, for runtimes make directories in those that we do not use. */
 static bool remove_places(const struct rt_cgroups *all, const char *id)
 {
@@ -395,8 +432,10 @@ static bool remove_places(const struct rt_cgroups *all, const char *id)
     for (size_t i = 0; i < all->mounts.len; i++) {
         cleanup_free char *dir = xasprintf("%s/" TOP "/%s/%s", all->mounts.items[i], all->key, id);
 
-        if (rmdir(dir) < 0 && errno != ENOENT)
-            gone = false;
+        if (rmdir(dir) == 0 || errno == ENOENT)
+            continue;
+        clear_below(all, dir, id);
+        gone = rmdir(dir) == 0 && gone;
     }
     return gone;
 }
@@ -419,11 +458,7 @@ void rt_cgroups_list(const struct rt_cgroups *all, struct strlist *ret_ids)
 {
     for (size_t i = 0; i < all->mounts.len; i++) {
         cleanup_free char *place = xasprintf("%s/" TOP "/%s", all->mounts.items[i], all->key);
-        cleanup_dir DIR *dir = opendir(place);
-        const struct dirent *e;
 
-        while (dir && (e = readdir(dir)))
-            if (e->d_type == DT_DIR && e->d_name[0] != '.' && !strlist_has(ret_ids, e->d_name))
-                strlist_add(ret_ids, e->d_name);
+        list_below(place, ret_ids);
     }
 }

@@ -58,6 +58,7 @@ static const struct jump {
 } jumps[] = {
     {"nat", "POSTROUTING", "-j ATP%u-NAT"},
     {"filter", "INPUT", "-i atp%uv+ -j ATP%u-HOST"},
+    {"filter", "FORWARD", "-i atp%uv+ -o atp%uv+ -j ATP%u-POD"},
     {"filter", "FORWARD", "-i atp%uv+ -j ATP%u-OUT"},
     {"filter", "FORWARD", "-o atp%uv+ -j ATP%u-BACK"},
 };
@@ -71,7 +72,7 @@ static void remove_jump(const struct jump *jump, unsigned number)
         cleanup_buf struct buf rules = BUF_INIT(LIMIT_PATH);
 
         buf_addf(&rules, "*%s\n-D %s ", jump->table, jump->chain);
-        buf_addf(&rules, jump->rule, number, number);
+        buf_addf(&rules, jump->rule, number, number, number);
         buf_adds(&rules, "\nCOMMIT\n");
         if (restore(&rules, NULL) < 0)
             return;
@@ -87,7 +88,8 @@ int rt_firewall_setup(unsigned number, const char *subnet, const struct strlist 
     buf_addf(&rules, "*nat\n:ATP%u-NAT - [0:0]\n", n);
     buf_addf(&rules, "-A ATP%u-NAT -s %s ! -o atp%uv+ -j MASQUERADE\n", n, subnet, n);
     buf_addf(&rules, "-A POSTROUTING -j ATP%u-NAT\nCOMMIT\n", n);
-    buf_addf(&rules, "*filter\n:ATP%u-HOST - [0:0]\n:ATP%u-OUT - [0:0]\n:ATP%u-BACK - [0:0]\n", n, n, n);
+    buf_addf(&rules, "*filter\n:ATP%u-HOST - [0:0]\n:ATP%u-POD - [0:0]\n", n, n);
+    buf_addf(&rules, ":ATP%u-OUT - [0:0]\n:ATP%u-BACK - [0:0]\n", n, n);
     /* To the host itself: answers, ping, and the name servers if they are the host's own. */
     buf_addf(&rules, "-A ATP%u-HOST -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", n);
     buf_addf(&rules, "-A ATP%u-HOST -p icmp --icmp-type echo-request -j ACCEPT\n", n);
@@ -96,15 +98,17 @@ int rt_firewall_setup(unsigned number, const char *subnet, const struct strlist 
         buf_addf(&rules, "-A ATP%u-HOST -d %s -p tcp --dport 53 -j ACCEPT\n", n, nameservers->items[i]);
     }
     buf_addf(&rules, "-A ATP%u-HOST -j DROP\n", n);
-    /* Outwards: never to another sandbox, of whichever engine; rt_firewall_allow() puts its rules before the last. */
+    /* Within a sandbox what rt_firewall_join() has allowed. Outwards: never to another sandbox, of whichever engine,
+     * nor to an address that no sandbox has; rt_firewall_allow() puts its rules before these. */
     buf_addf(&rules, "-A ATP%u-OUT -o atp+ -j DROP\n", n);
+    buf_addf(&rules, "-A ATP%u-OUT -d %s -j DROP\n", n, subnet);
     buf_addf(&rules, "-A ATP%u-OUT ! -s %s -j DROP\n", n, subnet);
     buf_addf(&rules, "-A ATP%u-OUT -j ACCEPT\n", n);
     buf_addf(&rules, "-A ATP%u-BACK -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", n);
     buf_addf(&rules, "-A ATP%u-BACK -j DROP\n", n);
     for (size_t i = JUMPS; i > 1; i--) { /* at the top: other tools' DROP must not come first */
         buf_addf(&rules, "-I %s 1 ", jumps[i - 1].chain);
-        buf_addf(&rules, jumps[i - 1].rule, n, n);
+        buf_addf(&rules, jumps[i - 1].rule, n, n, n);
         buf_adds(&rules, "\n");
     }
     buf_adds(&rules, "COMMIT\n");
@@ -122,8 +126,9 @@ void rt_firewall_remove(unsigned number)
         remove_jump(&jumps[i], number);
     /* Declaring a chain empties it, or makes it: then it can be deleted. */
     buf_addf(&nat, "*nat\n:ATP%u-NAT - [0:0]\n-X ATP%u-NAT\nCOMMIT\n", n, n);
-    buf_addf(&filter, "*filter\n:ATP%u-HOST - [0:0]\n:ATP%u-OUT - [0:0]\n:ATP%u-BACK - [0:0]\n", n, n, n);
-    buf_addf(&filter, "-X ATP%u-HOST\n-X ATP%u-OUT\n-X ATP%u-BACK\nCOMMIT\n", n, n, n);
+    buf_addf(&filter, "*filter\n:ATP%u-HOST - [0:0]\n:ATP%u-POD - [0:0]\n", n, n);
+    buf_addf(&filter, ":ATP%u-OUT - [0:0]\n:ATP%u-BACK - [0:0]\n", n, n);
+    buf_addf(&filter, "-X ATP%u-HOST\n-X ATP%u-POD\n-X ATP%u-OUT\n-X ATP%u-BACK\nCOMMIT\n", n, n, n, n);
     restore(&nat, NULL);
     restore(&filter, NULL);
 }
@@ -169,4 +174,23 @@ void rt_firewall_disallow(const struct strlist *rules)
         buf_addf(&text, "-D %s\n", rules->items[i]);
     buf_adds(&text, "COMMIT\n");
     restore(&text, NULL);
+}
+
+/* The one rule of a sandbox with several containers: their devices' names begin alike. */
+static int change_group(char verb, unsigned number, const char *prefix, struct err *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(LIMIT_PATH);
+
+    buf_addf(&text, "*filter\n-%c ATP%u-POD -i %s+ -o %s+ -j ACCEPT\nCOMMIT\n", verb, number, prefix, prefix);
+    return restore(&text, err);
+}
+
+int rt_firewall_join(unsigned number, const char *prefix, struct err *err)
+{
+    return change_group('A', number, prefix, err);
+}
+
+void rt_firewall_part(unsigned number, const char *prefix)
+{
+    change_group('D', number, prefix, NULL);
 }

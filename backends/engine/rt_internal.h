@@ -127,9 +127,10 @@ struct rt_cgroups { /* what this machine offers */
     char *reason; /* why limits cannot be enforced, NULL = they can */
 };
 
-struct rt_cgroup { /* one sandbox's */
+struct rt_cgroup { /* one container's */
     const struct rt_cgroups *all;
-    char *id;
+    char *id;                   /* SANDBOX, or SANDBOX/CONTAINER for one more of it */
+    bool held[RT_CONTROLLERS];  /* where it has a directory */
     int procs[RT_CONTROLLERS]; /* descriptors of cgroup.procs to join by */
     size_t procs_len;
 };
@@ -141,10 +142,12 @@ int rt_cgroup_check(const struct rt_cgroups *all, uint64_t memory, uint64_t mill
 /* Makes the sandbox's cgroups with their limits. */
 int rt_cgroup_make(struct rt_cgroup *cg, const struct rt_cgroups *all, const char *id, uint64_t memory,
                    uint64_t milli_cpu, uint64_t pids, struct err *err);
+/* A place without limits of its own within another's: that one's limits hold for both. id = parent->id/NAME. */
+int rt_cgroup_make_below(struct rt_cgroup *cg, const struct rt_cgroup *parent, const char *id, struct err *err);
 void rt_cgroup_clear(struct rt_cgroup *cg);
 void rt_cgroup_kill(const struct rt_cgroups *all, const char *id); /* SIGKILL to every member, once */
 bool rt_cgroup_empty(const struct rt_cgroups *all, const char *id);
-/* Kills until nobody is left, then removes the directories; 0, or -1 at the deadline. For threads. */
+/* Kills until nobody is left, then removes the directories and those below; 0, or -1 at the deadline. For threads. */
 int rt_cgroup_remove(const struct rt_cgroups *all, const char *id, struct err *err);
 void rt_cgroups_list(const struct rt_cgroups *all, struct strlist *ret_ids); /* sandboxes that have a directory */
 /* Adds the pids of the members; false when the machine has no cgroup for it. */
@@ -159,6 +162,8 @@ struct rt_net;
 struct rt_net_slot { /* one sandbox's network: a namespace and maybe a veth in it */
     int ns;          /* descriptor, -1 = none */
     unsigned index;  /* address number in the subnet, 0 = loopback only */
+    unsigned group;  /* those of one group reach one another: the number of the sandbox's first container, 0 = none */
+    bool joined;     /* it is not the first of its group */
     char address[16];
     struct strlist rules; /* of the allow list, to be taken out again */
     int keeper;           /* while it is open slirp4netns serves the namespace; 0 = none */
@@ -171,10 +176,16 @@ struct rt_net *rt_net_new_rootless(char **ret_refusal);
 void rt_net_free(struct rt_net *net); /* removes rules and what is left of veths */
 /* Removes what engines that were killed left. */
 void rt_net_recover(void);
-/* A network namespace with lo up and, with net, a veth. For threads; the thread's own namespace is unchanged. */
+/*
+ * A network namespace with lo up and, with net, a veth; group and joined are set when it joins a group. For
+ * threads; the thread's own namespace is unchanged.
+ */
 int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist *cidrs, struct rt_net_slot *slot,
                   struct err *err);
+/* The group whose first container has this slot; it ends when that is detached. 0 = none. */
+unsigned rt_net_group(struct rt_net *net, struct rt_net_slot *slot);
 void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot);
+bool rt_net_joins(const struct rt_net *net); /* whether containers can be put into one group */
 int rt_net_check_cidrs(const struct strlist *cidrs, struct err *err);
 
 /* ---- rt_slirp.c ---- */
@@ -205,6 +216,9 @@ void rt_firewall_remove(unsigned number);
 int rt_firewall_allow(unsigned number, const char *link, const struct strlist *cidrs, struct strlist *ret_rules,
                       struct err *err);
 void rt_firewall_disallow(const struct strlist *rules);
+/* Lets devices whose names begin so send to one another; or no longer. */
+int rt_firewall_join(unsigned number, const char *prefix, struct err *err);
+void rt_firewall_part(unsigned number, const char *prefix);
 
 /* ---- rt_seccomp.c, rt_bundle.c, rt_root.c ---- */
 
@@ -232,9 +246,10 @@ int rt_process_write(const struct rt_exec_spec *spec, const char *workdir, const
 /* Says what rt_process_write() would say of these words, and writes nothing. */
 int rt_process_check(const struct rt_exec_spec *spec, const char *workdir, struct err *err);
 
-/* Makes etc/hosts, etc/hostname, etc/resolv.conf below dir. address "" = loopback only; hosts NULL = the usual text. */
-int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, const char *hosts,
-                struct err *err);
+/* The usual text of /etc/hosts. address "" = loopback only; owned by caller. */
+char *rt_root_hosts(const char *hostname, const char *address);
+/* Makes dir/hosts, dir/hostname, dir/resolv.conf. */
+int rt_root_etc(const char *dir, const char *hostname, const char *resolv, const char *hosts, struct err *err);
 /* Mounts the overlay at dir/root; upper and work are made below dir. links is a folder for short names of the layers.
  */
 int rt_root_mount(const char *dir, const struct strlist *lowers, struct err *err);
@@ -273,6 +288,17 @@ int rt_trash_init(struct rt *rt, struct err *err);
 /* Moves a folder away for good; in any thread. */
 int rt_trash_put(const struct rt *rt, const char *dir, struct err *err);
 void rt_trash_sweep(struct rt *rt); /* begins to remove what was moved away; from the loop */
+
+/* ---- rt_pod.c: the containers of one sandbox ---- */
+
+int rt_pod_check(const struct rt *rt, const struct rt_sandbox_spec *spec, struct err *err);
+struct rt_sandbox *rt_pod_main(struct rt_sandbox *s); /* its first container, maybe itself */
+/* The lines of /etc/hosts about the others as they are now. */
+void rt_pod_names(struct rt_sandbox *s, struct buf *ret);
+void rt_pod_name_line(const struct rt_sandbox *s, struct buf *ret); /* about itself; "" without address */
+void rt_pod_changed(struct rt_sandbox *s); /* one has come or gone: names are written anew in all that run */
+void rt_pod_kill(struct rt_sandbox *s);    /* with the first container the others go; nothing for another */
+bool rt_pod_is_empty(const struct rt_sandbox *s); /* nobody is left on the machine beside this first container */
 
 /* ---- rt_recover.c ---- */
 
@@ -316,6 +342,9 @@ struct rt_sandbox {
     struct rt_sandbox_events events;
     void *arg;
     char *id, *dir, *upper, *workdir;
+    char *cgroup_id, *hostname, *name; /* name: of one that is not the first, else NULL */
+    struct rt_sandbox *main;           /* of one that is not the first, until it is cleaned; else NULL */
+    bool cleaning;
     enum rt_state state;
     bool killed;   /* by us */
     bool released; /* rt_sandbox_free() was called */

@@ -64,7 +64,7 @@ static size_t kill_round(const struct rt_sandbox *s, pid_t root, pid_t root_sess
     cleanup_free struct member *members = NULL;
     size_t len, count = 0, killed = 0;
 
-    if (!rt_cgroup_members(&s->rt->cgroups, s->id, &pids, &len))
+    if (!rt_cgroup_members(&s->rt->cgroups, s->cgroup_id, &pids, &len))
         all_processes(&pids, &len);
     members = xcalloc(len + 1, sizeof(*members));
     for (size_t i = 0; i < len; i++) {

@@ -1,10 +1,13 @@
 /*
- * Sandboxes' network: a subnet per engine, a veth per sandbox, routed, not bridged. Each host end has the gateway's
- * address and a route to its one sandbox, so a sandbox cannot see another's frames, and the device that a packet came
- * by says who sent it. Subnet and device names bear the engine's number, which it holds by a lock in /run for as long
- * as it lives; a number that can be locked belongs to nobody, and what bears it is rubbish. Engines that see another
- * /run (another root, a container) but the same network are told apart by a socket of the abstract name space, which
- * belongs to the network namespace as the devices do.
+ * Sandboxes' network: a subnet per engine, a veth per container, routed, not bridged. Each host end has the gateway's
+ * address and a route to its one container, so a container cannot see another's frames, and the device that a packet
+ * came by says who sent it. Devices are called atp<engine>v<sandbox>x<container>, numbers in hex, where a sandbox's
+ * number is that of its first container: one rule then lets the containers of a sandbox through to one another. The
+ * host ends of such a sandbox answer ARP for its neighbours, whom a container takes for being on its own wire. Subnet
+ * and device names bear the engine's number, which it holds by a lock in /run for as long as it lives; a number that
+ * can be locked belongs to nobody, and what bears it is rubbish. Engines that see another /run (another root, a
+ * container) but the same network are told apart by a socket of the abstract name space, which belongs to the network
+ * namespace as the devices do.
  */
 #include "backends/engine/rt_internal.h"
 
@@ -34,6 +37,7 @@
 #define SUBNET_PREFIX 21          /* 2045 sandboxes */
 #define FIRST_SUBNET  0x0ac90000u /* 10.201.0.0, upwards to 10.255.0.0 */
 #define LAST_SUBNET   0x0aff0000u
+#define LAST_NUMBER   0xffffu /* of a container: a device's name has room for two of four digits */
 
 struct rt_net {
     char *slirp; /* the program, and nothing of the following: a sandbox's network is its own process */
@@ -45,6 +49,8 @@ struct rt_net {
     pthread_mutex_t mutex;
     unsigned char *taken; /* by address number */
     unsigned next;
+    pthread_mutex_t joining;
+    unsigned char *joined; /* by group: its rule is there */
 };
 
 /* ---- numbers ---- */
@@ -213,6 +219,7 @@ static int set_up(struct rt_net *net, const struct strlist *nameservers, struct 
     if (rt_write_text("/proc/sys/net/ipv4/ip_forward", "1", 0644, err) < 0)
         return err_wrap(err, "switching forwarding on");
     net->taken = xcalloc(1u << (32 - net->prefix), 1);
+    net->joined = xcalloc(1u << (32 - net->prefix), 1);
     return 0;
 }
 
@@ -233,6 +240,7 @@ struct rt_net *rt_net_new(const struct strlist *nameservers, char **ret_reason)
 
     net->lock = net->claim = -1;
     pthread_mutex_init(&net->mutex, NULL);
+    pthread_mutex_init(&net->joining, NULL);
     if (set_up(net, nameservers, &err) == 0 && try_out(net, &err) == 0)
         return net;
     *ret_reason = xasprintf("no network for sandboxes: %s", err.msg);
@@ -248,6 +256,7 @@ struct rt_net *rt_net_new_rootless(char **ret_refusal)
 
     net->lock = net->claim = -1;
     pthread_mutex_init(&net->mutex, NULL);
+    pthread_mutex_init(&net->joining, NULL);
     net->slirp = rt_find_program("slirp4netns");
     if (!net->slirp)
         err_set(&err, 125, "install the package slirp4netns");
@@ -273,8 +282,10 @@ void rt_net_free(struct rt_net *net)
         unlock_number(net->number, net->lock);
     }
     pthread_mutex_destroy(&net->mutex);
+    pthread_mutex_destroy(&net->joining);
     free(net->slirp);
     free(net->taken);
+    free(net->joined);
     free(net);
 }
 
@@ -285,6 +296,8 @@ static unsigned take_address(struct rt_net *net)
 {
     unsigned last = (1u << (32 - net->prefix)) - 2, found = 0;
 
+    if (last > LAST_NUMBER)
+        last = LAST_NUMBER;
     pthread_mutex_lock(&net->mutex);
     for (unsigned i = 0; i < last - 1 && !found; i++) {
         unsigned candidate = 2 + (net->next + i) % (last - 1);
@@ -327,9 +340,15 @@ int rt_net_check_cidrs(const struct strlist *cidrs, struct err *err)
 
 /* ---- one sandbox ---- */
 
-static void link_name(const struct rt_net *net, unsigned index, char name[16])
+/* What the names of a group's devices begin with. */
+static void group_name(const struct rt_net *net, unsigned group, char name[16])
 {
-    snprintf(name, 16, "atp%uv%u", net->number, index);
+    snprintf(name, 16, "atp%uv%xx", net->number, group & LAST_NUMBER);
+}
+
+static void link_name(const struct rt_net *net, unsigned group, unsigned index, char name[16])
+{
+    snprintf(name, 16, "atp%uv%xx%x", net->number, group & LAST_NUMBER, index & LAST_NUMBER);
 }
 
 struct new_namespace {
@@ -387,6 +406,17 @@ static int harden(const char *link, struct err *err)
     return 0;
 }
 
+/* ARP for the other containers of the sandbox is answered at its device, at once. */
+static int answer_for_neighbours(const char *link, struct err *err)
+{
+    cleanup_free char *proxy = xasprintf("/proc/sys/net/ipv4/conf/%s/proxy_arp", link);
+    cleanup_free char *delay = xasprintf("/proc/sys/net/ipv4/neigh/%s/proxy_delay", link);
+
+    if (rt_write_text(delay, "0", 0644, err) < 0)
+        return -1;
+    return rt_write_text(proxy, "1", 0644, err);
+}
+
 static int plug_in(struct rt_net *net, struct rt_net_slot *slot, int inside, struct err *err)
 {
     cleanup_close int fd = rt_nl_open(err);
@@ -397,7 +427,7 @@ static int plug_in(struct rt_net *net, struct rt_net_slot *slot, int inside, str
 
     if (fd < 0)
         return -1;
-    link_name(net, slot->index, link);
+    link_name(net, slot->group, slot->index, link);
     if (rt_nl_veth(fd, link, "eth0", slot->ns, mac, err) < 0 || harden(link, err) < 0)
         return -1;
     index = rt_nl_index(fd, link, err);
@@ -410,6 +440,52 @@ static int plug_in(struct rt_net *net, struct rt_net_slot *slot, int inside, str
     snprintf(slot->address, sizeof(slot->address), "%u.%u.%u.%u", address >> 24, address >> 16 & 255,
              address >> 8 & 255, address & 255);
     return 0;
+}
+
+/* One more container comes to a group: the rule is made with the first of them. */
+static int join(struct rt_net *net, unsigned group, struct err *err)
+{
+    char prefix[16], first[16];
+    int result = 0;
+
+    group_name(net, group, prefix);
+    link_name(net, group, group, first);
+    pthread_mutex_lock(&net->joining);
+    if (!net->joined[group]) {
+        cleanup_free char *conf = xasprintf("/proc/sys/net/ipv4/conf/%s", first);
+
+        if (access(conf, F_OK) == 0) /* the first container may have loopback only */
+            result = answer_for_neighbours(first, err);
+        if (result == 0)
+            result = rt_firewall_join(net->number, prefix, err);
+        net->joined[group] = result == 0;
+    }
+    pthread_mutex_unlock(&net->joining);
+    return result;
+}
+
+static void part(struct rt_net *net, unsigned group)
+{
+    char prefix[16];
+
+    group_name(net, group, prefix);
+    pthread_mutex_lock(&net->joining);
+    if (net->joined[group])
+        rt_firewall_part(net->number, prefix);
+    net->joined[group] = 0;
+    pthread_mutex_unlock(&net->joining);
+}
+
+bool rt_net_joins(const struct rt_net *net)
+{
+    return !net->slirp;
+}
+
+unsigned rt_net_group(struct rt_net *net, struct rt_net_slot *slot)
+{
+    if (net && !net->slirp && !slot->group)
+        slot->group = take_address(net);
+    return slot->group;
 }
 
 int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist *cidrs, struct rt_net_slot *slot,
@@ -427,11 +503,17 @@ int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist
     slot->index = take_address(net);
     if (!slot->index)
         return err_set(err, 125, "all addresses of the sandboxes' network are in use");
-    link_name(net, slot->index, link);
+    if (!slot->joined)
+        slot->group = slot->index;
+    link_name(net, slot->group, slot->index, link);
     /* The rules come first: there is no moment in which a restricted sandbox is open. */
     if (mode == RT_NETWORK_ALLOWLIST && rt_firewall_allow(net->number, link, cidrs, &slot->rules, err) < 0)
         return -1;
-    return plug_in(net, slot, inside, err);
+    if (slot->joined && join(net, slot->group, err) < 0)
+        return -1;
+    if (plug_in(net, slot, inside, err) < 0)
+        return -1;
+    return slot->joined ? answer_for_neighbours(link, err) : 0;
 }
 
 void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot)
@@ -445,14 +527,19 @@ void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot)
     if (slot->keeper)
         close(slot->keeper);
     slot->keeper = 0;
-    if (!net || !slot->index)
+    if (!net || !slot->group)
         return;
     fd = rt_nl_open(NULL);
-    link_name(net, slot->index, link);
-    if (fd >= 0)
+    link_name(net, slot->group, slot->index, link);
+    if (fd >= 0 && slot->index)
         rt_nl_delete(fd, link, NULL);
     rt_firewall_disallow(&slot->rules);
     strlist_clear(&slot->rules);
-    give_back(net, slot->index);
-    slot->index = 0;
+    if (!slot->joined)
+        part(net, slot->group);
+    if (slot->index)
+        give_back(net, slot->index);
+    if (!slot->joined && slot->group != slot->index)
+        give_back(net, slot->group);
+    slot->index = slot->group = 0;
 }

@@ -70,26 +70,28 @@ void rt_resolv_conf(const char *path, const char *stub_path, struct buf *ret_tex
     }
 }
 
-int rt_root_etc(const char *dir, const char *hostname, const char *address, const char *resolv, const char *own_hosts,
-                struct err *err)
+char *rt_root_hosts(const char *hostname, const char *address)
+{
+    return xasprintf("127.0.0.1\tlocalhost\n"
+                     "::1\tlocalhost ip6-localhost ip6-loopback\n"
+                     "fe00::\tip6-localnet\n"
+                     "ff00::\tip6-mcastprefix\n"
+                     "ff02::1\tip6-allnodes\n"
+                     "ff02::2\tip6-allrouters\n"
+                     "%s\t%s\n",
+                     *address ? address : "127.0.0.1", hostname);
+}
+
+int rt_root_etc(const char *dir, const char *hostname, const char *resolv, const char *hosts, struct err *err)
 {
     cleanup_free char *hosts_path = xasprintf("%s/hosts", dir);
     cleanup_free char *name_path = xasprintf("%s/hostname", dir);
     cleanup_free char *resolv_path = xasprintf("%s/resolv.conf", dir);
     cleanup_free char *name = xasprintf("%s\n", hostname);
-    cleanup_free char *hosts = xasprintf("127.0.0.1\tlocalhost\n"
-                                         "::1\tlocalhost ip6-localhost ip6-loopback\n"
-                                         "fe00::\tip6-localnet\n"
-                                         "ff00::\tip6-mcastprefix\n"
-                                         "ff02::1\tip6-allnodes\n"
-                                         "ff02::2\tip6-allrouters\n"
-                                         "%s\t%s\n",
-                                         *address ? address : "127.0.0.1", hostname);
 
     if (mkdir(dir, 0755) < 0 && errno != EEXIST)
         return err_set_errno(err, 125, errno, "%s", dir);
-    if (rt_write_text(hosts_path, own_hosts ? own_hosts : hosts, 0644, err) < 0 ||
-        rt_write_text(name_path, name, 0644, err) < 0)
+    if (rt_write_text(hosts_path, hosts, 0644, err) < 0 || rt_write_text(name_path, name, 0644, err) < 0)
         return -1;
     return rt_write_text(resolv_path, resolv, 0644, err);
 }

@@ -9,6 +9,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/limits.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,7 +29,8 @@ struct rt_start { /* what the starting thread works on; nobody else touches it m
     struct strlist lowers, args, env, cidrs, sources;
     struct rt_mount *mounts;
     gid_t *groups;
-    char *hostname, *hosts;
+    char *hosts;      /* the whole text, NULL = the usual one with names */
+    struct buf names; /* of the sandbox's other containers, as known when it began */
     int fds[3];
     int console; /* listening socket, -1 = no terminal */
     int master;
@@ -81,6 +83,8 @@ static int check_spec(struct rt *rt, const struct rt_sandbox_spec *spec, struct 
     if (spec->network == RT_NETWORK_ALLOWLIST && spec->allowed_cidrs &&
         rt_net_check_cidrs(spec->allowed_cidrs, err) < 0)
         return -1;
+    if (rt_pod_check(rt, spec, err) < 0)
+        return -1;
     return rt_cgroup_check(&rt->cgroups, spec->memory_bytes, spec->milli_cpu, spec->pids, err);
 }
 
@@ -99,10 +103,13 @@ static struct rt_start *copy_spec(struct rt_sandbox *s, const struct rt_sandbox_
         strlist_copy(&start->cidrs, spec->allowed_cidrs);
     start->mounts = rt_mounts_copy(spec->mounts, spec->mounts_len);
     start->groups = spec->groups_len ? xmemdup(spec->groups, spec->groups_len * sizeof(*spec->groups)) : NULL;
-    start->hostname = xstrdup(spec->hostname);
     start->hosts = xstrdup(spec->hosts);
+    buf_init(&start->names, LIMIT_CONFIG_FILE);
+    if (s->main)
+        rt_pod_names(s, &start->names);
     start->spec.id = s->id;
-    start->spec.hostname = start->hostname;
+    start->spec.hostname = s->hostname;
+    start->spec.name = s->name;
     start->spec.hosts = start->hosts;
     start->spec.groups = start->groups;
     start->spec.workdir = s->workdir;
@@ -119,8 +126,8 @@ static void start_free(struct rt_start *start)
 {
     rt_mounts_free(start->mounts, start->spec.mounts_len);
     free(start->groups);
-    free(start->hostname);
     free(start->hosts);
+    buf_clear(&start->names);
     strlist_clear(&start->sources);
     strlist_clear(&start->lowers);
     strlist_clear(&start->args);
@@ -151,6 +158,18 @@ static int enter_own_mounts(const struct rt *rt, struct err *err)
     return 0;
 }
 
+/* The text of /etc/hosts as the container begins with it; owned by caller. */
+static char *first_hosts(struct rt_start *start)
+{
+    const struct rt_sandbox *s = start->s;
+    cleanup_free char *usual = rt_root_hosts(s->hostname, s->net.address);
+
+    if (start->hosts)
+        return xstrdup(start->hosts);
+    rt_pod_name_line(s, &start->names);
+    return xasprintf("%s%s", usual, s->main && start->names.data ? start->names.data : "");
+}
+
 static int write_bundle(struct rt_start *start, struct err *err)
 {
     struct rt_sandbox *s = start->s;
@@ -158,7 +177,8 @@ static int write_bundle(struct rt_start *start, struct err *err)
     cleanup_free char *root = xasprintf("%s/root", s->dir), *etc = xasprintf("%s/etc", s->dir);
     cleanup_free char *netns = xasprintf("/proc/%d/fd/%d", (int)getpid(), s->net.ns);
     cleanup_free char *config = xasprintf("%s/config.json", s->dir);
-    cleanup_free char *cgroup = rt->kind == RT_RUNC ? rt_cgroup_path(&rt->cgroups, s->id) : NULL;
+    cleanup_free char *cgroup = rt->kind == RT_RUNC ? rt_cgroup_path(&rt->cgroups, s->cgroup_id) : NULL;
+    cleanup_free char *hosts = first_hosts(start);
     struct rt_bundle bundle = {
         .spec = &start->spec,
         .sources = (const char *const *)strlist_argv(&start->sources),
@@ -172,7 +192,7 @@ static int write_bundle(struct rt_start *start, struct err *err)
         .cgroup_mount = rt->cgroups.v2 && rt->kind != RT_RUNSC ? "cgroup" : NULL,
     };
 
-    if (rt_root_etc(etc, start->hostname, s->net.address, rt->resolv.data, start->hosts, err) < 0)
+    if (rt_root_etc(etc, s->hostname, rt->resolv.data, hosts, err) < 0)
         return -1;
     return rt_bundle_write(&bundle, config, err);
 }
@@ -235,12 +255,23 @@ static int take_console(struct rt_start *start, struct err *err)
     return start->master >= 0 ? 0 : err_set_errno(err, 125, errno, "the runtime made no terminal");
 }
 
+/* Its place beside the others of its sandbox, or one of its own with the limits. */
+static int make_cgroup(struct rt_start *start, struct err *err)
+{
+    struct rt_sandbox *s = start->s;
+    const struct rt_sandbox_spec *spec = &start->spec;
+
+    if (s->main)
+        return rt_cgroup_make_below(&s->cgroup, &s->main->cgroup, s->cgroup_id, err);
+    return rt_cgroup_make(&s->cgroup, &s->rt->cgroups, s->id, spec->memory_bytes, spec->milli_cpu, spec->pids, err);
+}
+
 static int start_container(struct rt_start *start, struct err *err)
 {
     struct rt_sandbox *s = start->s;
     const struct rt_sandbox_spec *spec = &start->spec;
 
-    if (rt_cgroup_make(&s->cgroup, &s->rt->cgroups, s->id, spec->memory_bytes, spec->milli_cpu, spec->pids, err) < 0)
+    if (make_cgroup(start, err) < 0)
         return -1;
     if (spec->network != RT_NETWORK_HOST &&
         rt_net_attach(s->rt->net, spec->network, spec->allowed_cidrs, &s->net, err) < 0)
@@ -286,6 +317,9 @@ static void forget(struct rt_sandbox *s)
     free(s->dir);
     free(s->upper);
     free(s->workdir);
+    free(s->cgroup_id);
+    free(s->hostname);
+    free(s->name);
     free(s);
 }
 
@@ -307,7 +341,7 @@ static void clean_work(void *arg)
 {
     struct rt_sandbox *s = arg;
 
-    rt_cgroup_remove(&s->rt->cgroups, s->id, NULL);
+    rt_cgroup_remove(&s->rt->cgroups, s->cgroup_id, NULL);
     rt_cgroup_clear(&s->cgroup);
     rt_net_detach(s->rt->net, &s->net);
     rt_remove_state(s->rt, s->id);
@@ -315,14 +349,29 @@ static void clean_work(void *arg)
         rt_trash_put(s->rt, s->dir, NULL); /* what cannot be removed now is tried again by the next engine */
 }
 
+static void clean_done(void *arg);
+
+/* Not before the sandbox's other containers: their places are within the first one's. */
+static void begin_cleaning(struct rt_sandbox *s)
+{
+    if (s->cleaning || !rt_pod_is_empty(s))
+        return;
+    s->cleaning = true;
+    s->keep = s->holds != 0;
+    rt_job_run(s->rt, clean_work, clean_done, s);
+}
+
 static void clean_done(void *arg)
 {
-    struct rt_sandbox *s = arg;
+    struct rt_sandbox *s = arg, *first = s->main;
 
     s->cleaned = true;
+    s->main = NULL;
     if (!s->keep)
         rt_trash_sweep(s->rt);
     leave(s);
+    if (first && first->state == RT_ENDED)
+        begin_cleaning(first);
 }
 
 /* Ends the execs one after the other: each callback may free its exec, or others. */
@@ -346,12 +395,14 @@ static void end(struct rt_sandbox *s, enum rt_end how, int code, const char *mes
     rt_input_end(s->input);
     end_execs(s);
     rt_starter_stop(s);
+    rt_pod_kill(s);
     if (s->killed && how != RT_END_LOST)
         how = RT_END_KILLED;
     if (!s->released && s->events.on_end)
         s->events.on_end(s, how, code, message, s->arg);
-    s->keep = s->holds != 0;
-    rt_job_run(s->rt, clean_work, clean_done, s);
+    if (s->main)
+        rt_pod_changed(s);
+    begin_cleaning(s);
 }
 
 static void init_ended(int status, void *arg)
@@ -396,12 +447,14 @@ static void start_done(void *arg)
         use_terminal(s, steal_fd(&start->master));
     start_free(start);
     if (failed.msg) {
-        rt_cgroup_kill(&s->rt->cgroups, s->id);
+        rt_cgroup_kill(&s->rt->cgroups, s->cgroup_id);
         end(s, RT_END_START_FAILED, failed.exit_code, failed.msg);
         err_clear(&failed);
         return;
     }
     s->state = RT_RUNNING;
+    if (s->main)
+        rt_pod_changed(s);
     rt_child_watch(s->rt, &s->child, s->init, init_ended, s);
     if (starter.runtime)
         rt_starter_await(s, starter); /* before anybody asks: it comes while the caller is told and comes back */
@@ -462,6 +515,14 @@ struct rt_sandbox *rt_sandbox_create(struct rt *rt, const struct rt_sandbox_spec
     s->dir = xasprintf("%s/containers/%s", rt->dir, spec->id);
     s->upper = xasprintf("%s/upper", s->dir);
     s->workdir = xstrdup(spec->workdir ? spec->workdir : "/");
+    s->hostname = xstrdup(spec->hostname);
+    s->cgroup_id = spec->beside ? xasprintf("%s/%s", spec->beside->id, spec->id) : xstrdup(spec->id);
+    if (spec->beside) {
+        s->main = spec->beside;
+        s->name = xstrdup(spec->name);
+        s->net.group = rt_net_group(rt->net, &s->main->net);
+        s->net.joined = s->net.group != 0;
+    }
     s->streams[0] = rt_stream_new(rt, on_output, s);
     s->streams[1] = rt_stream_new(rt, on_output, s);
     rt_stream_never_full(s->streams[0]);
@@ -484,9 +545,10 @@ void rt_sandbox_kill(struct rt_sandbox *s)
     if (s->state == RT_ENDED)
         return;
     s->killed = true;
+    rt_pod_kill(s);
     if (s->init)
         kill(s->init, SIGKILL); /* takes its pid namespace with it */
-    rt_cgroup_kill(&s->rt->cgroups, s->id);
+    rt_cgroup_kill(&s->rt->cgroups, s->cgroup_id);
 }
 
 void rt_sandbox_free(struct rt_sandbox *s)

@@ -1,6 +1,7 @@
 /*
- * Containers on this machine: one container per sandbox, any number of execs in it. Knows nothing of Modal, gRPC or
- * images: it is given layer directories and process words, and reports through callbacks on the libuv loop.
+ * Containers on this machine: one container per sandbox, or several, and any number of execs in each. Knows nothing of
+ * Modal, gRPC or images: it is given layer directories and process words, and reports through callbacks on the libuv
+ * loop.
  *
  * Isolation: own pid, mount, ipc, uts, cgroup and network namespaces, an overlay root over read-only layers, Docker's
  * default capability set and seccomp profile, Docker's default masked and read-only paths, cgroup limits (v1
@@ -11,6 +12,14 @@
  * says so, and the end of a process by signal n is reported as EXITED with 128 + n: gVisor tells no more. It also keeps
  * CAP_NET_RAW to itself. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network
  * namespace for the host's); a start then fails with its message.
+ *
+ * Several containers of one sandbox (`beside`) are handles of their own, each with its own namespaces and root. They
+ * share the limits: the first one's cgroup holds them all. They reach one another at any port over TCP, UDP and ICMP,
+ * whatever their own network may reach, and nobody else's. /etc/hosts in each of them says `main` and every other's
+ * name, and is written anew when one comes or goes: what was changed in it is lost; it stays the file that is mounted
+ * there, is written in one piece and is never empty or shorter in between. They end with the first one. Where
+ * containers have loopback only (rt_network_reason(), so under runsc with --network=none) they cannot reach one another
+ * and no names are written. Without root containers are not joined: one more is refused.
  *
  * Without root (rootless.h) the engine does the same as root of a user namespace. Egress is then by slirp4netns, one
  * process for each sandbox, so sandboxes are apart from one another and from the host's loopback, but reach whatever
@@ -112,6 +121,12 @@ struct rt_sandbox_spec { /* everything borrowed for the call */
     size_t groups_len;
     const char *hosts; /* the text of /etc/hosts; NULL = the usual one */
     bool one_shot;     /* for one process: no execs will come, and /etc/hostname is the image's */
+    /*
+     * The first container of a sandbox, which runs: this is one more of that sandbox. It has no limits of its own and
+     * takes neither RT_NETWORK_BLOCKED nor RT_NETWORK_HOST. NULL = a sandbox of its own.
+     */
+    struct rt_sandbox *beside;
+    const char *name; /* with beside: what the others know it by; [A-Za-z0-9._-], not "main" */
 };
 
 enum rt_end { RT_END_EXITED, RT_END_SIGNALED, RT_END_KILLED, RT_END_START_FAILED, RT_END_LOST };
