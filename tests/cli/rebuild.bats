@@ -59,7 +59,7 @@ large_context() {
 
 @test "one small change: that file alone is sent, and what stands before it is not done again" {
     large_context
-    printf 'FROM %s\nCOPY large /large\nRUN date +%%s%%N >/stamp\nCOPY many /many\n' "$IMAGE" >context/Dockerfile
+    printf 'FROM %s\nCOPY large /large\nRUN cat /proc/sys/kernel/random/uuid >/stamp\nCOPY many /many\n' "$IMAGE" >context/Dockerfile
     docker build -q -t app context
     docker run --rm app cat /stamp >before
     echo changed >context/many/7
@@ -71,7 +71,7 @@ large_context() {
 }
 
 @test "--no-cache does it again" {
-    printf 'FROM %s\nRUN date +%%s%%N >/stamp\n' "$IMAGE" >Dockerfile
+    printf 'FROM %s\nRUN cat /proc/sys/kernel/random/uuid >/stamp\n' "$IMAGE" >Dockerfile
     docker build -q -t one .
     docker build -q -t two .
     docker build -q --no-cache -t three .
@@ -84,7 +84,7 @@ large_context() {
 }
 
 @test "two builds of the same at once do the work once" {
-    printf 'FROM %s\nRUN sleep 2; date +%%s%%N >/stamp\nRUN sleep 1; date +%%s%%N >>/stamp\n' "$IMAGE" >Dockerfile
+    printf 'FROM %s\nRUN sleep 2; cat /proc/sys/kernel/random/uuid >/stamp\nRUN sleep 1; cat /proc/sys/kernel/random/uuid >>/stamp\n' "$IMAGE" >Dockerfile
     docker build -t one --iidfile one.id . >one.log 2>&1 3>&- &
     local first=$!
     docker build -t two --iidfile two.id . >two.log 2>&1
