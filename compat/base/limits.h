@@ -10,19 +10,24 @@
 #define LIMIT_GRPC_METADATA (64u << 10)  /* header fields of one answer: nghttp2 refuses more as well */
 #define LIMIT_EXEC_ARGS                                                                                                \
     65536u /* sum of argument lengths that Modal accepts (protocol 9.2); longer ones travel in START */
-#define LIMIT_STDIN_CHUNK   (4u << 20) /* one TaskExecStdinWrite: few round trips, little memory */
-#define LIMIT_FRAME         (1u << 20) /* one session frame: bounds what an opponent makes us hold */
-#define LIMIT_CREDIT        (4u << 20) /* output the agent may send before the reader grants more (design.md 5) */
-#define LIMIT_CONFIG_FILE   (4u << 20) /* a configuration, env or label file that a person wrote */
-#define LIMIT_MANIFEST      (4u << 20) /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
-#define LIMIT_DOCKERFILE    (4u << 20) /* a Dockerfile with its here-documents, and each text that comes out of it */
+#define LIMIT_STDIN_CHUNK   (4u << 20)  /* one TaskExecStdinWrite: few round trips, little memory */
+#define LIMIT_FRAME         (1u << 20)  /* one session frame: bounds what an opponent makes us hold */
+#define LIMIT_CREDIT        (4u << 20)  /* output the agent may send before the reader grants more (design.md 5) */
+#define LIMIT_CONFIG_FILE   (4u << 20)  /* a configuration, env or label file that a person wrote */
+#define LIMIT_MANIFEST      (4u << 20)  /* a registry's manifest or config: distribution-spec asks for at least 4 MiB */
+#define LIMIT_DOCKERFILE    (4u << 20)  /* a Dockerfile with its here-documents, and each text that comes out of it */
 #define LIMIT_BUILD_TEXT    (64u << 20) /* what all texts of a build come to once variables are put in */
-#define LIMIT_STAGES        1000u      /* of one Dockerfile: each may be looked at for each other one */
-#define LIMIT_INSTRUCTIONS  10000u     /* of one Dockerfile: each costs a step, and a line of history */
-#define LIMIT_PATH          4096u      /* PATH_MAX: a longer name cannot exist on either side */
-#define LIMIT_DEPTH         256u       /* directory nesting (sync-rules 4) */
-#define LIMIT_ENTRIES       1000000u   /* entries of one mount (sync-rules 4) */
-#define LIMIT_NAME          255u       /* one component of a path: what every file system we meet can hold */
+#define LIMIT_STAGES        1000u       /* of one Dockerfile: each may be looked at for each other one */
+#define LIMIT_INSTRUCTIONS  10000u      /* of one Dockerfile: each costs a step, and a line of history */
+#define LIMIT_PATH          4096u       /* PATH_MAX: a longer name cannot exist on either side */
+#define LIMIT_COMPOSE_NODES 1000000u    /* values of a compose project with its aliases carried out: 100 MB */
+#define LIMIT_COMPOSE_TEXT  (64u << 20) /* what variables put into all files of a compose project */
+#define LIMIT_COMPOSE_FILES 1000u       /* files of one compose project: `include` and `extends` may repeat them */
+#define LIMIT_COMPOSE_DEPTH 100u        /* lists and maps in one another; compose's own files have ten */
+#define LIMIT_COMPOSE_CUTS  1000u       /* !reset and !override of one document */
+#define LIMIT_DEPTH         256u        /* directory nesting (sync-rules 4) */
+#define LIMIT_ENTRIES       1000000u    /* entries of one mount (sync-rules 4) */
+#define LIMIT_NAME          255u        /* one component of a path: what every file system we meet can hold */
 #define LIMIT_SYNC_NAMES    (256u << 20) /* paths and link texts of one manifest: 1 M entries of 256 bytes each */
 #define LIMIT_SYNC_MANIFEST (512u << 20) /* an encoded manifest: the names and 100 bytes an entry, with room */
 #define LIMIT_SYNC_BLOCK                                                                                               \

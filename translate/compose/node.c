@@ -277,6 +277,22 @@ void cnode_list_remove(struct cnode *list, size_t i)
         cnode_free(take_at(list, i));
 }
 
+void cnode_swap_children(struct cnode *a, struct cnode *b)
+{
+    struct cnode was = *a;
+
+    a->items = b->items;
+    a->keys = b->keys;
+    a->len = b->len;
+    a->size = b->size;
+    a->index = b->index;
+    b->items = was.items;
+    b->keys = was.keys;
+    b->len = was.len;
+    b->size = was.size;
+    b->index = was.index;
+}
+
 /* ---- reading ---- */
 
 bool cnode_is(const struct cnode *n, enum cnode_kind kind)

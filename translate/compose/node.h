@@ -55,6 +55,9 @@ void cnode_sort(struct cnode *map); /* by key, bytes */
 void cnode_add(struct cnode *list, struct cnode *value);
 void cnode_list_remove(struct cnode *list, size_t i);
 
+/* Changes what two lists, or two maps, hold. */
+void cnode_swap_children(struct cnode *a, struct cnode *b);
+
 /* ---- reading ---- */
 bool cnode_is(const struct cnode *n, enum cnode_kind kind);      /* NULL is nothing */
 const char *cnode_text(const struct cnode *n);                   /* of a scalar, else NULL */
