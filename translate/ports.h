@@ -16,7 +16,8 @@
 
 struct err;
 
-#define PORTS_MAX 65536 /* ports of one container that are published or exposed */
+#define PORTS_MAX           65536 /* ports of one container that are exposed */
+#define PORTS_PUBLISHED_MAX 2048  /* published: each is two sockets of this machine */
 
 enum port_proto { PORT_TCP, PORT_UDP, PORT_SCTP, PORT_PROTO_MAX };
 
@@ -46,6 +47,9 @@ int ports_expose(struct ports *p, const char *word, struct err *err);
 
 /* After the last word: sorted; UDP and SCTP that are published are refused with the reason. */
 int ports_finish(struct ports *p, struct err *err);
+
+/* Both lists in one: the image's ports and the line's, sorted, each once. */
+void ports_expose_all(struct strlist *ret, const struct strlist *image, const struct strlist *line);
 
 /*
  * With -P: a binding for each of image_exposed and of those of --expose that have none yet. Called when the sockets are

@@ -8,6 +8,7 @@
 #include "compat/base/err.h"
 #include "compat/base/paths.h"
 #include "translate/env.h"
+#include "translate/health.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,9 +128,9 @@ static void fill_config(const struct container_spec *s, const struct oci_config 
 {
     fill_labels(s, image, &c->labels);
     strlist_copy(&c->volumes, &image->volumes);
-    strlist_copy(&c->exposed_ports, &image->exposed_ports);
+    ports_expose_all(&c->exposed_ports, &image->exposed_ports, &s->ports.exposed);
     c->workdir = first_of(s->workdir, image->workdir, "");
-    c->healthcheck = xstrdup(image->healthcheck);
+    c->healthcheck = health_merge(s->healthcheck, image->healthcheck);
     c->stop_signal = either(s->stop_signal, image->stop_signal);
     c->stop_timeout = s->stop_timeout;
 }

@@ -139,6 +139,31 @@ static int read_restart(const struct parts *r, struct container_spec *s, struct 
     return 0;
 }
 
+/* The networks of its own; at least one. */
+static int read_networks(const struct parts *r, struct network_joins *joins, struct err *err)
+{
+    const json_t *list = json_object_get(r->atp, "Networks"), *one;
+    size_t i;
+
+    if (!json_array_size(list))
+        return err_set(err, 125, "container record: Networks is not a list of networks");
+    json_array_foreach(list, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "Name")),
+                   *id = json_string_value(json_object_get(one, "Id"));
+        struct network_join *join;
+
+        if (!name || !*name || !id || (*id && !is_id(id)) || network_joins_find(joins, name))
+            return err_set(err, 125, "container record: a network is not one");
+        join = network_joins_add(joins, name);
+        join->id = *id ? xstrdup(id) : NULL;
+        if (record_get_list(NULL, one, "Networks", "Aliases", &join->aliases, err) < 0 ||
+            record_get_bool(one, "Internal", &join->internal, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int read_host(const struct parts *r, struct container_spec *s, struct err *err)
 {
     cleanup_free char *network = NULL;
@@ -147,13 +172,19 @@ static int read_host(const struct parts *r, struct container_spec *s, struct err
         record_get(NULL, r->host, "HostConfig", "NetworkMode", &network, err) < 0 ||
         record_get_bool(r->host, "AutoRemove", &s->rm, err) < 0 ||
         record_get_int(r->host, "Memory", 0, INT64_MAX, &s->memory_bytes, err) < 0 ||
-        record_get_int(r->host, "NanoCpus", 0, INT64_MAX, &s->nano_cpus, err) < 0 || read_restart(r, s, err) < 0)
+        record_get_int(r->host, "NanoCpus", 0, INT64_MAX, &s->nano_cpus, err) < 0 || read_restart(r, s, err) < 0 ||
+        record_get_bool(r->host, "PublishAllPorts", &s->ports.publish_all, err) < 0 ||
+        ports_bindings_read(&s->ports, json_object_get(r->host, "PortBindings"), err) < 0)
         return -1;
     if (s->cidfile && !*s->cidfile) {
         free(s->cidfile);
         s->cidfile = NULL;
     }
-    for (s->network = NETWORK_BRIDGE; s->network < NETWORK_MODE_MAX; s->network++)
+    if (json_object_get(r->atp, "Networks")) {
+        s->network = NETWORK_OWN;
+        return read_networks(r, &s->networks, err);
+    }
+    for (s->network = NETWORK_BRIDGE; s->network < NETWORK_OWN; s->network++)
         if (network && strcmp(network_mode_name(s->network), network) == 0)
             return 0;
     return err_set(err, 125, "container record: there is no network mode of this name");

@@ -18,6 +18,7 @@
 #include "translate/modal_options.h"
 #include "translate/mounts.h"
 #include "translate/names.h"
+#include "translate/ports.h"
 #include "translate/networks.h"
 #include "translate/reference.h"
 #include "translate/resources.h"
@@ -74,10 +75,12 @@ struct container_spec {
     enum network_mode network;     /* with modal.block_network applied: NETWORK_NONE means BLOCKED */
     struct network_joins networks; /* NETWORK_OWN: the networks that it joins, the first is its main one */
     struct strlist hosts;          /* "name:ip": --add-host */
-    uint32_t milli_cpu;            /* 0 = not limited; --cpus, else modal.cpu */
-    uint32_t memory_mib;           /* 0 = not limited; -m, else modal.memory */
-    int64_t nano_cpus;             /* as asked with --cpus, for inspect */
-    int64_t memory_bytes;          /* as asked with -m, for inspect */
+    struct ports ports;            /* -p, -P, --expose */
+    char *healthcheck;    /* --health-*, --no-healthcheck: JSON (translate/health.h); NULL = nothing was said */
+    uint32_t milli_cpu;   /* 0 = not limited; --cpus, else modal.cpu */
+    uint32_t memory_mib;  /* 0 = not limited; -m, else modal.memory */
+    int64_t nano_cpus;    /* as asked with --cpus, for inspect */
+    int64_t memory_bytes; /* as asked with -m, for inspect */
 
     struct modal_options modal;
     struct strlist notes; /* approximations that were accepted, one sentence each: for traces and `docker atp plan` */
