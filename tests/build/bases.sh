@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The images that the Dockerfiles of this folder begin with, made from Debian packages only, in the storage of a docker-registry:
 # debian:12, and on top of it, as one more layer each, gcc:12, golang:1.19, node:18 and python:3.11; busybox:1; and static:1, which
-# has certificates, a user and no shell. Usage: bases.sh SOURCE_DIR DIR; leaves DIR/data. Exits 77 without root.
+# has certificates, a user and no shell. And servers:1 for tests/apps: PostgreSQL, Redis and Python with their clients. Usage: bases.sh SOURCE_DIR DIR; leaves DIR/data. Exits 77 without root.
 set -eu
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 source_dir=$1
@@ -13,6 +13,7 @@ mkdir -p "$dir"
 work=$dir/making
 merged=$work/merged
 finish() {
+    ! mountpoint -q "$merged/dev" || umount "$merged/dev"
     ! mountpoint -q "$merged" || umount "$merged"
     registry_stop
     rm -rf --one-file-system "$work"
@@ -28,7 +29,7 @@ apt_in() {
     shift
     TMPDIR=$tree/tmp DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dir="$tree" -o DPkg::Chroot-Directory="$tree" -o APT::Sandbox::User=root \
         -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/lists" "$@" >>"$work/apt.log" 2>&1 ||
-        { tail -n 20 "$work/apt.log" >&2; return 1; }
+        { tail -n 60 "$work/apt.log" >&2; return 1; }
 }
 
 # A layer that holds what PACKAGES bring; the trees of documents are as empty as debian_tree leaves them.
@@ -36,9 +37,14 @@ layer_of() {
     local name=$1 packages=$2
     mkdir "$work/$name" "$work/$name.work"
     mount -t overlay overlay -o "lowerdir=$work/debian,upperdir=$work/$name,workdir=$work/$name.work,redirect_dir=off,metacopy=off" "$merged"
+    # What packages run in there finds devices, and the folder that TMPDIR names.
+    mount --bind /dev "$merged/dev"
+    mkdir -p "$merged$merged/tmp"
     # shellcheck disable=SC2086
     apt_in "$merged" install -y --no-install-recommends $packages
+    umount "$merged/dev"
     umount "$merged"
+    (cd "$work/$name" && rmdir -p ".$merged/tmp" 2>/dev/null) || true
     rm -rf "$work/$name"/usr/share/{doc,locale,man} "$work/$name"/var/{cache,log} "$work/$name"/var/lib/apt
     [ -z "$(find "$work/$name" -type c -print -quit)" ] || { echo "$name: a layer that takes away" >&2; return 1; }
 }
@@ -52,6 +58,16 @@ layer_of golang golang-go
 layer_of node nodejs
 layer_of python "python3 python3-pip python3-setuptools python3-wheel"
 ln -s python3 "$work/python/usr/bin/python"
+layer_of_servers() {
+    # No cluster is made, nothing is started.
+    mkdir -p "$work/debian/etc/postgresql-common"
+    echo 'create_main_cluster = false' >"$work/debian/etc/postgresql-common/createcluster.conf"
+    printf '#!/bin/sh\nexit 101\n' >"$work/debian/usr/sbin/policy-rc.d"
+    chmod 755 "$work/debian/usr/sbin/policy-rc.d"
+    layer_of servers "postgresql-15 redis-server python3-psycopg2 python3-redis"
+    rm -r "$work/debian/etc/postgresql-common" "$work/debian/usr/sbin/policy-rc.d"
+}
+layer_of_servers
 mkdir "$work/busybox" "$work/static"
 image_busybox_tree "$work/busybox"
 mkdir -p "$work/static/etc/ssl/certs" "$work/static/tmp" "$work/static/home/nonroot"
@@ -67,12 +83,13 @@ python3 "$source_dir/tests/build/layout.py" "$work/oci" \
     golang:1.19 "{\"Env\":[\"$path\",\"GOPATH=/go\",\"GOTOOLCHAIN=local\"],\"Cmd\":[\"bash\"],\"WorkingDir\":\"/go\"}" "$work/debian" "$work/golang" -- \
     node:18 "{\"Env\":[\"$path\",\"NODE_VERSION=18\"],\"Entrypoint\":[\"/usr/bin/env\"],\"Cmd\":[\"node\"]}" "$work/debian" "$work/node" -- \
     python:3.11 "{\"Env\":[\"$path\",\"LANG=C.UTF-8\"],\"Cmd\":[\"python3\"]}" "$work/debian" "$work/python" -- \
+    servers:1 "{\"Env\":[\"$path\",\"LANG=C.UTF-8\"],\"Cmd\":[\"bash\"]}" "$work/debian" "$work/servers" -- \
     onbuild:1 "{\"Env\":[\"$path\"],\"Cmd\":[\"cat\",\"/usr/src/app/mode\",\"/usr/src/app/index.txt\"],\"OnBuild\":[\"ARG MODE=production\",\"COPY . /usr/src/app/\",\"RUN echo \$MODE >/usr/src/app/mode\"]}" "$work/busybox" -- \
     busybox:1 "{\"Env\":[\"$path\"],\"Cmd\":[\"sh\"]}" "$work/busybox" -- \
     static:1 "{\"Env\":[\"$path\",\"SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\"],\"User\":\"65532\",\"WorkingDir\":\"/home/nonroot\"}" "$work/static"
 
 registry_start "$work/registry"
-for name in debian:12 gcc:12 golang:1.19 node:18 python:3.11 busybox:1 onbuild:1 static:1; do
+for name in debian:12 gcc:12 golang:1.19 node:18 python:3.11 servers:1 busybox:1 onbuild:1 static:1; do
     skopeo copy --quiet --insecure-policy --dest-tls-verify=false "oci:$work/oci:$name" "docker://$REGISTRY/library/$name"
 done
 registry_stop
