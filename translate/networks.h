@@ -6,6 +6,7 @@
 #define ATP_TRANSLATE_NETWORKS_H
 
 #include "compat/base/strlist.h"
+#include "translate/resources.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,8 +14,9 @@
 struct err;
 
 struct network_join {
-    char *name; /* as given until it was looked up, then the network's name */
-    char *id;   /* 64 hex; NULL: not looked up yet */
+    char *name;    /* as given until it was looked up, then the network's name */
+    char *id;      /* 64 hex; NULL: not looked up yet */
+    bool internal; /* of the network that was looked up */
     struct strlist aliases;
 };
 
@@ -29,11 +31,23 @@ struct network_joins {
     }
 
 void network_joins_clear(struct network_joins *joins);
-/* Adds one, or gives the one of this name. */
 struct network_join *network_joins_add(struct network_joins *joins, const char *name);
 struct network_join *network_joins_find(const struct network_joins *joins, const char *name_or_id); /* NULL: none */
 void network_joins_drop(struct network_joins *joins, const char *id);
 /* Whether they have a network in common; by id. */
 bool network_joins_meet(const struct network_joins *a, const struct network_joins *b);
+/* All of them are internal: nothing beyond the pod is reached. */
+bool network_joins_internal(const struct network_joins *joins);
+
+/*
+ * The values of --network and --network-alias. Docker's own words (none, host, bridge, default) give *ret_mode;
+ * networks of one's own give NETWORK_OWN and are added to joins. container:x, and what belongs to addresses, is refused
+ * with a reason.
+ */
+int network_parse(const struct strlist *words, const struct strlist *aliases, enum network_mode *ret_mode,
+                  struct network_joins *joins, struct err *err);
+
+/* --add-host, each "name:address" or "name=address", as "name:address". host-gateway is refused. */
+int hosts_parse(const struct strlist *words, struct strlist *ret, struct err *err);
 
 #endif

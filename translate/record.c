@@ -155,6 +155,12 @@ static json_t *shown_mount(const struct mount *m)
     return object;
 }
 
+/* HostConfig.NetworkMode. */
+static const char *main_network(const struct container_spec *s)
+{
+    return s->network == NETWORK_OWN && s->networks.len ? s->networks.items[0].name : network_mode_name(s->network);
+}
+
 static json_t *host_config(json_t *bytes, const struct container_spec *s)
 {
     json_t *host = json_loads(host_defaults, 0, NULL), *asked = json_array();
@@ -172,10 +178,14 @@ static json_t *host_config(json_t *bytes, const struct container_spec *s)
     strlist_clear(&binds);
     if (s->cidfile)
         record_put(bytes, host, "HostConfig", "ContainerIDFile", s->cidfile);
-    json_object_set_new(host, "NetworkMode", json_string(network_mode_name(s->network)));
+    json_object_set_new(host, "NetworkMode", json_string(main_network(s)));
+    if (s->hosts.len)
+        record_put_list(bytes, host, "HostConfig", "ExtraHosts", &s->hosts);
     json_object_set_new(
         host, "RestartPolicy",
         json_pack("{s:s, s:i}", "Name", restart_policy_name(s->restart), "MaximumRetryCount", s->restart_max));
+    json_object_set_new(host, "PortBindings", ports_bindings_json(&s->ports));
+    set_bool(host, "PublishAllPorts", s->ports.publish_all);
     set_bool(host, "AutoRemove", s->rm);
     set_int(host, "Memory", s->memory_bytes);
     set_int(host, "MemorySwap", s->memory_bytes); /* the same number: no swap */
@@ -188,14 +198,33 @@ static json_t *host_config(json_t *bytes, const struct container_spec *s)
     return host;
 }
 
-static json_t *network_settings(const struct container_spec *s, const struct process_spec *p)
+/* The container in one network of its own: who it is there, by every name that is answered for. */
+static json_t *endpoint(const struct container_spec *s, const struct network_join *join)
+{
+    json_t *endpoint = json_loads(endpoint_defaults, 0, NULL), *names = json_array();
+
+    json_array_append_new(names, json_string(s->name));
+    for (size_t i = 0; i < join->aliases.len; i++)
+        if (strcmp(join->aliases.items[i], s->name) != 0)
+            json_array_append_new(names, json_string(join->aliases.items[i]));
+    json_array_append_new(names, json_stringn(s->id, CONTAINER_SHORT_ID_LEN));
+    if (join->aliases.len)
+        json_object_set_new(endpoint, "Aliases", record_shown_list(&join->aliases));
+    json_object_set_new(endpoint, "NetworkID", json_string(join->id ? join->id : ""));
+    json_object_set_new(endpoint, "DNSNames", names);
+    return endpoint;
+}
+
+static json_t *network_settings(const struct container_spec *s)
 {
     json_t *settings = json_loads(network_defaults, 0, NULL);
 
-    if (p->config.exposed_ports.len)
-        json_object_set_new(settings, "Ports", keyed(&p->config.exposed_ports, json_null()));
-    json_object_set_new(json_object_get(settings, "Networks"), network_mode_name(s->network),
-                        json_loads(endpoint_defaults, 0, NULL));
+    for (size_t i = 0; s->network == NETWORK_OWN && i < s->networks.len; i++)
+        json_object_set_new(json_object_get(settings, "Networks"), s->networks.items[i].name,
+                            endpoint(s, &s->networks.items[i]));
+    if (s->network != NETWORK_OWN)
+        json_object_set_new(json_object_get(settings, "Networks"), network_mode_name(s->network),
+                            json_loads(endpoint_defaults, 0, NULL));
     return settings;
 }
 
@@ -262,6 +291,26 @@ static json_t *modal_json(json_t *bytes, const struct modal_options *o)
     return all;
 }
 
+/* The networks of its own, for record_decode(). */
+static json_t *atp_networks(const struct container_spec *s)
+{
+    json_t *all = json_array();
+
+    for (size_t i = 0; i < s->networks.len; i++) {
+        const struct network_join *join = &s->networks.items[i];
+        json_t *one = json_object();
+
+        json_object_set_new(one, "Name", json_string(join->name));
+        json_object_set_new(one, "Id", json_string(join->id ? join->id : ""));
+        if (join->aliases.len)
+            json_object_set_new(one, "Aliases", record_shown_list(&join->aliases));
+        if (join->internal)
+            set_bool(one, "Internal", true);
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
 /* What Docker has no word for. Lifetime is for people: it follows from Modal and is not read back. */
 static json_t *atp_json(json_t *bytes, const struct container_spec *s)
 {
@@ -278,6 +327,8 @@ static json_t *atp_json(json_t *bytes, const struct container_spec *s)
     for (size_t i = 0; i < s->mounts.len; i++)
         json_array_append_new(mounts, atp_mount(bytes, &s->mounts.items[i], i));
     json_object_set_new(atp, "Mounts", mounts);
+    if (s->network == NETWORK_OWN)
+        json_object_set_new(atp, "Networks", atp_networks(s));
     return atp;
 }
 
@@ -322,7 +373,7 @@ char *record_encode(const struct container_spec *spec, const struct process_spec
         json_array_append_new(mounts, shown_mount(&spec->mounts.items[i]));
     json_object_set_new(root, "Mounts", mounts);
     json_object_set_new(root, "Config", config_json(bytes, spec, process));
-    json_object_set_new(root, "NetworkSettings", network_settings(spec, process));
+    json_object_set_new(root, "NetworkSettings", network_settings(spec));
     atp = atp_json(bytes, spec);
     if (json_object_size(bytes))
         json_object_set(atp, "Bytes", bytes);

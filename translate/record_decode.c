@@ -172,8 +172,9 @@ static int read_host(const struct parts *r, struct container_spec *s, struct err
         record_get(NULL, r->host, "HostConfig", "NetworkMode", &network, err) < 0 ||
         record_get_bool(r->host, "AutoRemove", &s->rm, err) < 0 ||
         record_get_int(r->host, "Memory", 0, INT64_MAX, &s->memory_bytes, err) < 0 ||
-        record_get_int(r->host, "NanoCpus", 0, INT64_MAX, &s->nano_cpus, err) < 0 || read_restart(r, s, err) < 0 ||
-        record_get_bool(r->host, "PublishAllPorts", &s->ports.publish_all, err) < 0 ||
+        record_get_int(r->host, "NanoCpus", 0, INT64_MAX, &s->nano_cpus, err) < 0 ||
+        record_get_list(r->bytes, r->host, "HostConfig", "ExtraHosts", &s->hosts, err) < 0 ||
+        read_restart(r, s, err) < 0 || record_get_bool(r->host, "PublishAllPorts", &s->ports.publish_all, err) < 0 ||
         ports_bindings_read(&s->ports, json_object_get(r->host, "PortBindings"), err) < 0)
         return -1;
     if (s->cidfile && !*s->cidfile) {

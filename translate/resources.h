@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 struct err;
-struct strlist;
 
 enum network_mode {
     NETWORK_DEFAULT, /* no word was given */
@@ -30,9 +29,7 @@ int cpus_to_milli(int64_t nano, unsigned host_cpus, uint32_t *ret_milli, struct 
 /* Checks the 6 MB minimum and converts; 0 stays 0. */
 int memory_to_mib(int64_t bytes, uint32_t *ret_mib, struct err *err);
 
-/* The values of --network. Names that are not one of the words above, and container:x, are refused with a reason. */
-int network_parse(const struct strlist *words, enum network_mode *ret, struct err *err);
-
-const char *network_mode_name(enum network_mode mode); /* "bridge" for the default too, as inspect prints it */
+/* "bridge" for the default too, as inspect prints it; a network of one's own has its own name. */
+const char *network_mode_name(enum network_mode mode);
 
 #endif

@@ -7,6 +7,7 @@
 #include "compat/docker/quote.h"
 #include "compat/docker/units.h"
 #include "translate/env.h"
+#include "translate/health.h"
 #include "translate/verdict.h"
 
 #include <ctype.h>
@@ -15,10 +16,47 @@
 
 /* The options that the functions below build into the spec. */
 static const char *const carried[] = {
-    "attach",   "cidfile",     "cpus",   "detach",     "detach-keys", "entrypoint", "env",         "env-file",
-    "hostname", "interactive", "label",  "label-file", "memory",      "mount",      "name",        "network",
-    "platform", "pull",        "quiet",  "restart",    "rm",          "sig-proxy",  "stop-signal", "stop-timeout",
-    "tty",      "user",        "volume", "workdir",    NULL,
+    "add-host",
+    "attach",
+    "cidfile",
+    "cpus",
+    "detach",
+    "detach-keys",
+    "entrypoint",
+    "env",
+    "env-file",
+    "expose",
+    "health-cmd",
+    "health-interval",
+    "health-retries",
+    "health-start-interval",
+    "health-start-period",
+    "health-timeout",
+    "hostname",
+    "interactive",
+    "label",
+    "label-file",
+    "memory",
+    "mount",
+    "name",
+    "network",
+    "network-alias",
+    "no-healthcheck",
+    "platform",
+    "publish",
+    "publish-all",
+    "pull",
+    "quiet",
+    "restart",
+    "rm",
+    "sig-proxy",
+    "stop-signal",
+    "stop-timeout",
+    "tty",
+    "user",
+    "volume",
+    "workdir",
+    NULL,
 };
 
 void spec_init(struct container_spec *s)
@@ -43,6 +81,10 @@ void spec_clear(struct container_spec *s)
     free(s->detach_keys);
     free(s->cidfile);
     mounts_clear(&s->mounts);
+    ports_clear(&s->ports);
+    free(s->healthcheck);
+    network_joins_clear(&s->networks);
+    strlist_clear(&s->hosts);
     modal_options_clear(&s->modal);
     strlist_clear(&s->notes);
     *s = (struct container_spec){0};
@@ -175,6 +217,21 @@ static int read_mounts(const struct opt_parsed *p, const struct input *in, struc
     return 0;
 }
 
+/* -p, --expose, -P and the health check. */
+static int read_ports_and_health(const struct opt_parsed *p, struct container_spec *s, struct err *err)
+{
+    const struct strlist *published = opt_list(p, "publish"), *exposed = opt_list(p, "expose");
+
+    for (size_t i = 0; i < published->len; i++)
+        if (ports_publish(&s->ports, published->items[i], err) < 0)
+            return -1;
+    for (size_t i = 0; i < exposed->len; i++)
+        if (ports_expose(&s->ports, exposed->items[i], err) < 0)
+            return -1;
+    s->ports.publish_all = opt_bool(p, "publish-all");
+    return ports_finish(&s->ports, err) < 0 ? -1 : health_from_opts(p, &s->healthcheck, err);
+}
+
 /* One word of a platform: letters, digits, '_', '.', '-'. */
 static bool platform_word_ok(const char *s)
 {
@@ -295,8 +352,10 @@ static int read_resources(const struct opt_parsed *p, const struct input *in, st
         s->milli_cpu = (uint32_t)modal_int(&s->modal, MODAL_KEY_CPU);
     if (s->memory_mib == 0)
         s->memory_mib = (uint32_t)modal_int(&s->modal, MODAL_KEY_MEMORY);
-    if (modal_bool(&s->modal, MODAL_KEY_BLOCK_NETWORK))
+    if (modal_bool(&s->modal, MODAL_KEY_BLOCK_NETWORK)) {
         s->network = NETWORK_NONE;
+        network_joins_clear(&s->networks);
+    }
     return 0;
 }
 
@@ -304,9 +363,11 @@ static int read_resources(const struct opt_parsed *p, const struct input *in, st
 static int build(const struct opt_parsed *p, const struct input *in, struct container_spec *s, struct err *err)
 {
     if (read_pull(p, s, err) < 0 || read_streams(p, s, err) < 0 || read_mounts(p, in, s, err) < 0 ||
-        verdict_check(p, in, carried, &s->notes, err) < 0 || read_env_and_labels(p, in, s, err) < 0 ||
-        read_restart(p, s, err) < 0 || network_parse(opt_list(p, "network"), &s->network, err) < 0 ||
-        read_process(p, s, err) < 0 || read_platform(p, in, s, err) < 0)
+        read_ports_and_health(p, s, err) < 0 || verdict_check(p, in, carried, &s->notes, err) < 0 ||
+        read_env_and_labels(p, in, s, err) < 0 || read_restart(p, s, err) < 0 ||
+        network_parse(opt_list(p, "network"), opt_list(p, "network-alias"), &s->network, &s->networks, err) < 0 ||
+        hosts_parse(opt_list(p, "add-host"), &s->hosts, err) < 0 || read_process(p, s, err) < 0 ||
+        read_platform(p, in, s, err) < 0)
         return -1;
     if (read_identity(p, in, s, err) < 0 || check_workdir(s, err) < 0 || read_resources(p, in, s, err) < 0 ||
         mounts_finish(&s->mounts, in, err) < 0)

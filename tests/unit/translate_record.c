@@ -111,6 +111,12 @@ static void assert_same_spec(const struct container_spec *a, const struct contai
     assert_int_equal(a->nano_cpus, b->nano_cpus);
     assert_int_equal(a->memory_bytes, b->memory_bytes);
     assert_int_equal(a->network == NETWORK_NONE, b->network == NETWORK_NONE);
+    assert_same_list(&a->hosts, &b->hosts);
+    assert_int_equal(a->networks.len, b->networks.len);
+    for (size_t i = 0; i < a->networks.len; i++) {
+        assert_string_equal(a->networks.items[i].name, b->networks.items[i].name);
+        assert_same_list(&a->networks.items[i].aliases, &b->networks.items[i].aliases);
+    }
     assert_int_equal(a->attach_stdin, b->attach_stdin);
     assert_int_equal(a->attach_stderr, b->attach_stderr);
     assert_same_mounts(&a->mounts, &b->mounts);
@@ -159,6 +165,8 @@ static const char *const lines[][WORDS] = {
     {"-m", "100m", "--cpus", "0.5", "--network", "none", "--platform", "linux/amd64", "x", "true"},
     {"--network", "host", "--restart", "on-failure:3", "--stop-signal", "USR1", "--stop-timeout", "-1", "x", "true"},
     {"--restart", "unless-stopped", "--stop-timeout", "0", "--cidfile", "/tmp/cid", "x", "true"},
+    {"--network", "n1", "--network-alias", "web", "--network", "name=n2,alias=b,alias=c", "--add-host", "h:1.2.3.4",
+     "--add-host", "six=[::1]", "x", "true"},
     {"-l", "modal.timeout=99", "-l", "modal.region=a,b", "-l", "modal.block_network=yes", "-l", "modal.app=other", "-l",
      "modal.sync.conflict=container", "x", "true"},
     {"--label-file", "labels", "x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "true"},
