@@ -41,8 +41,8 @@ enum form {
     FORM_HOSTS,   /* extra_hosts: a sorted list of name=address */
     FORM_OBJECT,  /* the shape's keys */
     FORM_OBJECT_KEPT,
-    FORM_OBJECTS,   /* a list of those */
-    FORM_NAMED,     /* a map of those by name */
+    FORM_OBJECTS, /* a list of those */
+    FORM_NAMED,   /* a map of those by name */
     FORM_NAMED_OR_NULL,
     FORM_ULIMITS,
     FORM_ENV_FILES,
@@ -53,18 +53,18 @@ enum form {
 };
 
 struct shape {
-    unsigned types;             /* of enum shape_type; 0: whatever one_of says */
-    const struct key *keys;     /* of an object: ends with an empty row; NULL: names are free */
-    const struct shape *item;   /* of a list, or of an object with free names; NULL: anything */
-    const char *names;          /* what free names may be: NAMES_*; others are additional properties */
+    unsigned types;           /* of enum shape_type; 0: whatever one_of says */
+    const struct key *keys;   /* of an object: ends with an empty row; NULL: names are free */
+    const struct shape *item; /* of a list, or of an object with free names; NULL: anything */
+    const char *names;        /* what free names may be: NAMES_*; others are additional properties */
     const struct shape *one_of[4];
-    const char *words;          /* a|b|c: nothing else */
-    const char *pattern;        /* a regular expression that the string matches somewhere */
-    const char *required;       /* a|b */
-    long min, max;              /* of an integer, when max > min */
-    bool unique;                /* no item twice */
-    bool open;                  /* names that are not known are let through */
-    bool no_x;                  /* "x-..." is not let through */
+    const char *words;    /* a|b|c: nothing else */
+    const char *pattern;  /* a regular expression that the string matches somewhere */
+    const char *required; /* a|b */
+    long min, max;        /* of an integer, when max > min */
+    bool unique;          /* no item twice */
+    bool open;            /* names that are not known are let through */
+    bool no_x;            /* "x-..." is not let through */
 };
 
 enum key_flag {
