@@ -1,8 +1,10 @@
 #include "backends/agent/container.h"
 
 #include "backends/agent/agent.h"
+#include "backends/agent/health.h"
 #include "backends/agent/job.h"
 #include "backends/agent/log.h"
+#include "backends/agent/proc.h"
 #include "backends/agent/record.h"
 #include "compat/base/alloc.h"
 #include "compat/base/err.h"
@@ -17,11 +19,16 @@
 #define BACK_OFF_MOST  60000
 #define BACK_OFF_RESET 10000 /* a life of this length makes the next pause the first one again */
 
+#define HEALTH_LINE_MAX (256u << 10) /* five outputs of 4 KiB, each byte escaped */
+#define PAUSE_LOOKS     20
+
 #define NOT_RUNNING "is not running"
 #define RESTARTING  "is restarting, wait until the container is running"
+#define PAUSED      "is paused, unpause the container before exec"
 
 static void on_back_off(struct loop *loop, void *arg);
 static void on_kill(struct loop *loop, void *arg);
+static void on_health(void *arg);
 
 void container_init(struct container *c)
 {
@@ -42,6 +49,7 @@ void container_clear(struct container *c)
     wire_start_clear(&c->start);
     wire_exit_clear(&c->exit);
     log_close(c->log);
+    health_free(c->health);
     loop_timer_del(c->back_off_timer);
     loop_timer_del(c->kill_timer);
 }
@@ -62,6 +70,8 @@ const char *container_refusal(const struct container *c)
         return NOT_RUNNING;
     if (c->state == WIRE_MAIN_RUNNING && (!c->job || c->dying))
         return lives_on || c->again ? RESTARTING : NOT_RUNNING;
+    if (c->paused)
+        return PAUSED;
     return NULL;
 }
 
@@ -108,6 +118,7 @@ int container_start(struct container *c, struct wire_start *start, struct view *
     wire_start_clear(&c->start);
     c->start = *start;
     *start = (struct wire_start){0};
+    c->health = health_new(c->loop, c->options->run_dir, &c->start, on_health, c);
     free(c->start.record); /* the file has it */
     c->start.record = NULL;
     views_join(&c->views, view);
@@ -127,14 +138,14 @@ static void tell_waiters(struct container *c, bool started)
     for (struct waiter **p = &c->waiters; *p;) {
         struct waiter *w = *p;
 
-        if (started && w->kind != WAITS_FOR_START) {
+        if (started && w->kind != WAITS_FOR_START) { /* the others wait for an end */
             p = &w->next;
             continue;
         }
         *p = w->next;
         if (started)
             view_started(w->view, job_pid(c->job));
-        view_exit(w->view, started || w->kind == WAITS_FOR_KILL ? &done : &c->exit);
+        view_exit(w->view, started || w->kind == WAITS_FOR_KILL || w->kind == WAITS_FOR_HEALTH ? &done : &c->exit);
         free(w);
     }
 }
@@ -172,6 +183,7 @@ static void begin_again(struct container *c)
 
 void container_started(struct container *c)
 {
+    health_begin(c->health);
     tell_waiters(c, /* started= */ true);
 }
 
@@ -210,7 +222,9 @@ static void arm_back_off(struct container *c)
 
 void container_reaped(struct container *c)
 {
+    health_end(c->health);
     c->dying = true;
+    c->paused = false;
     c->ended_ns = wall_ns();
     loop_timer_stop(c->kill_timer);
 }
@@ -235,6 +249,30 @@ void container_stop_restarts(struct container *c)
     c->again = false;
     if (c->state == WIRE_MAIN_RUNNING && !c->job)
         end_for_good(c);
+}
+
+/* ---- pause ---- */
+
+/* All processes of the container are stopped but init itself; those that are made meanwhile by one that was not
+ * stopped yet are met by the next look. */
+static void stop_all(void)
+{
+    int before = -1, now = proc_signal_all(SIGSTOP, 0);
+
+    for (int i = 0; i < PAUSE_LOOKS && now != before; i++) {
+        before = now;
+        now = proc_signal_all(SIGSTOP, 0);
+    }
+}
+
+void container_go_on(struct container *c)
+{
+    if (!c->paused)
+        return;
+    c->paused = false;
+    proc_signal_all(SIGCONT, 0);
+    if (c->job && !c->dying)
+        health_unpause(c->health);
 }
 
 /* ---- asked ---- */
@@ -264,6 +302,7 @@ static void ask_to_end(struct container *c, const struct wire_ask *ask)
     if (!c->job || c->dying)
         return;
     job_signal(c->job, signo, /* group= */ false);
+    container_go_on(c);
     if (ask->grace_ms >= 0)
         loop_timer_set(c->kill_timer, ask->grace_ms);
 }
@@ -315,6 +354,8 @@ static void send_signal(struct container *c, const struct wire_ask *ask, struct 
     }
     if (c->job && ask->signo)
         job_signal(c->job, ask->signo, /* group= */ false);
+    if (counts_as_stop(c, ask->signo))
+        container_go_on(c);
     if (ask->signo == SIGKILL && c->job) {
         wait_for(c, view, WAITS_FOR_KILL);
         return;
@@ -334,6 +375,57 @@ static int attach(struct container *c, const struct wire_ask *ask, struct view *
     return 0;
 }
 
+static void write_health(struct container *c, struct view *view)
+{
+    cleanup_buf struct buf line = BUF_INIT(HEALTH_LINE_MAX);
+
+    health_write(c->health, &line);
+    view_write(view, 0, line.data, line.len);
+}
+
+/* The status has changed. */
+static void on_health(void *arg)
+{
+    struct container *c = arg;
+
+    for (struct waiter *w = c->waiters; w; w = w->next)
+        if (w->kind == WAITS_FOR_HEALTH)
+            write_health(c, w->view);
+}
+
+static void tell_health(struct container *c, const struct wire_ask *ask, struct view *view)
+{
+    const struct wire_exit done = {.kind = WIRE_EXIT_CODE};
+
+    view->listens = true;
+    write_health(c, view);
+    if ((ask->flags & WIRE_ASK_FOLLOW) && c->state == WIRE_MAIN_RUNNING)
+        wait_for(c, view, WAITS_FOR_HEALTH);
+    else
+        view_exit(view, &done);
+}
+
+static int set_paused(struct container *c, bool paused, struct view *view, struct err *err)
+{
+    const struct wire_exit done = {.kind = WIRE_EXIT_CODE};
+
+    if (!c->job || c->dying)
+        return err_set(err, 1, "%s", c->state == WIRE_MAIN_RUNNING ? RESTARTING : NOT_RUNNING);
+    if (c->paused == paused)
+        return err_set(err, 1, paused ? "is already paused" : "is not paused");
+    if (!proc_available())
+        return err_set(err, 1, "cannot be paused: it has no /proc");
+    if (paused) {
+        c->paused = true;
+        health_pause(c->health);
+        stop_all();
+    } else {
+        container_go_on(c);
+    }
+    view_exit(view, &done);
+    return 0;
+}
+
 int container_ask(struct container *c, const struct wire_ask *ask, struct view *view, struct err *err)
 {
     if (c->state == WIRE_MAIN_NONE)
@@ -343,6 +435,12 @@ int container_ask(struct container *c, const struct wire_ask *ask, struct view *
         return attach(c, ask, view);
     case WIRE_ASK_STOP:
         return stop(c, ask, view);
+    case WIRE_ASK_HEALTH:
+        tell_health(c, ask, view);
+        return 0;
+    case WIRE_ASK_PAUSE:
+    case WIRE_ASK_UNPAUSE:
+        return set_paused(c, ask->kind == WIRE_ASK_PAUSE, view, err);
     case WIRE_ASK_RESTART:
         restart(c, ask, view);
         return 0;
@@ -379,8 +477,10 @@ static int note_signal(struct container *c, const struct wire_frame *f, struct e
 
     if (wire_get_signal(f, &signo, &scope, err) < 0)
         return -1;
-    if (c->state == WIRE_MAIN_RUNNING && counts_as_stop(c, signo))
+    if (c->state == WIRE_MAIN_RUNNING && counts_as_stop(c, signo)) {
         container_stop_restarts(c);
+        container_go_on(c);
+    }
     return 0;
 }
 

@@ -12,6 +12,7 @@
 
 struct agent_options;
 struct err;
+struct health;
 struct job;
 struct job_events;
 struct log;
@@ -19,9 +20,10 @@ struct loop;
 struct loop_timer;
 
 enum waiter_kind {
-    WAITS_FOR_END,  /* STOP: EXIT is the process's own */
-    WAITS_FOR_KILL, /* SIGNAL KILL: the end, told as 0 */
-    WAITS_FOR_START /* RESTART: the next life */
+    WAITS_FOR_END,   /* STOP: EXIT is the process's own */
+    WAITS_FOR_KILL,  /* SIGNAL KILL: the end, told as 0 */
+    WAITS_FOR_START, /* RESTART: the next life */
+    WAITS_FOR_HEALTH /* HEALTH FOLLOW: every change, until the end */
 };
 
 struct waiter {
@@ -43,13 +45,15 @@ struct container {
     struct views views;
     struct waiter *waiters;
     struct log *log;
-    struct job *job; /* NULL: never started, between two lives, or ended */
-    uint8_t state;   /* enum wire_main_state; RUNNING also between two lives */
+    struct health *health; /* NULL: no health check */
+    struct job *job;       /* NULL: never started, between two lives, or ended */
+    uint8_t state;         /* enum wire_main_state; RUNNING also between two lives */
     struct wire_exit exit;
     int64_t started_ns, ended_ns;
     uint32_t restarts;
 
     bool dying;      /* its process was reaped; the rest of the container is being ended */
+    bool paused;     /* all its processes are stopped */
     bool stopped;    /* by a person: no policy restarts it */
     bool again;      /* RESTART: start it as soon as it has ended */
     bool stdin_over; /* its stdin was ended by the session that fed it */
@@ -63,7 +67,8 @@ void container_clear(struct container *c);
 
 /* START: takes *start over. view joins. -1: refused. */
 int container_start(struct container *c, struct wire_start *start, struct view *view, struct err *err);
-/* ATTACH, STOP, SIGNAL, RESTART; the answer goes to view, which is the connection's own. -1: refused. */
+/* ATTACH, STOP, SIGNAL, RESTART, HEALTH, PAUSE, UNPAUSE; the answer goes to view, which is the connection's own. -1:
+ * refused. */
 int container_ask(struct container *c, const struct wire_ask *ask, struct view *view, struct err *err);
 /* Frames from a session that has joined it. */
 int container_frame(struct container *c, struct view *view, const struct wire_frame *f, struct err *err);
@@ -77,6 +82,8 @@ void container_ended(struct container *c, const struct wire_exit *e);
 /* Why nothing may be started in it now, for WIRE_REFUSAL_NOT_RUNNING; NULL: it may. */
 const char *container_refusal(const struct container *c);
 int container_exit_code(const struct container *c);
+/* Ends a pause, if there is one. */
+void container_go_on(struct container *c);
 /* No more lives: init was told to end. */
 void container_stop_restarts(struct container *c);
 

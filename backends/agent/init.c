@@ -7,6 +7,7 @@
 
 #include "backends/agent/container.h"
 #include "backends/agent/facts.h"
+#include "backends/agent/health.h"
 #include "backends/agent/job.h"
 #include "backends/agent/link.h"
 #include "backends/agent/proc.h"
@@ -178,6 +179,7 @@ static void on_term(struct loop *loop, int signo, void *arg)
     if (c->job)
         job_signal(c->job, c->start.stop_signal ? c->start.stop_signal : SIGTERM, /* group= */ false);
     signal_everything(in, SIGTERM, c->job ? job_pid(c->job) : 0);
+    container_go_on(c);
     container_stop_restarts(c);
     loop_timer_set(in->ending_timer, 0);
 }
@@ -190,12 +192,15 @@ static void on_child(struct loop *loop, int signo, void *arg)
 
     (void)loop;
     (void)signo;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (health_reaped(in->container.health, pid, status))
+            continue;
         for (struct job_entry *e = in->jobs; e; e = e->next)
             if (e->job && job_alive(e->job) && job_pid(e->job) == pid) {
                 job_on_reaped(e->job, status);
                 break;
             }
+    }
 }
 
 /* ---- jobs ---- */
@@ -337,6 +342,22 @@ static void start_job(struct conn *c)
 
 /* ---- sessions ---- */
 
+static bool is_for_init(uint8_t kind)
+{
+    switch (kind) {
+    case WIRE_ASK_ATTACH:
+    case WIRE_ASK_STOP:
+    case WIRE_ASK_SIGNAL:
+    case WIRE_ASK_RESTART:
+    case WIRE_ASK_HEALTH:
+    case WIRE_ASK_PAUSE:
+    case WIRE_ASK_UNPAUSE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static int take_ask(struct conn *c, const struct wire_frame *f, struct err *err)
 {
     cleanup_with(wire_ask_clear) struct wire_ask ask = {0};
@@ -344,8 +365,7 @@ static int take_ask(struct conn *c, const struct wire_frame *f, struct err *err)
 
     if (wire_get_ask(f, &ask, err) < 0)
         return -1;
-    if (ask.kind != WIRE_ASK_ATTACH && ask.kind != WIRE_ASK_STOP && ask.kind != WIRE_ASK_SIGNAL &&
-        ask.kind != WIRE_ASK_RESTART)
+    if (!is_for_init(ask.kind))
         return err_set(err, 125, "ASK %u is not for init", ask.kind);
     view_init(&c->view, &c->link, /* listens= */ false, /* feeds= */ false);
     c->joined = container_ask(&c->init->container, &ask, &c->view, &why) == 0;
@@ -366,6 +386,8 @@ static void send_hello(struct conn *c)
     h.main_started_ns = main->started_ns;
     h.main_ended_ns = main->ended_ns;
     h.restarts = main->restarts;
+    h.health = health_status(main->health);
+    h.paused = main->paused;
     wire_put_hello(&c->link.queue, &h);
     link_send(&c->link);
 }

@@ -318,6 +318,8 @@ static int take_init_hello(struct session *s, const struct wire_frame *f, struct
     ours.main_started_ns = theirs.main_started_ns;
     ours.main_ended_ns = theirs.main_ended_ns;
     ours.restarts = theirs.restarts;
+    ours.health = theirs.health;
+    ours.paused = theirs.paused;
     s->init_pid = theirs.init_pid;
     s->main_state = theirs.main_state;
     wire_put_hello(&s->client.queue, &ours);

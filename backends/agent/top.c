@@ -1,6 +1,7 @@
 #include "backends/agent/top.h"
 
 #include "backends/agent/answer.h"
+#include "backends/agent/json.h"
 #include "backends/agent/proc.h"
 #include "backends/agent/user.h"
 #include "compat/base/alloc.h"
@@ -29,47 +30,6 @@ struct process {
     unsigned long long cpu_ticks, start_ticks, vsz;
     long rss_pages;
 };
-
-/* ---- JSON ---- */
-
-/* Length of the UTF-8 sequence at s, 0 if it is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-    if (s[0] >= 0x80 && s[0] < 0xc2)
-        return 0;
-    if (!n || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((n == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))) ||
-        (n == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))))
-        return 0;
-    return n;
-}
-
-static void add_string(struct buf *b, const char *text, size_t len)
-{
-    const unsigned char *s = (const unsigned char *)text;
-
-    buf_addc(b, '"');
-    for (size_t i = 0; i < len;) {
-        size_t n = utf8_len(s + i, len - i);
-
-        if (!n)
-            buf_adds(b, "\\ufffd");
-        else if (s[i] == '"' || s[i] == '\\')
-            buf_addf(b, "\\%c", s[i]);
-        else if (s[i] < 0x20)
-            buf_addf(b, "\\u%04x", s[i]);
-        else
-            buf_add(b, s + i, n);
-        i += n ? n : 1;
-    }
-    buf_addc(b, '"');
-}
 
 /* ---- /proc ---- */
 
@@ -187,7 +147,7 @@ static void add_argv(struct buf *b, pid_t pid)
 
         if (at)
             buf_addc(b, ',');
-        add_string(b, text + at, len);
+        json_string(b, text + at, len);
         at += (ssize_t)len + 1;
     }
     buf_adds(b, "]}\n");
@@ -199,14 +159,14 @@ static void add_line(struct buf *b, const struct process *p, int64_t boot)
     long hz = sysconf(_SC_CLK_TCK);
 
     buf_addf(b, "{\"pid\":%d,\"ppid\":%d,\"uid\":%u,\"user\":", (int)p->pid, (int)p->parent, (unsigned)p->uid);
-    add_string(b, user, strlen(user));
+    json_string(b, user, strlen(user));
     buf_addf(b, ",\"start_ms\":%lld,\"tty\":\"", (long long)boot + (long long)p->start_ticks * 1000 / hz);
     if (p->tty)
         buf_addf(b, major((dev_t)p->tty) == 136 ? "pts/%u" : "tty%u", minor((dev_t)p->tty));
     buf_addf(b, "\",\"cpu_ms\":%llu,\"rss\":%lld,\"vsz\":%llu,\"memory\":%lld,\"state\":\"%c\",\"comm\":",
              p->cpu_ticks * 1000 / (unsigned)hz, (long long)p->rss_pages * sysconf(_SC_PAGESIZE), p->vsz,
              (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), p->state);
-    add_string(b, p->comm, strlen(p->comm));
+    json_string(b, p->comm, strlen(p->comm));
     add_argv(b, p->pid);
 }
 

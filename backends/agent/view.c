@@ -88,16 +88,20 @@ static size_t send_output(struct view *v, int stream, const char *bytes, size_t 
     return sent;
 }
 
+void view_write(struct view *v, int stream, const void *bytes, size_t len)
+{
+    size_t sent;
+
+    if (!hears(v, stream))
+        return;
+    sent = is_late(v) ? 0 : send_output(v, stream, bytes, len);
+    buf_add(&v->late[stream], (const char *)bytes + sent, len - sent);
+}
+
 void views_write(struct views *l, int stream, const void *bytes, size_t len)
 {
-    for (struct view *v = l->first; v; v = v->next) {
-        size_t sent;
-
-        if (!hears(v, stream))
-            continue;
-        sent = is_late(v) ? 0 : send_output(v, stream, bytes, len);
-        buf_add(&v->late[stream], (const char *)bytes + sent, len - sent);
-    }
+    for (struct view *v = l->first; v; v = v->next)
+        view_write(v, stream, bytes, len);
 }
 
 void view_started(struct view *v, int32_t pid)

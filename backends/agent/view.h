@@ -53,6 +53,8 @@ int view_take_credit(struct view *v, const struct wire_frame *f, struct err *err
 /* stdin was taken: the session is told now and then, or at once with all. */
 void view_credit_stdin(struct view *v, size_t taken, bool all);
 void view_started(struct view *v, int32_t pid);
+/* For one that has joined nothing. */
+void view_write(struct view *v, int stream, const void *bytes, size_t len);
 /* EXIT, as soon as all output is sent. */
 void view_exit(struct view *v, const struct wire_exit *e);
 

@@ -401,9 +401,9 @@ enum wire_ask_kind {
                          without a health check the status is "none". FOLLOW: one such line now and one whenever the
                          status changes, until the main process has ended for good. Refused if it never ran */
     WIRE_ASK_FORWARD, /* PORT_* frames, see PORTS. Refused if the main process does not run */
-    WIRE_ASK_PAUSE,   /* all the container's processes are stopped (SIGSTOP); until UNPAUSE execs are refused, and so
-                         are SIGNAL and RESTART; STOP and SIGNAL KILL go on. Refused if it does not run or is paused:
-                         text belongs behind "container <id> " */
+    WIRE_ASK_PAUSE,   /* all the container's processes are stopped (SIGSTOP); execs are refused until UNPAUSE. STOP,
+                         RESTART and a SIGNAL that may end it make them go on. Refused if it does not run or is
+                         paused: text belongs behind "container <id> " */
     WIRE_ASK_UNPAUSE, /* and go on (SIGCONT). Refused if it is not paused, likewise */
     WIRE_ASK_STATS,   /* STDOUT: one line of JSON, the sum of all the container's processes as far as /proc tells
                          (backends/agent/stats.c): {"read_ns","cpu_ns","system_cpu_ns","online_cpus","mem_bytes",
