@@ -223,6 +223,8 @@ static void send_start(struct session *s)
     session_send(s);
     if (s->attach_stdin && s->cb->stdin_ready && !s->stdin_eof)
         s->cb->stdin_ready(s->arg);
+    if (s->cb->asked && !s->over)
+        s->cb->asked(s->arg);
 }
 
 /* The mount to go on with: one that was begun, else the first that is ready. No mount waits for another one's lock. */

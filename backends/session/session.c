@@ -297,6 +297,13 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
     case WIRE_TREE_END:
     case WIRE_STAT:
         return tree_take(s, f, err);
+    case WIRE_PORT_OPENED:
+    case WIRE_PORT_CLOSED:
+    case WIRE_PORT_DATA:
+    case WIRE_PORT_EOF:
+    case WIRE_PORT_CREDIT:
+        return s->cb->port ? s->cb->port(s->arg, f, err)
+                           : err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
     case WIRE_CREDIT:
         return take_credit(s, f, err);
     case WIRE_OFFER:

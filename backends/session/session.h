@@ -154,6 +154,10 @@ struct session_callbacks {
     void (*tree)(void *arg, const void *bytes, size_t len);
     void (*tree_end)(void *arg);
     void (*stat)(void *arg, const struct wire_frame *stat);
+    /* A PORT_* frame (ASK FORWARD; backends/session/forward.h); -1: it must not come. May be NULL. */
+    int (*port)(void *arg, const struct wire_frame *f, struct err *err);
+    /* The request has been handed to out: the session may be spoken to. May be NULL. */
+    void (*asked)(void *arg);
     /* The session can take stdin (again). May be NULL without attach_stdin. */
     void (*stdin_ready)(void *arg);
     /* The agent has answered. May be NULL. */
