@@ -17,6 +17,7 @@
 #include "backends/engine/store.h"
 #include "backends/engine/timer.h"
 #include "backends/engine/tls.h"
+#include "backends/engine/vol.h"
 #include "backends/engine/waiter.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
@@ -139,6 +140,9 @@ static int open_state(struct engine *e, struct err *err)
     e->blobs = blobs_new(config->state_dir, BLOB_PART, err);
     e->tls = stls_new(err);
     if (!e->blobs || !e->tls)
+        return -1;
+    e->volumes = volumes_new(config->state_dir, e->loop, err);
+    if (!e->volumes)
         return -1;
     e->images = images_new(e->loop, &images, err);
     if (!e->images)
@@ -284,6 +288,7 @@ void engine_free(struct engine *e)
         sandboxes_end_all(e->sandboxes);
     rt_free(e->rt);
     sandboxes_free(e->sandboxes);
+    volumes_free(e->volumes);
     images_free(e->images);
     runner_free(e->runner);
     stls_free(e->tls);

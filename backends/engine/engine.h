@@ -29,6 +29,7 @@ struct secrets;
 struct store;
 struct timer;
 struct tls;
+struct volumes;
 struct waiter;
 
 struct engine_config {
@@ -60,6 +61,7 @@ struct engine {
     struct secrets *secrets;
     struct store *store;
     struct tls *tls;
+    struct volumes *volumes;
     struct waiter *image_waiters; /* woken when any build moves on */
 
     /* private to exec.c: ended execs whose output is kept, the oldest first */

@@ -47,6 +47,8 @@ void images_free(struct images *im);
 /* ---- files by SHA-256 (hex, 64) ---- */
 
 bool images_has_file(struct images *im, const char *sha256_hex);
+/* A descriptor to read it from; -1. */
+int images_open_file(struct images *im, const char *sha256_hex, struct err *err);
 /* Checks the digest; EBADMSG in err->code when it differs. */
 int images_put_file(struct images *im, const char *sha256_hex, const void *bytes, size_t len, struct err *err);
 /* The same from a file on disk (a finished blob upload), which is moved away on success. */

@@ -16,6 +16,7 @@
 #include "translate/dockerfile/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -164,6 +165,14 @@ void images_set_runner(struct images *im, images_run_fn *run, void *arg)
 bool images_has_file(struct images *im, const char *sha256_hex)
 {
     return digest_is_hex(sha256_hex) && img_upload_exists(im->dir, sha256_hex);
+}
+
+int images_open_file(struct images *im, const char *sha256_hex, struct err *err)
+{
+    cleanup_free char *path = digest_is_hex(sha256_hex) ? img_store_file(im->dir, sha256_hex) : NULL;
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    return fd >= 0 ? fd : err_set(err, 0, "the file %s was not uploaded", sha256_hex);
 }
 
 /* A name that is no digest can never match its contents. */

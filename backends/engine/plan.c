@@ -6,6 +6,7 @@
 #include "backends/engine/mounts.h"
 #include "backends/engine/secrets.h"
 #include "backends/engine/svc.h"
+#include "backends/engine/vol_view.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -24,6 +25,7 @@
 
 void plan_clear(struct plan *p)
 {
+    vol_views_drop(p->views);
     free(p->image_id);
     free(p->workdir);
     free(p->name);
@@ -63,7 +65,6 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
         {r && r->ephemeral_disk_mb, "a disk size"},
         {r && r->rdma, "RDMA"},
         {ports && ports->n_ports, "open ports (tunnels)"},
-        {def->n_volume_mounts > 0, "volumes"},
         {def->n_cloud_bucket_mounts > 0, "cloud bucket mounts"},
         {def->n_nfs_mounts > 0, "network file systems"},
         {def->i6pn_enabled, "private IPv6 (i6pn)"},
@@ -331,7 +332,8 @@ int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the request has no Sandbox definition");
     if (check_placement(def, err) < 0 || check_features(def, err) < 0 || plan_network(def, &p, err) < 0 ||
         plan_resources(def, &p, err) < 0 || plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 ||
-        plan_mounts(e, def, &p, err) < 0) {
+        plan_mounts(e, def, &p, err) < 0 ||
+        vol_views_open(e->volumes, def->volume_mounts, def->n_volume_mounts, &p.views, err) < 0) {
         plan_clear(&p);
         return -1;
     }

@@ -1,6 +1,6 @@
 /*
  * From a Sandbox definition to what the runtime is asked for. Everything in a definition is either carried out here or
- * refused with a clear text; nothing is ignored. No side effects.
+ * refused with a clear text; nothing is ignored. No side effects, but for the copies that volumes are mounted as.
  */
 #ifndef ATP_ENGINE_PLAN_H
 #define ATP_ENGINE_PLAN_H
@@ -14,11 +14,13 @@
 
 struct engine;
 struct err;
+struct vol_views;
 
 struct plan {
     char *image_id, *workdir, *name; /* name NULL = none */
     struct strlist args, env, lowers, cidrs;
     struct strlist mount_sources, mount_targets; /* pairs */
+    struct vol_views *views;                     /* of volumes; NULL = none */
     uint64_t memory_bytes, milli_cpu;            /* hard limits */
     uint32_t memory_mb_asked, milli_cpu_asked;   /* as asked for, for listings */
     uint32_t timeout_secs, idle_timeout_secs;    /* idle 0 = never */
