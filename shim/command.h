@@ -23,6 +23,13 @@ struct command {
     int (*run)(struct app *app, const struct opt_parsed *opts, struct err *err);
 };
 
+/*
+ * A verb called by another one, with its words (without its name): parsed, checked and run in this process. `path` is
+ * the command's ("create"). What only the real docker could carry out is refused. The exit code, or -1 with err.
+ */
+struct strlist;
+int command_call(struct app *app, const char *path, const struct strlist *words, struct err *err);
+
 /* `docker --version`; 0. */
 int print_version_line(void);
 
@@ -59,6 +66,13 @@ extern const struct command
     cmd_logout,
     cmd_logs,
     cmd_manifest_inspect,
+    cmd_network_connect,
+    cmd_network_create,
+    cmd_network_disconnect,
+    cmd_network_inspect,
+    cmd_network_ls,
+    cmd_network_prune,
+    cmd_network_rm,
     cmd_ps,
     cmd_pull,
     cmd_push,

@@ -47,6 +47,13 @@ static const struct command *const commands[] = {
     &cmd_logout,
     &cmd_logs,
     &cmd_manifest_inspect,
+    &cmd_network_connect,
+    &cmd_network_create,
+    &cmd_network_disconnect,
+    &cmd_network_inspect,
+    &cmd_network_ls,
+    &cmd_network_prune,
+    &cmd_network_rm,
     &cmd_ps,
     &cmd_pull,
     &cmd_push,
@@ -120,6 +127,27 @@ static int check_options(struct app *app, const struct opt_parsed *opts, struct 
         return err_wrap(err, "--%s is carried out by the real docker", foreign->name);
     }
     return err_set(err, 125, "--%s is refused by atp-docker: %s", foreign->name, foreign->reason);
+}
+
+int command_call(struct app *app, const char *path, const struct strlist *words, struct err *err)
+{
+    cleanup_with(opt_parsed_freep) struct opt_parsed *opts = NULL;
+    const struct cmd_def *def = cmd_by_path(path);
+    const struct command *cmd = def ? find_command(def) : NULL;
+    cleanup_strlist struct strlist argv = STRLIST_INIT;
+    struct foreign search = {0};
+
+    if (!cmd)
+        return err_set(err, 1, "docker %s is refused by atp-docker: %s", path, def ? def->reason : "no such command");
+    strlist_copy(&argv, words);
+    opts = opt_parse(def, (int)argv.len, strlist_argv(&argv), err);
+    if (!opts)
+        return -1;
+    search.opts = opts;
+    opt_each_given(opts, find_foreign, &search);
+    if (search.found)
+        return err_set(err, 1, "--%s is refused by atp-docker: %s", search.found->name, search.found->reason);
+    return cmd->run(app, opts, err);
 }
 
 /* Parses the verb's own words and runs it. words is how many of them named it. */

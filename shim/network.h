@@ -43,11 +43,15 @@ int network_remove(struct app *app, const char *word, struct err *err);
 bool network_has(const struct state_network *n, const struct state_container *row);
 
 /*
- * Looks up what the spec joins: names become the networks' own, ids are filled in. For container making; the row's
- * column is network_ids() of the same, owned by caller, NULL for none.
+ * Looks up what the spec joins: names become the networks' own, ids are filled in; one that was removed and made anew
+ * is joined by its name. must: one that is not there is an error, as at a start; else it is left as it was given, as
+ * `create` does. The row's column is network_ids() of the same, owned by caller, NULL for none.
  */
-int network_resolve(struct app *app, struct container_spec *spec, struct err *err);
+int network_resolve(struct app *app, struct container_spec *spec, bool must, struct err *err);
 char *network_ids(const struct network_joins *joins);
+
+/* What the loaded spec joins goes into row and record, in the state too; under the container's lock. */
+int network_rejoin(struct container *c, struct err *err);
 
 /*
  * docker network connect and disconnect: record and row of a container that does not run. aliases NULL: none. One that
@@ -55,7 +59,7 @@ char *network_ids(const struct network_joins *joins);
  */
 int network_connect(struct app *app, const char *network, const char *container, const struct strlist *aliases,
                     struct err *err);
-int network_disconnect(struct app *app, const char *network, const char *container, bool force, struct err *err);
+int network_disconnect(struct app *app, const char *network, const char *container, struct err *err);
 
 /* What `docker network inspect` prints; owned by caller. */
 json_t *network_inspect(struct app *app, const struct state_network *n, struct err *err);

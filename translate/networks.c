@@ -105,6 +105,14 @@ static int add_alias(struct network_join *join, const char *alias, struct err *e
     return 0;
 }
 
+int network_aliases_add(struct network_join *join, const struct strlist *aliases, struct err *err)
+{
+    for (size_t i = 0; aliases && i < aliases->len; i++)
+        if (add_alias(join, aliases->items[i], err) < 0)
+            return -1;
+    return 0;
+}
+
 /* A word as Docker trims and lowers keys; owned by caller. */
 static char *key_of(const char *field, size_t len)
 {
@@ -162,9 +170,8 @@ static int read_word(const char *word, const struct strlist *aliases, struct net
         return -1;
     if (aliases && aliases->len && join->aliases.len)
         return err_set(err, 125, "conflicting options: cannot specify both --network-alias and per-network alias");
-    for (size_t i = 0; aliases && i < aliases->len; i++)
-        if (add_alias(join, aliases->items[i], err) < 0)
-            return -1;
+    if (network_aliases_add(join, aliases, err) < 0)
+        return -1;
     if (is_blank(join->name))
         return err_set(err, 125, "no name set for network");
     if (strncmp(join->name, "container:", 10) == 0)
@@ -207,6 +214,8 @@ int network_parse(const struct strlist *words, const struct strlist *aliases, en
         if (ret == 0 && network_joins_find(&all, join->name) != join)
             ret = err_set(err, 125, "network \"%s\" is specified multiple times", join->name);
     }
+    if (ret == 0 && !words->len && aliases && aliases->len)
+        ret = err_set(err, 125, "network-scoped aliases are only supported for user-defined networks");
     if (ret == 0)
         ret = check_mix(&all, own_words, err);
     if (ret == 0) {

@@ -33,6 +33,8 @@ struct network_joins {
 void network_joins_clear(struct network_joins *joins);
 struct network_join *network_joins_add(struct network_joins *joins, const char *name);
 struct network_join *network_joins_find(const struct network_joins *joins, const char *name_or_id); /* NULL: none */
+/* Checks and adds; NULL: none. */
+int network_aliases_add(struct network_join *join, const struct strlist *aliases, struct err *err);
 void network_joins_drop(struct network_joins *joins, const char *id);
 /* Whether they have a network in common; by id. */
 bool network_joins_meet(const struct network_joins *a, const struct network_joins *b);

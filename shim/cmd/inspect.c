@@ -1,5 +1,6 @@
 /*
- * docker inspect, docker container inspect, docker image inspect: the same but for where they look.
+ * docker inspect, docker container inspect, docker image inspect, docker network inspect: the same but for where they
+ * look.
  */
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
@@ -11,13 +12,14 @@
 #include "shim/command.h"
 #include "shim/container.h"
 #include "shim/listing.h"
+#include "shim/network.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define OUT_MAX (256u << 20) /* as LISTING_MAX: more than any objects of ours have */
 
-enum kind { KIND_ANY, KIND_CONTAINER, KIND_IMAGE };
+enum kind { KIND_ANY, KIND_CONTAINER, KIND_IMAGE, KIND_NETWORK };
 
 enum { INSPECT_NO_SUCH = 0x6301, INSPECT_INVALID = 0x6302 }; /* err->code: looking elsewhere may help */
 
@@ -41,7 +43,10 @@ static int read_type(const char *word, enum kind *ret, struct err *err)
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(types[i], word) != 0)
             continue;
-        *ret = strcmp(word, "container") == 0 ? KIND_CONTAINER : strcmp(word, "image") == 0 ? KIND_IMAGE : KIND_ANY;
+        *ret = strcmp(word, "container") == 0 ? KIND_CONTAINER
+               : strcmp(word, "image") == 0   ? KIND_IMAGE
+               : strcmp(word, "network") == 0 ? KIND_NETWORK
+                                              : KIND_ANY;
         return *ret != KIND_ANY
                    ? 0
                    : err_set(err, 1, "docker inspect --type %s is refused by atp-docker: not carried out yet", word);
@@ -102,14 +107,25 @@ static json_t *find_image(struct inspect *in, const char *word, struct err *err)
     return value;
 }
 
+static json_t *find_network(struct inspect *in, const char *word, struct err *err)
+{
+    struct state_network n = {0};
+    json_t *value = NULL;
+
+    if (network_find(in->app, word, &n, err) == 0)
+        value = network_inspect(in->app, &n, err);
+    state_network_clear(&n);
+    return value;
+}
+
 /* Whether an error only says that it is to be looked for elsewhere. */
 static bool elsewhere(const struct inspect *in, const struct err *err)
 {
-    return in->kind == KIND_ANY &&
-           (err->code == CONTAINER_NO_SUCH || err->code == INSPECT_NO_SUCH || err->code == INSPECT_INVALID);
+    return in->kind == KIND_ANY && (err->code == CONTAINER_NO_SUCH || err->code == INSPECT_NO_SUCH ||
+                                    err->code == INSPECT_INVALID || err->code == NETWORK_NO_SUCH);
 }
 
-/* The object that a word names, container before image. NULL: err says why. */
+/* The object that a word names: container, image, network, in this order. NULL: err says why. */
 static json_t *find(struct inspect *in, const char *word, struct err *err)
 {
     struct err why = ERR_INIT;
@@ -117,16 +133,22 @@ static json_t *find(struct inspect *in, const char *word, struct err *err)
 
     if (*word == '\0') {
         err_set(err, 1, "invalid %s: value is empty",
-                in->kind == KIND_IMAGE ? "image name or ID" : "container name or ID");
+                in->kind == KIND_IMAGE     ? "image name or ID"
+                : in->kind == KIND_NETWORK ? "network name or ID"
+                                           : "container name or ID");
         return NULL;
     }
-    if (in->kind != KIND_IMAGE)
+    if (in->kind == KIND_ANY || in->kind == KIND_CONTAINER)
         value = find_container(in, word, &why);
     if (!value && (in->kind == KIND_IMAGE || (why.msg && elsewhere(in, &why)))) {
         err_clear(&why);
         value = find_image(in, word, &why);
         if (value && in->size && in->kind == KIND_ANY)
             fputs("WARNING: --size ignored for image\n", stderr);
+    }
+    if (!value && (in->kind == KIND_NETWORK || elsewhere(in, &why))) {
+        err_clear(&why);
+        value = find_network(in, word, &why);
     }
     if (value)
         return value;
@@ -235,10 +257,17 @@ static int image_inspect_run(struct app *app, const struct opt_parsed *opts, str
     return run(app, opts, KIND_IMAGE, false, err);
 }
 
-extern const struct cmd_def cmd_def_inspect, cmd_def_container_inspect, cmd_def_image_inspect;
+static int network_inspect_run(struct app *app, const struct opt_parsed *opts, struct err *err)
+{
+    return run(app, opts, KIND_NETWORK, false, err);
+}
+
+extern const struct cmd_def cmd_def_network_inspect, cmd_def_inspect, cmd_def_container_inspect, cmd_def_image_inspect;
 
 const struct command cmd_inspect = {.def = &cmd_def_inspect, .errors = ERROR_PLAIN, .run = inspect_run};
 const struct command cmd_container_inspect = {
     .def = &cmd_def_container_inspect, .errors = ERROR_PLAIN, .run = container_inspect_run};
+const struct command cmd_network_inspect = {
+    .def = &cmd_def_network_inspect, .errors = ERROR_PLAIN, .run = network_inspect_run};
 const struct command cmd_image_inspect = {
     .def = &cmd_def_image_inspect, .errors = ERROR_PLAIN, .run = image_inspect_run};
