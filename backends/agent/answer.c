@@ -138,6 +138,7 @@ static const struct answer_kind *const kinds[WIRE_ASK_MAX] = {
     [WIRE_ASK_LIST] = &answer_list,
     [WIRE_ASK_LAYER] = &answer_layer,
     [WIRE_ASK_CONFIG] = &answer_config,
+    [WIRE_ASK_FORWARD] = &answer_forward,
 };
 
 const struct answer_kind *answer_find(uint8_t kind)
@@ -176,13 +177,23 @@ static int take_credit(struct answer *a, const struct wire_frame *f, struct err 
     return 0;
 }
 
+static bool is_tree(uint8_t type)
+{
+    return type == WIRE_TREE || type == WIRE_TREE_END;
+}
+
+static bool is_port(uint8_t type)
+{
+    return type >= WIRE_PORT_OPEN && type <= WIRE_PORT_CREDIT;
+}
+
 int answer_frame(struct answer *a, const struct wire_frame *f, struct err *err)
 {
     if (a->over)
         return 0; /* late, not wrong */
     if (f->type == WIRE_CREDIT)
         return take_credit(a, f, err);
-    if ((f->type == WIRE_TREE || f->type == WIRE_TREE_END) && a->kind->frame)
+    if (a->kind->frame && (a->kind->lasts ? is_port(f->type) : is_tree(f->type)))
         return a->kind->frame(a, f, err);
     return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
 }

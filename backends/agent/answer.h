@@ -21,13 +21,14 @@ struct loop;
 struct answer_kind {
     /* Begins; may send, and may end at once. -1: refused, err->exit_code (1 if 0) and text go to the client. */
     int (*start)(struct answer *a, struct err *err);
-    /* TREE and TREE_END from the client. -1: it broke the protocol. NULL: none is expected. */
+    /* TREE, TREE_END and PORT frames from the client. -1: it broke the protocol. NULL: none is expected. */
     int (*frame)(struct answer *a, const struct wire_frame *f, struct err *err);
     /* There may be room again, or the main process has ended for good. NULL: the answer never waits. */
     void (*go_on)(struct answer *a);
     /* Releases a->state, whether the answer ended or not. NULL: there is none. */
     void (*clear)(struct answer *a);
     bool follows; /* init is asked to tell the end of the main process when the ask has FOLLOW */
+    bool lasts;   /* or in any case; PORT frames are expected, others are not */
 };
 
 struct answer {
@@ -50,7 +51,7 @@ struct answer {
 const struct answer_kind *answer_find(uint8_t kind);
 
 void answer_start(struct answer *a); /* kind, loop, options, ask, client, init_pid, main_state, ended and arg are set */
-/* CREDIT, TREE, TREE_END. */
+/* CREDIT, TREE, TREE_END, PORT frames. */
 int answer_frame(struct answer *a, const struct wire_frame *f, struct err *err);
 void answer_go_on(struct answer *a);
 void answer_clear(struct answer *a);
@@ -68,6 +69,6 @@ void answer_done(struct answer *a);
 void answer_refuse(struct answer *a, const struct err *err);
 
 extern const struct answer_kind answer_logs, answer_top, answer_stat, answer_read, answer_write, answer_list,
-    answer_layer, answer_config;
+    answer_layer, answer_config, answer_forward;
 
 #endif

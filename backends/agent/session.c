@@ -93,7 +93,7 @@ static int begin_answer(struct session *s, struct err *err)
 
     s->answer.init_pid = s->init_pid;
     s->answer.main_state = s->main_state;
-    if (s->answer.kind->follows && (s->answer.ask.flags & WIRE_ASK_FOLLOW)) {
+    if (s->answer.kind->follows && (s->answer.kind->lasts || (s->answer.ask.flags & WIRE_ASK_FOLLOW))) {
         wire_put_ask(&s->init.queue, &attach);
         link_send(&s->init);
     }
@@ -206,6 +206,11 @@ static int on_client_frame(void *arg, const struct wire_frame *f, struct err *er
         return take_ask(s, f, err);
     case WIRE_TREE:
     case WIRE_TREE_END:
+    case WIRE_PORT_OPEN:
+    case WIRE_PORT_CLOSED:
+    case WIRE_PORT_DATA:
+    case WIRE_PORT_EOF:
+    case WIRE_PORT_CREDIT:
         if (!s->answer.kind)
             return err_set(err, 125, "%s frame out of place", wire_type_name(f->type));
         return for_init(s, f, err);
