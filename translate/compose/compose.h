@@ -53,7 +53,7 @@ struct compose_project {
 };
 void compose_project_clear(struct compose_project *p);
 
-/* All of the above. -1: err; nothing is returned. */
+/* All of the above. -1: err; *ret has the warnings that came before it, and nothing else. */
 int compose_load(const struct compose_input *in, struct compose_project *ret, struct err *err);
 
 /* ---- the parts, between which two people can stand ---- */

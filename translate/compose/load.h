@@ -122,22 +122,22 @@ struct file_flags {
  * NULL when nobody asks. */
 int file_load(struct loader *l, const struct scope *scope, const char *name, const char *text, struct file_flags flags,
               const struct included *included, struct cnode **tree, struct strlist *last_cuts, struct err *err);
-/* All files of a scope over one another, with defaults, checked, with paths. */
-int files_load(struct loader *l, const struct scope *scope, const struct strlist *names, const struct strlist *texts,
+/* All files of a scope over one another, with defaults, checked, with paths. texts: NULL, or one for each name. */
+int files_load(struct loader *l, const struct scope *scope, const struct strlist *names, char *const *texts,
                const struct included *included, struct cnode **ret, struct err *err);
 /* A file's text, owned by caller; errors as the operating system's through Go. */
 char *file_read(struct loader *l, const char *path, struct err *err);
 
-/* ---- paths ---- */
+/* ---- path.c: as Go's path/filepath; see compat/base/paths.h too ---- */
 
-char *path_join(const char *dir, const char *path); /* cleaned, as Go's filepath.Join; an absolute path is joined too */
-char *path_abs(const char *dir, const char *path);  /* dir absolute */
-char *path_dir(const char *path);                   /* as filepath.Dir */
-char *path_relative(const char *base, const char *path); /* both absolute or both relative; as filepath.Rel */
+char *path_join(const char *dir, const char *path); /* clean; an absolute path is put below dir as well */
+char *path_dir(const char *path);
+char *path_relative(const char *base, const char *path); /* both absolute, or both not */
+const char *path_base(const char *path);                 /* of a clean path */
 
-/* ---- project.c ---- */
+/* ---- find.c ---- */
 
-/* "My Project" -> "myproject" */
-char *project_name_normalize(const char *name);
+char *project_name_normalize(const char *name); /* "My Project" -> "myproject" */
+int project_name_check(const char *name, struct err *err);
 
 #endif

@@ -230,6 +230,18 @@ struct cnode *cnode_take(struct cnode *map, const char *key)
     return i < 0 ? NULL : take_at(map, (size_t)i);
 }
 
+struct cnode *cnode_take_value(struct cnode *map, const char *key)
+{
+    ptrdiff_t i = find(map, key);
+    struct cnode *value;
+
+    if (i < 0)
+        return NULL;
+    value = map->items[i];
+    map->items[i] = NULL;
+    return value;
+}
+
 void cnode_remove(struct cnode *map, const char *key)
 {
     cnode_free(cnode_take(map, key));

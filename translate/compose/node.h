@@ -48,6 +48,8 @@ struct cnode *cnode_get(const struct cnode *map, const char *key); /* borrowed; 
 struct cnode *cnode_path(const struct cnode *map, const char *path);
 void cnode_set(struct cnode *map, const char *key, struct cnode *value); /* replaces in place, or adds at the end */
 struct cnode *cnode_take(struct cnode *map, const char *key);            /* out of the map; owned by caller */
+/* The value, owned by caller; the key stays where it is and must be set again. */
+struct cnode *cnode_take_value(struct cnode *map, const char *key);
 void cnode_remove(struct cnode *map, const char *key);
 void cnode_sort(struct cnode *map); /* by key, bytes */
 
