@@ -11,18 +11,20 @@
 
 struct err;
 
-#define AGENT_RUN_DIR    "/.atp/run"
-#define AGENT_HIDDEN_DIR "/.atp"
+#define AGENT_RUN_DIR     "/.atp/run"
+#define AGENT_HIDDEN_DIR  "/.atp"
+#define AGENT_VOLUMES_DIR "/.atp/volumes"
 
 /* All times in milliseconds; the options are there for tests and for modal.orphan_grace. */
 struct agent_options {
-    const char *run_dir;    /* --run-dir: holds the socket and the ancestors of mounts; mode 0700 */
-    int64_t orphan_grace;   /* --orphan-grace: nothing runs and nobody speaks for this long: init ends */
-    int64_t stop_grace;     /* --stop-grace: between TERM and KILL when init is told to end */
-    int64_t linger;         /* --linger: how long a background child may hold the streams of an ended command */
-    int64_t speak_every;    /* --speak-every: heartbeat of a session */
-    int64_t orphaned_after; /* --orphaned-after: silence of the client that ends a session */
-    int64_t init_wait;      /* --init-wait: how long a session waits for init to answer */
+    const char *run_dir;     /* --run-dir: holds the socket and the ancestors of mounts; mode 0700 */
+    const char *volumes_dir; /* --volumes-dir: where the folders of named volumes are (volume.h) */
+    int64_t orphan_grace;    /* --orphan-grace: nothing runs and nobody speaks for this long: init ends */
+    int64_t stop_grace;      /* --stop-grace: between TERM and KILL when init is told to end */
+    int64_t linger;          /* --linger: how long a background child may hold the streams of an ended command */
+    int64_t speak_every;     /* --speak-every: heartbeat of a session */
+    int64_t orphaned_after;  /* --orphaned-after: silence of the client that ends a session */
+    int64_t init_wait;       /* --init-wait: how long a session waits for init to answer */
 };
 
 extern const struct agent_options agent_defaults;

@@ -138,6 +138,7 @@ static const struct answer_kind *const kinds[WIRE_ASK_MAX] = {
     [WIRE_ASK_LIST] = &answer_list,
     [WIRE_ASK_LAYER] = &answer_layer,
     [WIRE_ASK_CONFIG] = &answer_config,
+    [WIRE_ASK_VOLUME_SAVE] = &answer_volume_save,
     [WIRE_ASK_FORWARD] = &answer_forward,
 };
 

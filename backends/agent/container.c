@@ -3,9 +3,11 @@
 #include "backends/agent/agent.h"
 #include "backends/agent/health.h"
 #include "backends/agent/job.h"
+#include "backends/agent/link.h"
 #include "backends/agent/log.h"
 #include "backends/agent/proc.h"
 #include "backends/agent/record.h"
+#include "backends/agent/volume_keeper.h"
 #include "compat/base/alloc.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
@@ -29,6 +31,8 @@
 static void on_back_off(struct loop *loop, void *arg);
 static void on_kill(struct loop *loop, void *arg);
 static void on_health(void *arg);
+static void on_restored(void *arg, const char *why);
+static void end_for_good(struct container *c);
 
 void container_init(struct container *c)
 {
@@ -50,6 +54,7 @@ void container_clear(struct container *c)
     wire_exit_clear(&c->exit);
     log_close(c->log);
     health_free(c->health);
+    keeper_free(c->keeper);
     loop_timer_del(c->back_off_timer);
     loop_timer_del(c->kill_timer);
 }
@@ -96,6 +101,8 @@ static int begin(struct container *c, struct err *err)
         return -1;
     c->state = WIRE_MAIN_RUNNING;
     c->dying = c->again = false;
+    c->last_save = NOT_SAVED;
+    keeper_go(c->keeper);
     c->began = loop_now();
     c->started_ns = wall_ns();
     if (c->stdin_over)
@@ -106,7 +113,7 @@ static int begin(struct container *c, struct err *err)
 
 int container_start(struct container *c, struct wire_start *start, struct view *view, struct err *err)
 {
-    if (c->state != WIRE_MAIN_NONE)
+    if (c->state != WIRE_MAIN_NONE || c->keeper)
         return err_set(err, 125, "the container's process runs already");
     if (record_save(c->options->run_dir, start->record ? start->record : "", err) < 0)
         return -1;
@@ -121,8 +128,14 @@ int container_start(struct container *c, struct wire_start *start, struct view *
     c->health = health_new(c->loop, c->options->run_dir, &c->start, on_health, c);
     free(c->start.record); /* the file has it */
     c->start.record = NULL;
+    if (keeper_new(c->loop, c->options, c->start.volumes, &c->keeper, err) < 0)
+        return -1;
     views_join(&c->views, view);
-    if (begin(c, err) == 0)
+    if (c->keeper && keeper_restore(c->keeper, on_restored, c, err) == 0) {
+        link_pause(view->link, true); /* what is for the process waits for it */
+        return 0;
+    }
+    if (!c->keeper && begin(c, err) == 0)
         return 0;
     views_leave(&c->views, view);
     return -1;
@@ -150,8 +163,22 @@ static void tell_waiters(struct container *c, bool started)
     }
 }
 
+static void on_saved(void *arg)
+{
+    struct container *c = arg;
+
+    c->last_save = IS_SAVED;
+    if (!c->job) /* it may have been started again meanwhile */
+        end_for_good(c);
+}
+
+/* Its volumes are saved first: who is told of the end may take the sandbox away. */
 static void end_for_good(struct container *c)
 {
+    if (c->last_save == NOT_SAVED && keeper_last(c->keeper, on_saved, c))
+        c->last_save = IS_SAVING;
+    if (c->last_save == IS_SAVING)
+        return;
     c->state = WIRE_MAIN_ENDED;
     c->dying = false;
     loop_timer_stop(c->kill_timer);
@@ -179,6 +206,25 @@ static void begin_again(struct container *c)
 
     if (begin(c, &err) < 0)
         end_refused(c, &err);
+}
+
+/* Its volumes are in place, or could not be brought there: then it never runs. */
+static void on_restored(void *arg, const char *why)
+{
+    struct container *c = arg;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (!why) {
+        begin_again(c);
+    } else {
+        err_set(&err, 125, "%s", why);
+        c->last_save = IS_SAVED; /* there is nothing to be saved */
+        end_refused(c, &err);
+    }
+    for (struct view *v = c->views.first, *next; v; v = next) {
+        next = v->next;
+        link_pause(v->link, false);
+    }
 }
 
 void container_started(struct container *c)

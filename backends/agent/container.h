@@ -13,6 +13,7 @@
 struct agent_options;
 struct err;
 struct health;
+struct keeper;
 struct job;
 struct job_events;
 struct log;
@@ -46,8 +47,10 @@ struct container {
     struct waiter *waiters;
     struct log *log;
     struct health *health; /* NULL: no health check */
-    struct job *job;       /* NULL: never started, between two lives, or ended */
-    uint8_t state;         /* enum wire_main_state; RUNNING also between two lives */
+    struct keeper *keeper; /* NULL: no volumes */
+    enum { NOT_SAVED, IS_SAVING, IS_SAVED } last_save;
+    struct job *job; /* NULL: never started, between two lives, or ended */
+    uint8_t state;   /* enum wire_main_state; RUNNING also between two lives */
     struct wire_exit exit;
     int64_t started_ns, ended_ns;
     uint32_t restarts;

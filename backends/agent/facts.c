@@ -41,7 +41,7 @@ static bool is_subreaper(void)
 
 static uint64_t capabilities(void)
 {
-    uint64_t caps = WIRE_CAP_SYNC | WIRE_CAP_HEALTH | WIRE_CAP_FORWARD;
+    uint64_t caps = WIRE_CAP_SYNC | WIRE_CAP_HEALTH | WIRE_CAP_VOLUMES | WIRE_CAP_FORWARD;
 
     if (access("/dev/ptmx", R_OK | W_OK) == 0 || access("/dev/pts/ptmx", R_OK | W_OK) == 0)
         caps |= WIRE_CAP_TTY;

@@ -13,6 +13,7 @@
 #include "backends/agent/proc.h"
 #include "backends/agent/socket.h"
 #include "backends/agent/view.h"
+#include "backends/agent/volume_keeper.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
@@ -32,6 +33,7 @@
 
 const struct agent_options agent_defaults = {
     .run_dir = AGENT_RUN_DIR,
+    .volumes_dir = AGENT_VOLUMES_DIR,
     .orphan_grace = 600 * 1000,
     .stop_grace = 10 * 1000,
     .linger = 2000,
@@ -146,9 +148,15 @@ static void on_ending(struct loop *loop, void *arg)
 {
     struct init *in = arg;
     int64_t now = loop_now();
-    int left = signal_everything(in, now >= in->kill_at ? SIGKILL : 0, 0);
+    int left;
 
     (void)loop;
+    if (keeper_busy(in->container.keeper)) { /* the last save of volumes: nothing else lives any more */
+        in->give_up_at = now + ENDING_DEADLINE;
+        loop_timer_set(in->ending_timer, ENDING_POLL);
+        return;
+    }
+    left = signal_everything(in, now >= in->kill_at ? SIGKILL : 0, 0);
     if (!left || now >= in->give_up_at)
         main_is_over(in);
     if (left && now < in->give_up_at) {
@@ -193,7 +201,7 @@ static void on_child(struct loop *loop, int signo, void *arg)
     (void)loop;
     (void)signo;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (health_reaped(in->container.health, pid, status))
+        if (health_reaped(in->container.health, pid, status) || keeper_reaped(in->container.keeper, pid, status))
             continue;
         for (struct job_entry *e = in->jobs; e; e = e->next)
             if (e->job && job_alive(e->job) && job_pid(e->job) == pid) {

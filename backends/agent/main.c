@@ -9,8 +9,8 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: atp-agent init|session|version [--run-dir DIR] [--orphan-grace MS] [--stop-grace MS]\n"
-    "       [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n";
+    "usage: atp-agent init|session|version [--run-dir DIR] [--volumes-dir DIR] [--orphan-grace MS]\n"
+    "       [--stop-grace MS] [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n";
 
 static const struct time_option {
     const char *name;
@@ -44,6 +44,10 @@ static int parse_option(struct agent_options *options, const char *name, const c
         return -1;
     if (!strcmp(name, "--run-dir")) {
         options->run_dir = value;
+        return 0;
+    }
+    if (!strcmp(name, "--volumes-dir")) {
+        options->volumes_dir = value;
         return 0;
     }
     for (size_t i = 0; i < sizeof(time_options) / sizeof(time_options[0]); i++)
