@@ -392,12 +392,21 @@ static void watch_signals(struct attach *a)
             a->signals[signo] = loop_signal_add(a->loop, signo, on_leaving_signal, a);
 }
 
+static void on_session_started(void *arg)
+{
+    const struct attach *a = arg;
+
+    if (a->req->started)
+        a->req->started(a->req->arg);
+}
+
 static const struct session_callbacks session_callbacks = {
     .out = on_out,
     .out_pending = on_out_pending,
     .output = on_output,
     .log = on_log,
     .stdin_ready = on_stdin_ready,
+    .started = on_session_started,
     .note = on_note,
     .agreed = on_agreed,
     .done = on_done,

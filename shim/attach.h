@@ -35,6 +35,7 @@ struct attach_request {
                             limit */
     /* A piece of the log; what is to be printed of it is appended to out. NULL: none is expected. */
     void (*log)(void *arg, int64_t time_ns, int stream, const void *bytes, size_t len, struct buf *out);
+    void (*started)(void *arg); /* the command runs. May be NULL */
     /* A state was agreed for a mount: store it. May be NULL. */
     void (*agreed)(void *arg, size_t index, const uint8_t nonce[SYNC_NONCE_LEN], uint64_t generation,
                    const struct manifest *manifest);

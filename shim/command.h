@@ -35,6 +35,7 @@ int print_version_line(void);
 
 /* clang-format off: one to a line, sorted */
 extern const struct command
+    cmd_atp_forward,
     cmd_atp_monitor,
     cmd_atp_recover,
     cmd_attach,

@@ -8,6 +8,8 @@
 #include "compat/sys/fs.h"
 #include "compat/sys/loop.h"
 #include "shim/app.h"
+#include "shim/events.h"
+#include "shim/forward.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -42,6 +44,7 @@ void container_clear(struct container *c)
     forget_record(c);
     state_container_clear(&c->row);
     free(c->intent);
+    forward_sockets_free(c->sockets);
     container_unlock(c);
     if (c->owner_fd >= 0)
         close(c->owner_fd);
@@ -55,7 +58,8 @@ bool container_is(const struct container *c, const char *status)
 
 bool container_may_run(const struct container *c)
 {
-    return c->row.sandbox_id && (container_is(c, "running") || container_is(c, "restarting"));
+    return c->row.sandbox_id && (container_is(c, "running") || container_is(c, "restarting") ||
+                                 container_is(c, "paused"));
 }
 
 int64_t container_now_ns(void)
@@ -80,6 +84,13 @@ void container_set_exited(struct state_container *row, int code, int64_t ended_n
     row->exit_code = code;
     /* a container's clock may differ from ours */
     row->finished_ns = ended_ns > row->started_ns ? ended_ns : container_now_ns();
+}
+
+void container_died(struct container *c)
+{
+    forward_stop(c);
+    state_container_update(c->app->state, &c->row, STATE_PART_PORTS, NULL);
+    event_died(c);
 }
 
 /* ---- the folder ---- */
@@ -124,6 +135,7 @@ void container_dir_remove(const char *id)
 {
     cleanup_free char *dir = container_path(id, NULL);
 
+    forward_stop_id(id); /* its lock is there */
     remove_below(AT_FDCWD, dir, 0);
 }
 

@@ -26,6 +26,7 @@
 
 struct app;
 struct err;
+struct forward_sockets;
 struct inquiry_tree;
 struct modal_task;
 struct wire_ask;
@@ -43,11 +44,12 @@ struct container {
     struct container_spec spec; /* decoded from row.record by container_load() */
     struct process_spec process;
     bool loaded;
-    int lock_fd, owner_fd;   /* -1 */
-    struct modal_task *task; /* by container_open() */
-    char *intent;            /* name of a sandbox that is about to be asked for (sandbox_intend) */
-    bool woken;              /* the sandbox was made by container_wake() */
-    int seen;                /* what its agent said of its process to the last question (WIRE_MAIN_*); -1: nothing */
+    int lock_fd, owner_fd;           /* -1 */
+    struct modal_task *task;         /* by container_open() */
+    struct forward_sockets *sockets; /* of its published ports, bound and not given to their process yet */
+    char *intent;                    /* name of a sandbox that is about to be asked for (sandbox_intend) */
+    bool woken;                      /* the sandbox was made by container_wake() */
+    int seen; /* what its agent said of its process to the last question (WIRE_MAIN_*); -1: nothing */
 };
 
 void container_init(struct container *c, struct app *app);
@@ -67,6 +69,8 @@ int64_t container_now_ns(void);
  */
 void container_set_exited(struct state_container *row, int code, int64_t ended_ns);
 void container_set_status(struct state_container *row, const char *status);
+/* Whoever has written the end of a life into the state calls it: the ports are free then, and it is an event. */
+void container_died(struct container *c);
 
 /*
  * By id, name or unique prefix. -1: "Error response from daemon: No such container: x" (CONTAINER_NO_SUCH). A state

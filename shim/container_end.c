@@ -8,6 +8,7 @@
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "shim/inquiry.h"
 #include "shim/logs.h"
 #include "shim/sandbox.h"
@@ -28,6 +29,7 @@ static int settle_gone(struct container *c, int code)
     sandbox_gone(c->app, c->row.id, c->row.sandbox_id, code);
     free(steal(&c->row.sandbox_id));
     container_set_exited(&c->row, code, 0);
+    container_died(c);
     return 0;
 }
 
@@ -54,7 +56,10 @@ static int note_end(struct container *c, const struct inquiry *q, struct err *er
 {
     c->row.restarts = (int)q->restarts;
     container_set_exited(&c->row, q->main_code, q->main_ended_ns);
-    return state_container_update(c->app->state, &c->row, STATE_PART_STATUS | STATE_PART_RESTARTS, err) < 0 ? -1 : 0;
+    if (state_container_update(c->app->state, &c->row, STATE_PART_STATUS | STATE_PART_RESTARTS, err) < 0)
+        return -1;
+    container_died(c);
+    return 0;
 }
 
 /* ---- bringing away ---- */
@@ -102,6 +107,7 @@ static int let_sandbox_go(struct container *c, struct err *err)
     if (!row->auto_remove)
         return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
     container_dir_remove(row->id);
+    event_container_once(c, "destroy", NULL);
     return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
 }
 
@@ -194,6 +200,7 @@ static int end_by_server(struct container *c, const struct err *why, struct err 
     container_set_exited(row, 128 + SIGKILL, 0);
     if (state_container_update(c->app->state, row, STATE_PART_STATUS, err) < 0)
         return -1;
+    container_died(c);
     return let_sandbox_go(c, err);
 }
 
@@ -275,6 +282,13 @@ static int remove_locked(struct container *c, bool force, struct err *err)
         state_container_update(c->app->state, row, STATE_PART_STATUS, NULL);
         return -1;
     }
+    if (running) {
+        container_set_status(row, "running"); /* in the value: so that it can end */
+        container_set_exited(row, 128 + SIGKILL, 0);
+        event_container(c, "kill", "signal", "9", NULL);
+        container_died(c);
+    }
+    event_container_once(c, "destroy", NULL);
     if (row->files && app_modal(c->app, NULL) == 0)
         modal_image_delete(c->app->modal, row->files, NULL);
     container_dir_remove(row->id);

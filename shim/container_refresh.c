@@ -6,6 +6,8 @@
 #include "compat/sys/loop.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/forward.h"
+#include "shim/health.h"
 #include "shim/inquiry.h"
 #include "shim/sandbox.h"
 
@@ -23,7 +25,7 @@ static bool is_doubtful(struct container *c)
 {
     if (!c->row.sandbox_id)
         return false;
-    if (!container_watched(c))
+    if (!container_watched(c) || (c->row.health && !forward_lives(c)))
         return true;
     return container_may_run(c) && container_load(c, NULL) == 0 && c->spec.restart != RESTART_NO;
 }
@@ -39,6 +41,7 @@ static int take_answer(struct container *c, const struct inquiry *q, struct err 
             sandbox_gone(c->app, row->id, row->sandbox_id, code);
             container_set_exited(row, code, 0);
             free(steal(&row->sandbox_id));
+            container_died(c);
             return 0;
         }
         return q->err.msg ? err_set(err, 1, "the container %s: %s", row->name, q->err.msg)
@@ -50,8 +53,14 @@ static int take_answer(struct container *c, const struct inquiry *q, struct err 
     if (q->main_state == WIRE_MAIN_ENDED)
         container_set_exited(row, q->main_code, q->main_ended_ns);
     else if (!container_is(c, "removing"))
-        container_set_status(row, "running");
-    return state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_RESTARTS, err) < 0 ? -1 : 0;
+        container_set_status(row, q->paused ? "paused" : "running");
+    if (state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_RESTARTS, err) < 0)
+        return -1;
+    if (q->main_state == WIRE_MAIN_ENDED)
+        container_died(c);
+    else
+        health_hint(c, q->health);
+    return 0;
 }
 
 /* What was asked without the lock counts only if nobody changed the container's life meanwhile. */
@@ -72,6 +81,8 @@ static int settle_doubt(struct container *c, const struct inquiry *q, struct err
     container_unlock(c);
     if (ret == 0 && c->row.sandbox_id && !container_watched(c))
         container_watch(c);
+    if (ret == 0)
+        forward_revive(c);
     return ret;
 }
 
@@ -80,8 +91,10 @@ int container_refresh(struct container *c, struct err *err)
     cleanup_with(inquiry_clear) struct inquiry q;
 
     inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
-    if (!is_doubtful(c))
+    if (!is_doubtful(c)) {
+        forward_revive(c);
         return 0;
+    }
     if (container_reach(c, err) < 0)
         return -1;
     q.quiet = true;
@@ -122,6 +135,7 @@ int container_refresh_all(struct app *app, struct err *err)
             inquiry_init(&questions[n], list[n].row.sandbox_id, WIRE_ASK_BARRIER);
             questions[n++].quiet = true;
         } else {
+            forward_revive(&list[n]);
             container_clear(&list[n]);
         }
     }

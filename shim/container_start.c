@@ -5,6 +5,7 @@
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/binds.h"
+#include "shim/forward.h"
 #include "shim/launch.h"
 #include "shim/sandbox.h"
 #include "translate/signals.h"
@@ -35,6 +36,11 @@ static int make_ready(struct container *c, struct binds *binds, struct err *err)
         return -1;
     sandbox_reconcile(c->app);
     container_own_next(c);
+    if (forward_bind(c, err) < 0) {
+        if (err)
+            err->exit_code = 1;
+        return -1;
+    }
     return launch_sandbox(c, /* image= */ NULL, err);
 }
 
@@ -86,6 +92,7 @@ int container_has_ended(struct container *c, int code, struct err *err)
     if (c->row.sandbox_id) {
         container_set_exited(&c->row, code, 0);
         state_container_update(c->app->state, &c->row, STATE_PART_STATUS, NULL);
+        container_died(c);
     }
     container_unlock(c);
     if (c->row.auto_remove)

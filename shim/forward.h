@@ -19,6 +19,7 @@ struct app;
 struct container;
 struct err;
 struct forward_sockets;
+struct strlist;
 
 /*
  * Binds what the spec asks for, under the lock, before there is a sandbox: c->sockets; row.ports says what was bound
@@ -42,8 +43,11 @@ bool forward_lives(const struct container *c);
 /* The container has ended: the process goes, and its ports are free when this returns. row.ports is cleared in the
  * value. */
 void forward_stop(struct container *c);
+void forward_stop_id(const char *id); /* the same where there is no more than its id */
 
-/* The process itself; nobody reads its exit code. */
-int forward_run(struct app *app, const char *id, const char *sandbox_id, struct err *err);
+/* The process itself; nobody reads its exit code. sockets: "FD=PORT", what it inherited and the ports of the container
+ * that they are for. */
+int forward_run(struct app *app, const char *id, const char *sandbox_id, const struct strlist *sockets,
+                struct err *err);
 
 #endif

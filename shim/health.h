@@ -18,11 +18,20 @@ enum health_status { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEAL
 /* "none", "starting", "healthy", "unhealthy" */
 const char *health_status_name(enum health_status status);
 
+struct wire_health;
+/* What START says of it; false: there is no check. Cleared by caller all the same. */
+bool health_on_wire(const struct container *c, struct wire_health *ret);
+
 /* As the row has it: no question, no wait. */
 enum health_status health_of(const struct container *c);
 
 /* Asks its agent now and writes the answer into the row. One that does not run: as the row has it. */
 int health_ask(struct container *c, enum health_status *ret, struct err *err);
+
+/* What its agent said, one line of JSON: into the row and, if the status has changed, an event. */
+void health_heard(struct container *c, const char *json);
+/* The same where only the status is known (HELLO: enum wire_health_status). */
+void health_hint(struct container *c, int wire_status);
 
 struct health_watch {
     struct container *c;       /* found and loaded; borrowed */

@@ -117,6 +117,8 @@ static void on_greeted(void *arg, const struct session_peer *peer)
     q->main_started_ns = peer->main_started_ns;
     q->main_ended_ns = peer->main_ended_ns;
     q->restarts = peer->restarts;
+    q->health = peer->health;
+    q->paused = peer->paused;
 }
 
 static void on_note(void *arg, const char *line)

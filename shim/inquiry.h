@@ -46,6 +46,8 @@ struct inquiry {
     int main_state, main_code;
     int64_t main_started_ns, main_ended_ns;
     uint32_t restarts;
+    int health; /* WIRE_HEALTH_* */
+    bool paused;
     enum session_end end;
     int code, refusal;
     bool pull_failed;

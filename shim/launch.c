@@ -11,6 +11,9 @@
 #include "shim/attach.h"
 #include "shim/binds.h"
 #include "shim/catalog.h"
+#include "shim/events.h"
+#include "shim/forward.h"
+#include "shim/health.h"
 #include "shim/inquiry.h"
 #include "shim/sandbox.h"
 #include "translate/signals.h"
@@ -91,8 +94,10 @@ int launch_sandbox(struct container *c, const struct state_image *image, struct 
     row->stopped_by_user = false;
     row->restarts = 0;
     free(steal(&row->error));
-    got = state_container_update(
-        c->app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_STOPPED | STATE_PART_RESTARTS, err);
+    got = state_container_update(c->app->state, row,
+                                 STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_STOPPED | STATE_PART_RESTARTS |
+                                     STATE_PART_PORTS | STATE_PART_HEALTH,
+                                 err);
     if (got > 0)
         return 0;
     if (got == 0)
@@ -146,7 +151,10 @@ static void start_failed(struct container *c, int code, const struct err *why)
     struct state_container *row = &c->row;
 
     modal_task_free(steal(&c->task));
+    forward_sockets_free(steal(&c->sockets));
+    free(steal(&row->ports));
     if (row->auto_remove) {
+        event_container_once(c, "destroy", NULL);
         state_container_remove(c->app->state, row->id, NULL);
         container_dir_remove(row->id);
     }
@@ -159,16 +167,27 @@ static void start_failed(struct container *c, int code, const struct err *why)
     row->exit_code = code;
     free(row->error);
     row->error = xstrdup(why->msg ? why->msg : "");
-    state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
+    state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_PORTS, NULL);
+}
+
+/* It runs: its ports get their process, and it is an event. */
+static void on_started(void *arg)
+{
+    struct container *c = arg;
+
+    forward_start(c);
+    event_container_once(c, "start", NULL);
 }
 
 int launch_detached(struct container *c, const struct binds *binds, struct err *err)
 {
+    cleanup_with(wire_health_clear) struct wire_health health;
     struct session_start start = fill_start(c);
     cleanup_with(inquiry_clear) struct inquiry q;
     int code;
 
     inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
+    start.health = health_on_wire(c, &health) ? &health : NULL;
     start.detached = true;
     start.attach_stdin = start.keep_stdin_open = c->process.open_stdin;
     q.start = &start;
@@ -179,6 +198,7 @@ int launch_detached(struct container *c, const struct binds *binds, struct err *
     inquiry_run(c->app, &q, 1, /* timeout_ms= */ 0);
     if (q.end == SESSION_DETACHED || q.end == SESSION_EXITED) {
         modal_task_free(steal(&c->task));
+        on_started(c);
         return 0;
     }
     code = q.end == SESSION_LOST ? sandbox_autopsy(c->app, c->row.sandbox_id, &q.err) : q.code;
@@ -220,6 +240,8 @@ static void tidy(struct container *c, int code, bool pull_failed)
         return;
     container_set_exited(row, code, 0);
     if (row->auto_remove && !pull_failed) {
+        container_died(c);
+        event_container_once(c, "destroy", NULL);
         state_container_remove(c->app->state, row->id, NULL);
         container_dir_remove(row->id); /* before the intent goes, by which a kill in between would be found */
         sandbox_end(c->app, row);
@@ -227,6 +249,7 @@ static void tidy(struct container *c, int code, bool pull_failed)
         return;
     }
     state_container_update(c->app->state, row, STATE_PART_STATUS, NULL);
+    container_died(c);
     hand_to_monitor(c);
 }
 
@@ -296,9 +319,13 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
         .sig_proxy = streams->sig_proxy,
         .detach_keys = streams->detach_keys,
         .lifetime_ms = sandbox_lifetime_ms(&c->spec),
+        .started = on_started,
+        .arg = c,
     };
+    cleanup_with(wire_health_clear) struct wire_health health;
     struct attach_result result;
 
+    req.start.health = health_on_wire(c, &health) ? &health : NULL;
     req.start.attach_stdin = streams->stdin_attached && c->process.open_stdin;
     if (c->process.tty && !tty_size(STDIN_FILENO, &req.start.rows, &req.start.cols))
         tty_size(STDOUT_FILENO, &req.start.rows, &req.start.cols);

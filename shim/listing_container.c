@@ -5,6 +5,7 @@
 #include "compat/docker/units.h"
 #include "shim/app.h"
 #include "shim/listing.h"
+#include "translate/ports.h"
 #include "translate/record.h"
 
 #include <string.h>
@@ -41,11 +42,28 @@ static json_t *state_json(const struct state_container *row)
 {
     cleanup_free char *started = units_stamp(row->started_ns), *finished = units_stamp(row->finished_ns);
     bool restarting = strcmp(row->status, "restarting") == 0, running = strcmp(row->status, "running") == 0;
+    bool paused = strcmp(row->status, "paused") == 0;
+    json_t *state, *health = row->health ? json_loads(row->health, 0, NULL) : NULL;
 
-    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", row->status, "Running",
-                     running || restarting, "Paused", 0, "Restarting", restarting, "OOMKilled", 0, "Dead", 0, "Pid",
-                     running ? 1 : 0, "ExitCode", running ? 0 : row->exit_code, "Error", row->error ? row->error : "",
-                     "StartedAt", started, "FinishedAt", finished);
+    state = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", row->status, "Running",
+                      running || restarting || paused, "Paused", paused, "Restarting", restarting, "OOMKilled", 0,
+                      "Dead", 0, "Pid", running || paused ? 1 : 0, "ExitCode", running || paused ? 0 : row->exit_code,
+                      "Error", row->error ? row->error : "", "StartedAt", started, "FinishedAt", finished);
+    if (health)
+        json_object_set_new(state, "Health", health);
+    return state;
+}
+
+/* NetworkSettings.Ports of one that runs: what is published, and what is exposed only. */
+static json_t *ports_json(const struct state_container *row, json_t *root)
+{
+    json_t *exposed = json_object_get(json_object_get(root, "Config"), "ExposedPorts");
+    json_auto_t *bound = row->ports ? json_loads(row->ports, 0, NULL) : NULL;
+    cleanup_strlist struct strlist names = STRLIST_INIT;
+
+    for (void *at = json_object_iter(exposed); at; at = json_object_iter_next(exposed, at))
+        strlist_add(&names, json_object_iter_key(at));
+    return ports_settings_json(bound, &names);
 }
 
 /* Go's nil slices and maps: [] and map[] for templates, null in JSON. */
@@ -124,8 +142,9 @@ json_t *listing_container(struct app *app, const struct state_container *row, bo
         root = bare_record(row);
     }
     json_object_set_new(root, "RestartCount", json_integer(row->restarts));
-    if (!json_is_true(json_object_get(state, "Running")) && json_object_get(root, "NetworkSettings"))
-        json_object_set_new(json_object_get(root, "NetworkSettings"), "Ports", json_object());
+    if (json_object_get(root, "NetworkSettings"))
+        json_object_set_new(json_object_get(root, "NetworkSettings"), "Ports",
+                            json_is_true(json_object_get(state, "Running")) ? ports_json(row, root) : json_object());
     json_object_set_new(root, "State", state);
     set_nils(root);
     return size ? with_size(root, listing_image_size(app, row->image_id)) : root;

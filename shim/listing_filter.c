@@ -121,8 +121,10 @@ static int check_health(struct app *app, struct item *item, struct err *err)
 
 static bool takes_health(const struct item *item, const struct subject *s)
 {
-    (void)s;
-    return strcmp(item->value, "none") == 0;
+    const json_t *health = json_object_get(json_object_get(s->inspect, "State"), "Health");
+    const char *status = json_string_value(json_object_get(health, "Status"));
+
+    return strcmp(item->value, status ? status : "none") == 0;
 }
 
 static int check_task(struct app *app, struct item *item, struct err *err)
@@ -278,10 +280,27 @@ static bool takes_expose(const struct item *item, const struct subject *s)
     return false;
 }
 
-static bool takes_none(const struct item *item, const struct subject *s)
+/* By the number on the host. */
+static bool takes_publish(const struct item *item, const struct subject *s)
 {
-    (void)item;
-    (void)s;
+    json_t *ports = json_object_get(json_object_get(s->inspect, "NetworkSettings"), "Ports");
+
+    for (void *at = json_object_iter(ports); at; at = json_object_iter_next(ports, at)) {
+        const char *slash = strchr(json_object_iter_key(at), '/');
+        const json_t *host;
+        size_t i;
+
+        if (strcmp(slash ? slash + 1 : "tcp", item->protocol) != 0)
+            continue;
+        json_array_foreach(json_object_iter_value(at), i, host)
+        {
+            const char *text = json_string_value(json_object_get(host, "HostPort"));
+            int64_t port = strtoll(text ? text : "-1", NULL, 10);
+
+            if (port >= item->first && port <= item->last)
+                return true;
+        }
+    }
     return false;
 }
 
@@ -304,7 +323,7 @@ static const struct key keys[] = {
     {"label", true, NULL, takes_label},
     {"name", false, NULL, takes_name},
     {"network", false, NULL, takes_network},
-    {"publish", false, check_ports, takes_none},
+    {"publish", false, check_ports, takes_publish},
     {"since", true, check_neighbour, takes_since},
     {"status", false, check_status, takes_status},
     {"volume", false, NULL, takes_volume},

@@ -16,6 +16,7 @@
 
 /* clang-format off: one to a line, sorted */
 static const struct command *const commands[] = {
+    &cmd_atp_forward,
     &cmd_atp_monitor,
     &cmd_atp_recover,
     &cmd_attach,

@@ -8,6 +8,7 @@
 #include "compat/sys/tty.h"
 #include "shim/app.h"
 #include "shim/catalog.h"
+#include "shim/events.h"
 #include "shim/sandbox.h"
 #include "translate/record_text.h"
 
@@ -161,6 +162,7 @@ int making_register(struct making *m, bool to_run, struct err *err)
         rename_row(m, attempt);
     }
     m->registered = true;
+    event_container(c, "create", NULL);
     if (container_lock(c, err) < 0 || binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
         return -1;
     return write_cidfile(m, err);
@@ -172,6 +174,7 @@ void making_undo(struct making *m)
 
     if (m->registered) {
         container_dir_remove(m->c.row.id);
+        event_container_once(&m->c, "destroy", NULL);
         state_container_remove(app->state, m->c.row.id, NULL);
     }
     if (m->cidfile_made)

@@ -35,8 +35,7 @@
 
 /* ---- the process ---- */
 
-/* Where a monitor's lines go (conflicts, files that are not kept): <state>/monitor.log, begun anew when it is long. */
-static int open_log(void)
+int monitor_open_log(void)
 {
     cleanup_free char *state = fs_state_dir(), *path = xasprintf("%s/monitor.log", state);
     struct stat st;
@@ -52,7 +51,7 @@ static int open_log(void)
 /* Nothing of our caller's is held but `owner`: its pipes would not end before the container does. */
 static void let_go(int owner_fd)
 {
-    int null = open("/dev/null", O_RDWR), log = open_log();
+    int null = open("/dev/null", O_RDWR), log = monitor_open_log();
 
     for (int fd = 0; null >= 0 && fd < OWNER_FD; fd++)
         dup2(fd == STDERR_FILENO && log >= 0 ? log : null, fd);
@@ -66,8 +65,7 @@ static void let_go(int owner_fd)
         _exit(1);
 }
 
-/* The signals as a program expects them, whatever this one made of them. */
-static void reset_signals(void)
+void monitor_reset_signals(void)
 {
     sigset_t none;
 
@@ -88,7 +86,7 @@ void container_watch(struct container *c)
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
-        reset_signals();
+        monitor_reset_signals();
         let_go(c->owner_fd);
         if (fork() == 0)
             execv("/proc/self/exe", (char **)argv);
@@ -183,6 +181,7 @@ static void stop_it(struct container *c, const char *life)
     free(c->row.error);
     c->row.error = xstrdup("its time is over (label modal.timeout)");
     state_container_update(c->app->state, &c->row, STATE_PART_STATUS, NULL);
+    container_died(c);
     container_unlock(c);
 }
 

@@ -16,4 +16,9 @@ struct err;
  */
 int monitor_run(struct app *app, const char *id, const char *sandbox_id, struct err *err);
 
+/* For whoever starts such a process: <state>/monitor.log, begun anew when it is long (conflicts, files that are not
+ * kept), -1 if it cannot be had; and the signals as a program expects them, whatever this one made of them. */
+int monitor_open_log(void);
+void monitor_reset_signals(void);
+
 #endif

@@ -11,6 +11,7 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "translate/spec.h"
 
 #include <dirent.h>
@@ -172,13 +173,24 @@ void sandbox_gone(struct app *app, const char *container_id, const char *sandbox
     if (got == 0 || (got > 0 && strcmp(c.id, container_id) != 0)) {
         container_dir_remove(container_id); /* who removed the row may have been killed before it came to this */
     } else if (got > 0 && c.sandbox_id && !strcmp(c.sandbox_id, sandbox_id)) {
+        struct container gone;
+
+        container_init(&gone, app);
+        gone.row = c; /* borrowed */
         if (c.auto_remove) {
+            container_set_exited(&gone.row, code, 0);
+            event_died(&gone);
+            event_container_once(&gone, "destroy", NULL);
+            c = gone.row;
             container_dir_remove(c.id);
             state_container_remove(app->state, c.id, NULL);
         } else {
             container_set_exited(&c, code, 0);
             free(steal(&c.sandbox_id));
             state_container_update(app->state, &c, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
+            gone.row = c;
+            container_died(&gone);
+            c = gone.row;
         }
     }
     state_container_clear(&c);

@@ -7,6 +7,7 @@
 #include "compat/docker/quote.h"
 #include "compat/docker/units.h"
 #include "translate/names.h"
+#include "translate/ports.h"
 #include "translate/reference.h"
 
 #include <string.h>
@@ -15,12 +16,27 @@
 #define MOUNT_MAX   15
 #define TEXT_MAX    (64u << 20) /* a command line with all its arguments, escaped */
 
+/* "none" without a check */
+static const char *health_of(const json_t *inspect)
+{
+    const json_t *health = json_object_get(json_object_get(inspect, "State"), "Health");
+    const char *word = json_string_value(json_object_get(health, "Status"));
+
+    return word && (!strcmp(word, "healthy") || !strcmp(word, "unhealthy") || !strcmp(word, "starting")) ? word
+                                                                                                         : "none";
+}
+
 char *container_row_status(const struct container_row *row, int64_t now_ns)
 {
-    bool running = strcmp(row->status, "running") == 0;
+    bool paused = strcmp(row->status, "paused") == 0, running = paused || strcmp(row->status, "running") == 0;
+    const char *health = health_of(row->inspect);
     int64_t then = running ? row->started_ns : row->finished_ns;
     cleanup_free char *age = units_age(now_ns > then ? now_ns - then : 0);
 
+    if (paused)
+        return xasprintf("Up %s (Paused)", age);
+    if (running && strcmp(health, "none") != 0)
+        return xasprintf("Up %s (%s%s)", age, strcmp(health, "starting") == 0 ? "health: " : "", health);
     if (running)
         return xasprintf("Up %s", age);
     if (strcmp(row->status, "restarting") == 0)
@@ -155,14 +171,15 @@ json_t *container_row_json(const struct container_row *row, bool no_trunc, int64
     cleanup_free char *labels = joined_labels(inspect);
     cleanup_free char *mounts = joined_mounts(inspect, no_trunc, &volumes), *count = xasprintf("%d", volumes);
     cleanup_free char *networks = joined_networks(inspect), *size = shown_size(row->image_size);
+    cleanup_free char *ports = ports_column(json_object_get(json_object_get(inspect, "NetworkSettings"), "Ports"));
     cleanup_free char *age = units_age(now_ns > row->created_ns ? now_ns - row->created_ns : 0);
     cleanup_free char *running_for = xasprintf("%s ago", age), *status = container_row_status(row, now_ns);
     cleanup_free char *id = no_trunc ? xstrdup(row->id) : xstrndup(row->id, CONTAINER_SHORT_ID_LEN);
 
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:n, s:s, s:s, s:s, s:s, s:s}", "Command", command,
                      "CreatedAt", row->created_at, "ID", id, "Image", image, "Labels", labels, "LocalVolumes", count,
-                     "Mounts", mounts, "Names", row->name, "Networks", networks, "Platform", "Ports", "", "RunningFor",
-                     running_for, "Size", size, "State", row->status, "Status", status);
+                     "Mounts", mounts, "Names", row->name, "Networks", networks, "Platform", "Ports", ports,
+                     "RunningFor", running_for, "Size", size, "State", row->status, "Status", status);
 }
 
 json_t *container_row_label(const char *name, const json_t *args, void *arg)

@@ -69,7 +69,7 @@ int ports_bindings_read(struct ports *p, const json_t *bindings, struct err *err
 
 /* Adds one to an object in the words of NetworkSettings.Ports; what is only exposed is null in it. */
 void ports_bound_add(json_t *bound, uint16_t target, enum port_proto proto, const char *host_ip, uint16_t host_port);
-/* NetworkSettings.Ports: `bound` (NULL: the container does not run) over the list of exposed ports; owned by caller. */
+/* NetworkSettings.Ports: `bound` (NULL: nothing is) over the list of exposed ports; owned by caller. */
 json_t *ports_settings_json(const json_t *bound, const struct strlist *exposed);
 
 /* The PORTS column of ps: "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 443/tcp"; owned by caller. */

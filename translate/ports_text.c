@@ -99,7 +99,7 @@ json_t *ports_settings_json(const json_t *bound, const struct strlist *exposed)
     cleanup_strlist struct strlist keys = STRLIST_INIT;
     json_t *settings = json_object(), *map = (json_t *)bound;
 
-    for (size_t i = 0; bound && i < exposed->len; i++)
+    for (size_t i = 0; i < exposed->len; i++)
         strlist_add(&keys, exposed->items[i]);
     for (void *at = json_object_iter(map); at; at = json_object_iter_next(map, at))
         strlist_add(&keys, json_object_iter_key(at));

@@ -4,6 +4,7 @@
 const struct cmd_def *const cmd_defs[] = {
     &cmd_def_root,
     &cmd_def_atp,
+    &cmd_def_atp_forward,
     &cmd_def_atp_monitor,
     &cmd_def_atp_recover,
     &cmd_def_attach,

@@ -10,6 +10,17 @@ const struct cmd_def cmd_def_atp = {
     OURS,
 };
 
+const struct cmd_def cmd_def_atp_forward = {
+    .path = "atp forward",
+    .usage = "CONTAINER SANDBOX [SOCKET=PORT...]",
+    .summary = "Carry the connections of published ports; started by other commands",
+    .min_args = 2,
+    .max_args = -1,
+    .interspersed = true,
+    .section = SECTION_HIDDEN,
+    OURS,
+};
+
 const struct cmd_def cmd_def_atp_monitor = {
     .path = "atp monitor",
     .usage = "CONTAINER [SANDBOX]",

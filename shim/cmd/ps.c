@@ -98,7 +98,8 @@ static bool wants_size(const struct ps *ps)
 
 static bool is_live(const struct state_container *row)
 {
-    return strcmp(row->status, "running") == 0 || strcmp(row->status, "restarting") == 0;
+    return strcmp(row->status, "running") == 0 || strcmp(row->status, "restarting") == 0 ||
+           strcmp(row->status, "paused") == 0;
 }
 
 /* One container, if it is wanted: a line of f. Returns 1 when it was. */

@@ -3,6 +3,7 @@
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/command.h"
+#include "shim/forward.h"
 #include "shim/launch.h"
 #include "shim/make.h"
 #include "shim/sandbox.h"
@@ -41,14 +42,31 @@ static int run_attached(struct making *m, struct err *err)
     return launch_attached(&m->c, &m->binds, &streams, err);
 }
 
+/* A port is in use: the container stays, as it was created, but with --rm. */
+static void port_refused(struct making *m)
+{
+    if (m->c.row.auto_remove) {
+        making_undo(m);
+        return;
+    }
+    state_intent_drop(m->c.app->state, m->c.intent, NULL);
+    if (!m->c.spec.detach)
+        return;
+    puts(m->c.spec.id);
+    fflush(stdout);
+}
+
 static int run_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     struct making m;
     int code = -1;
 
     making_init(&m, app);
-    if (making_prepare(&m, opts, err) < 0 || making_register(&m, /* to_run= */ true, err) < 0 ||
-        launch_sandbox(&m.c, &m.image, err) < 0)
+    if (making_prepare(&m, opts, err) < 0 || making_register(&m, /* to_run= */ true, err) < 0)
+        making_undo(&m);
+    else if (forward_bind(&m.c, err) < 0)
+        port_refused(&m);
+    else if (launch_sandbox(&m.c, &m.image, err) < 0)
         making_undo(&m);
     else
         code = m.c.spec.detach ? run_detached(&m, err) : run_attached(&m, err);

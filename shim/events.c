@@ -1,0 +1,125 @@
+#include "shim/events.h"
+
+#include "backends/state/events.h"
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "shim/app.h"
+#include "shim/container.h"
+#include "translate/record_text.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Takes attributes. */
+static void put(struct app *app, const char *type, const char *action, const char *actor, json_t *attributes,
+                const char *once)
+{
+    cleanup_free char *text = json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS);
+    cleanup_err struct err err = ERR_INIT;
+    const struct state_event e = {
+        .time_ns = container_now_ns(),
+        .type = (char *)type,
+        .action = (char *)action,
+        .actor = (char *)actor,
+        .attributes = text ? text : (char *)"{}",
+    };
+
+    json_decref(attributes);
+    if (app_state(app, &err) == 0 && state_event_add(app->state, &e, once, &err) < 0)
+        app_trace(app, "the event %s %s is lost: %s", type, action, err.msg);
+}
+
+/* The labels, then image and name, as Docker has them in one map. */
+static json_t *attributes_of(const struct container *c)
+{
+    json_auto_t *labels = c->row.labels ? json_loads(c->row.labels, 0, NULL) : NULL;
+    json_t *map = json_object(), *label;
+    size_t i;
+
+    json_array_foreach(labels, i, label)
+    {
+        const char *text = json_string_value(label), *mark = text ? strchr(text, '=') : NULL;
+        cleanup_free char *key = mark ? xstrndup(text, (size_t)(mark - text)) : NULL;
+
+        if (key)
+            json_object_set_new(map, key, json_string(mark + 1));
+    }
+    json_object_set_new(map, "image", record_shown(c->row.image));
+    json_object_set_new(map, "name", record_shown(c->row.name));
+    return map;
+}
+
+static void add_pairs(json_t *map, va_list ap)
+{
+    const char *name;
+
+    while ((name = va_arg(ap, const char *)))
+        json_object_set_new(map, name, record_shown(va_arg(ap, const char *)));
+}
+
+void event_container(struct container *c, const char *action, ...)
+{
+    json_t *map = attributes_of(c);
+    va_list ap;
+
+    va_start(ap, action);
+    add_pairs(map, ap);
+    va_end(ap);
+    put(c->app, "container", action, c->row.id, map, NULL);
+}
+
+void event_container_once(struct container *c, const char *action, ...)
+{
+    cleanup_free char *once = xasprintf("%s %s %" PRId64, action, c->row.id, c->row.started_ns);
+    json_t *map = attributes_of(c);
+    va_list ap;
+
+    va_start(ap, action);
+    add_pairs(map, ap);
+    va_end(ap);
+    put(c->app, "container", action, c->row.id, map, once);
+}
+
+void event_died(struct container *c)
+{
+    cleanup_free char *code = xasprintf("%d", c->row.exit_code), *duration = NULL;
+    int64_t ended = c->row.finished_ns ? c->row.finished_ns : container_now_ns();
+
+    if (!c->row.started_ns)
+        return;
+    duration = xasprintf("%" PRId64, ended > c->row.started_ns ? (ended - c->row.started_ns) / 1000000000 : 0);
+    event_container_once(c, "die", "exitCode", code, "execDuration", duration, NULL);
+}
+
+void event_image(struct app *app, const char *action, const char *id, const char *name)
+{
+    put(app, "image", action, id, json_pack("{s:s}", "name", name ? name : id), NULL);
+}
+
+void event_network(struct app *app, const char *action, const char *id, const char *name, const char *container)
+{
+    json_t *map = json_pack("{s:s, s:s}", "name", name, "type", "bridge");
+
+    if (container)
+        json_object_set_new(map, "container", json_string(container));
+    put(app, "network", action, id, map, NULL);
+}
+
+void event_volume(struct app *app, const char *action, const char *name, const char *container, const char *target,
+                  int writable)
+{
+    json_t *map = json_pack("{s:s}", "driver", "local");
+
+    if (container) {
+        json_object_set_new(map, "container", json_string(container));
+        json_object_set_new(map, "propagation", json_string(""));
+        json_object_set_new(map, "read/write", json_string(writable ? "true" : "false"));
+    }
+    if (container && target)
+        json_object_set_new(map, "destination", record_shown(target));
+    put(app, "volume", action, name, map, NULL);
+}
