@@ -55,6 +55,17 @@ static void decode_port_family(const struct wire_frame *f, struct err *err)
     wire_get_port_id(f, &id, err);
 }
 
+static void decode_names_family(const struct wire_frame *f, struct err *err)
+{
+    struct wire_names names;
+    struct wire_table table;
+
+    if (wire_get_join(f, &names, err) == 0)
+        wire_names_clear(&names);
+    if (wire_get_table(f, &table, err) == 0)
+        wire_table_clear(&table);
+}
+
 static void decode_process_family(const struct wire_frame *f, struct err *err)
 {
     struct wire_ask ask;
@@ -106,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
                 wire_hello_clear(&hello);
             decode_mount_family(&f, &err);
             decode_port_family(&f, &err);
+            decode_names_family(&f, &err);
             decode_process_family(&f, &err);
             wire_start_read(&reader, &f, &err);
         }

@@ -33,7 +33,7 @@ static void test_parser_refuses(void **state)
         size_t len;
     } bad[] = {
         {"\0\0\0\0\0", 5},       /* type 0 */
-        {"\x25\0\0\0\0", 5},     /* one past the last type */
+        {"\x27\0\0\0\0", 5},     /* one past the last type */
         {"\xff", 1},             /* told at the first byte */
         {"\x0b\x01\0\x10\0", 5}, /* one byte over the limit */
         {"\x0b\xff\xff\xff\xff", 5},
@@ -656,6 +656,54 @@ static void test_start_services_refused(void **state)
     }
 }
 
+static void test_members(void **state)
+{
+    cleanup_buf struct buf b = BUF_INIT(1 << 20);
+    struct wire_names n = {.token = (char *)"secret", .self = (char *)"0123456789ab", .hub = (char *)"main"}, got_n;
+    struct wire_member items[2] = {{.self = (char *)"a"}, {.self = (char *)"b"}};
+    struct wire_table t = {.items = items, .len = 2}, got;
+    struct wire_parser p;
+    struct wire_frame f;
+
+    (void)state;
+    strlist_add(&n.members, "net/web");
+    strlist_add(&items[1].names, "net/db");
+    strlist_add(&items[1].names, "net/db-1");
+    wire_parser_init(&p);
+    assert_int_equal(wire_put_join(&b, &n), 0);
+    f = one_frame(&p, &b, WIRE_JOIN);
+    assert_int_equal(wire_get_join(&f, &got_n, NULL), 0);
+    assert_string_equal(got_n.token, "secret");
+    assert_string_equal(got_n.self, "0123456789ab");
+    assert_string_equal(got_n.members.items[0], "net/web");
+    assert_null(got_n.hub);
+    wire_names_clear(&got_n);
+    for (; f.len; f.len--) {
+        struct wire_frame cut = {f.type, f.data, f.len - 1};
+
+        assert_int_equal(wire_get_join(&cut, &got_n, NULL), -1);
+    }
+    wire_parser_clear(&p);
+
+    buf_reset(&b);
+    wire_parser_init(&p);
+    assert_int_equal(wire_put_table(&b, &t), 0);
+    f = one_frame(&p, &b, WIRE_TABLE);
+    assert_int_equal(wire_get_table(&f, &got, NULL), 0);
+    assert_int_equal(got.len, 2);
+    assert_int_equal(got.items[0].names.len, 0);
+    assert_string_equal(got.items[1].names.items[1], "net/db-1");
+    wire_table_clear(&got);
+    for (; f.len; f.len--) {
+        struct wire_frame cut = {f.type, f.data, f.len - 1};
+
+        assert_int_equal(wire_get_table(&cut, &got, NULL), -1);
+    }
+    wire_parser_clear(&p);
+    strlist_clear(&n.members);
+    strlist_clear(&items[1].names);
+}
+
 static void test_ports(void **state)
 {
     cleanup_buf struct buf b = BUF_INIT(1 << 20);
@@ -823,6 +871,7 @@ int main(void)
         cmocka_unit_test(test_start_services),
         cmocka_unit_test(test_start_services_refused),
         cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_members),
         cmocka_unit_test(test_start_main),
         cmocka_unit_test(test_ask),
         cmocka_unit_test(test_log),

@@ -65,6 +65,8 @@ static void add_seeds(struct buf *b)
     wire_put_signal(b, 10, 1);
     wire_put_exit(b, &x);
     wire_put_error(b, WIRE_ERROR_PUSH, "oh");
+    wire_put_join(b, &s.names);
+    wire_put_table(b, &(struct wire_table){&(struct wire_member){s.names.self, s.names.members}, 1});
     wire_put_port_open(b, 1, 80);
     wire_put_port_opened(b, 1);
     wire_put_port_data(b, 1, "GET", 3);

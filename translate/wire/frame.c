@@ -39,6 +39,8 @@ static const char *const type_names[WIRE_TYPE_MAX] = {
     [WIRE_PORT_DATA] = "PORT_DATA",
     [WIRE_PORT_EOF] = "PORT_EOF",
     [WIRE_PORT_CREDIT] = "PORT_CREDIT",
+    [WIRE_JOIN] = "JOIN",
+    [WIRE_TABLE] = "TABLE",
 };
 
 const char *wire_type_name(uint8_t type)

@@ -55,6 +55,11 @@
  * meanwhile are ignored. At most WIRE_PORTS_MAX connections at once; one more is closed with EMFILE. The session ends
  * with EXIT 0 when the main process has ended for good; all connections are over then.
  *
+ * NAMES. The agents of one pod know each other by the hub, the agent of the sandbox's main container. Each keeps one
+ * TCP connection to it (AGENT_HUB_PORT), says JOIN, and is sent TABLE whenever somebody comes or goes: all that are
+ * linked now. Both say HEARTBEAT as above. JOIN without the hub's token ends the connection; another JOIN of the same
+ * `self` takes the older one's place. Addresses are not told: each finds `self` in its own /etc/hosts.
+ *
  * LEASE. Each side says HEARTBEAT if it said nothing else for LEASE_CLIENT_SPEAKS. The agent orphans a session that was
  * silent for LEASE_ORPHANED: the process goes on, its output is dropped. The client calls such a session lost.
  *
@@ -131,6 +136,8 @@ enum wire_type {
     WIRE_PORT_DATA = 34,   /* either way: bytes */
     WIRE_PORT_EOF = 35,    /* either way: the sender's half is over */
     WIRE_PORT_CREDIT = 36, /* either way: so much more may be sent */
+    WIRE_JOIN = 37,        /* between agents, from a member to the hub: who it is; see NAMES */
+    WIRE_TABLE = 38,       /* and back: all that are there now */
     WIRE_TYPE_MAX
 };
 
@@ -313,11 +320,11 @@ struct wire_health {
 /*
  * By which names the containers of one pod know each other. self NULL or "": the agent leaves names alone. An agent
  * with names runs a resolver on 127.0.0.11, points /etc/resolv.conf at it, and keeps a link to the hub (an agent that
- * was started with --hub) where all tell their names; the hub and the others are found by `hub` and by their `self` in
- * /etc/hosts, which the platform writes.
+ * was started with --hub TOKEN) where all tell their names; the hub and the others are found by `hub` and by their
+ * `self` in /etc/hosts, which the platform writes.
  */
 struct wire_names {
-    char *token;            /* what the hub lets a member in by: that of its own --hub-token */
+    char *token;            /* what the hub lets a member in by: it was started with `init --hub TOKEN` */
     char *hub;              /* the hub's name in /etc/hosts: "main" */
     char *self;             /* this container's own: its short id */
     struct strlist members; /* NETWORK/NAME: answered to those that share NETWORK; names may be had by several */
@@ -462,6 +469,23 @@ struct wire_stat {
 void wire_stat_clear(struct wire_stat *s);
 int wire_put_stat(struct buf *b, const struct wire_stat *s);
 int wire_get_stat(const struct wire_frame *f, struct wire_stat *ret, struct err *err);
+
+/* NAMES: who is there. */
+struct wire_member {
+    char *self;
+    struct strlist names; /* NETWORK/NAME */
+};
+struct wire_table {
+    struct wire_member *items;
+    size_t len;
+};
+#define WIRE_MEMBERS_MAX 1024u
+void wire_table_clear(struct wire_table *t);
+int wire_put_table(struct buf *b, const struct wire_table *t);
+int wire_get_table(const struct wire_frame *f, struct wire_table *ret, struct err *err);
+/* token, self and members of n; the others are nobody's business, and NULL after get. */
+int wire_put_join(struct buf *b, const struct wire_names *n);
+int wire_get_join(const struct wire_frame *f, struct wire_names *ret, struct err *err);
 
 /* What PORT_CREDIT starts from, each way of each connection, and the most that may ever be granted and not sent. */
 #define WIRE_PORT_WINDOW (256u << 10)
