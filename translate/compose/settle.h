@@ -25,12 +25,21 @@ void compose_resolve_variables(struct cnode *tree, const struct cnode *env);
 
 /* The model out of the canonical tree: kinds, order of keys, nothing that is empty. NULL with err. */
 struct cnode *compose_bind(const struct cnode *tree, struct err *err);
+/* The named services (patterns) and those that they depend on stay; the others go to `disabled`. No names: all stay. */
+int compose_select(struct compose_project *p, const struct strlist *names, struct err *err);
+/* Networks, volumes, secrets and configs that no service uses go away. */
+void compose_drop_unused(struct compose_project *p);
 /* env_file goes into environment, label_file into labels. */
 int compose_resolve_files(struct compose_project *p, const struct compose_input *in, struct err *err);
 
 /* All maps in the order in which YAML is printed: "a2" before "a10". */
 void compose_sort(struct cnode *tree);
 int compose_name_order(const char *a, const char *b); /* as strcmp */
+
+/* The keys of a member of a section ("services", "networks"...) in the order of the table, after one was added. */
+void compose_order_keys(struct cnode *object, const char *section);
+/* K=V lines as a map of strings. Owned by caller. */
+struct cnode *compose_environment_map(const struct strlist *list);
 
 /* As Go prints a value with %v: "true", "1.5", "<nil>". Owned by caller. */
 char *compose_print_value(const struct cnode *value);
