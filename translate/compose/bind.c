@@ -96,21 +96,28 @@ static struct entry *sorted(const struct cnode *map)
     return list;
 }
 
+void compose_sort_keys(struct cnode *map)
+{
+    cleanup_free struct entry *list = NULL;
+    struct cnode *copy;
+
+    if (map->kind != CNODE_MAP || map->len < 2)
+        return;
+    list = sorted(map);
+    copy = cnode_new(CNODE_MAP);
+    for (size_t i = 0; i < map->len; i++)
+        cnode_set(copy, list[i].key, list[i].item);
+    for (size_t i = 0; i < map->len; i++)
+        map->items[i] = NULL;
+    cnode_swap_children(map, copy);
+    cnode_free(copy);
+}
+
 void compose_sort(struct cnode *tree)
 {
     for (size_t i = 0; i < tree->len; i++)
         compose_sort(tree->items[i]);
-    if (tree->kind == CNODE_MAP && tree->len > 1) {
-        cleanup_free struct entry *list = sorted(tree);
-        struct cnode *copy = cnode_new(CNODE_MAP);
-
-        for (size_t i = 0; i < tree->len; i++)
-            cnode_set(copy, list[i].key, list[i].item);
-        for (size_t i = 0; i < tree->len; i++)
-            tree->items[i] = NULL;
-        cnode_swap_children(tree, copy);
-        cnode_free(copy);
-    }
+    compose_sort_keys(tree);
 }
 
 /* ---- lists and maps ---- */
@@ -169,7 +176,7 @@ static struct cnode *bind_test(const struct cnode *value, const char *path, stru
 static struct cnode *bind_sorted(struct cnode *map)
 {
     if (map)
-        compose_sort(map);
+        compose_sort_keys(map);
     return map;
 }
 

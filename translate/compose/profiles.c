@@ -41,7 +41,7 @@ static void divide(struct compose_project *p)
         cnode_set(all, services->keys[i], cnode_copy(services->items[i]));
     for (size_t i = 0; i < length(p->disabled); i++)
         cnode_set(all, p->disabled->keys[i], cnode_copy(p->disabled->items[i]));
-    compose_sort(all);
+    compose_sort_keys(all);
     for (size_t i = 0; i < all->len; i++)
         cnode_set(enabled(all->items[i], &p->profiles) ? on : off, all->keys[i], cnode_copy(all->items[i]));
     cnode_free(all);

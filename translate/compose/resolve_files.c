@@ -68,7 +68,7 @@ static void put(struct cnode *service, const char *key, struct cnode *vars)
         cnode_free(vars);
         return;
     }
-    compose_sort(vars);
+    compose_sort_keys(vars);
     cnode_set(service, key, vars);
     compose_order_keys(service, "services");
 }

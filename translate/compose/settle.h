@@ -34,6 +34,7 @@ int compose_resolve_files(struct compose_project *p, const struct compose_input 
 
 /* All maps in the order in which YAML is printed: "a2" before "a10". */
 void compose_sort(struct cnode *tree);
+void compose_sort_keys(struct cnode *map);            /* of this one alone */
 int compose_name_order(const char *a, const char *b); /* as strcmp */
 
 /* The keys of a member of a section ("services", "networks"...) in the order of the table, after one was added. */

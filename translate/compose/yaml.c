@@ -169,6 +169,10 @@ static struct cnode *scalar(struct reader *r, struct fy_event *event)
         cnode_free(n);
         return NULL;
     }
+    if (!text && !tag) { /* nothing was written */
+        n->kind = CNODE_NULL;
+        return n;
+    }
     if (!text)
         text = xstrdup("");
     if (!tag && fy_event_get_node_style(event) == FYNS_PLAIN) {
