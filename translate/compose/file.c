@@ -128,7 +128,7 @@ int file_load(struct loader *l, const struct scope *scope, const char *name, con
         text = own_text;
     }
     if (yaml_parse(name, text, strlen(text), &l->nodes_left, &docs, err) < 0)
-        return err_wrap(err, "failed to parse %s", name);
+        return err && err->code == YAML_KEY ? -1 : err_wrap(err, "failed to parse %s", name);
     for (size_t i = 0; rc == 0 && i < docs.len; i++)
         rc = document(&s, &docs.items[i], tree);
     if (rc == 0 && last_cuts && docs.len)

@@ -265,15 +265,46 @@ int project_name_check(const char *name, struct err *err)
                    name);
 }
 
-/* The last `name` that the files have, as it is written. *ret stays NULL when there is none. */
-static int name_of_files(struct loader *l, const struct project_files *p, char **ret, struct err *err)
+/* What a file that is no map is told, unless it is empty. */
+static int check_root(const struct cnode *root, struct err *err)
 {
-    for (size_t i = 0; i < p->files.len; i++) {
+    static const char *const tags[] = {"null", "bool", "int", "float", "str", "seq", "map"};
+    cleanup_free char *value = NULL;
+
+    if (!root || root->kind == CNODE_MAP || root->kind == CNODE_NULL)
+        return 0;
+    if (root->kind != CNODE_LIST)
+        value = strlen(root->text) > 10 ? xasprintf(" `%.7s...`", root->text) : xasprintf(" `%s`", root->text);
+    return err_set(err, 1, "yaml: unmarshal errors:\n  line %d: cannot unmarshal !!%s%s into cli.named", root->line,
+                   tags[root->kind], value ? value : "");
+}
+
+/* compose reads the files for their names first, and has other words for the faults that it meets then. */
+static int name_fault(const char *file, struct err *err)
+{
+    cleanup_err struct err why = ERR_INIT;
+
+    if (!err || err->code == YAML_SYNTAX || err->code == YAML_KEY)
+        return -1;
+    if (err->code != YAML_TOP_KEY)
+        return err_wrap(err, "failed to parse %s", file);
+    err_move(&why, err);
+    return err_set(err, 1, "yaml: unmarshal errors:\n  %s", why.msg);
+}
+
+/* The last `name` that the files have, as it is written. *ret stays NULL when there is none. */
+static int name_of_files(const struct loader *l, const struct project_files *p, char **ret, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < p->files.len; i++) {
         struct yaml_docs docs = YAML_DOCS_INIT;
         size_t nodes = l->nodes_left;
 
         if (yaml_parse(p->files.items[i], p->texts[i], strlen(p->texts[i]), &nodes, &docs, err) < 0)
-            return strncmp(err->msg, "yaml: ", 6) ? err_wrap(err, "failed to parse %s", p->files.items[i]) : -1;
+            return name_fault(p->files.items[i], err);
+        if (docs.len)
+            rc = check_root(docs.items[0].root, err);
         for (size_t j = 0; j < docs.len; j++) {
             const char *name = cnode_str(docs.items[j].root, "name");
 
@@ -284,7 +315,7 @@ static int name_of_files(struct loader *l, const struct project_files *p, char *
         }
         yaml_docs_clear(&docs);
     }
-    return 0;
+    return rc;
 }
 
 /* `name` with variables put in. */
@@ -304,16 +335,17 @@ int project_name(struct loader *l, const struct project_files *p, char **ret, st
     const char *asked = l->in->project_name, *variable = cnode_str(p->env, "COMPOSE_PROJECT_NAME");
     cleanup_free char *written = NULL;
 
-    if (!asked || !*asked)
+    if (!asked || !*asked) {
         asked = variable;
+        if (name_of_files(l, p, &written, err) < 0)
+            return -1;
+    }
     if (asked && *asked) {
         if (project_name_check(asked, err) < 0)
             return -1;
         *ret = xstrdup(asked);
         return 0;
     }
-    if (name_of_files(l, p, &written, err) < 0)
-        return -1;
     if (written)
         return name_value(l, p, written, ret, err);
     *ret = project_name_normalize(path_base(p->dir));

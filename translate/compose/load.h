@@ -45,6 +45,14 @@ struct yaml_docs {
         NULL, 0                                                                                                        \
     }
 void yaml_docs_clear(struct yaml_docs *d);
+
+/* What kind of fault yaml_parse() found (err->code), since compose comes upon them at different times. */
+enum yaml_fault {
+    YAML_VALUE = 1, /* while values are made */
+    YAML_SYNTAX,    /* while the first document is read */
+    YAML_TOP_KEY,   /* a key of the first document that is there twice */
+    YAML_KEY        /* a key that is no string */
+};
 /* Values made are taken off *nodes_left. Errors name the line, not the file: "yaml: line 3: ...". */
 int yaml_parse(const char *file, const char *text, size_t len, size_t *nodes_left, struct yaml_docs *ret,
                struct err *err);

@@ -24,8 +24,8 @@ static const struct word words[] = {
     {".NaN", CNODE_FLOAT, "NaN"},   {".NAN", CNODE_FLOAT, "NaN"},   {".inf", CNODE_FLOAT, "+Inf"},
     {".Inf", CNODE_FLOAT, "+Inf"},  {".INF", CNODE_FLOAT, "+Inf"},  {"+.inf", CNODE_FLOAT, "+Inf"},
     {"+.Inf", CNODE_FLOAT, "+Inf"}, {"+.INF", CNODE_FLOAT, "+Inf"}, {"-.inf", CNODE_FLOAT, "-Inf"},
-    {"-.Inf", CNODE_FLOAT, "-Inf"}, {"-.INF", CNODE_FLOAT, "-Inf"}, {"-0", CNODE_FLOAT, "-0"},
-    {"-0.0", CNODE_FLOAT, "-0"},
+    {"-.Inf", CNODE_FLOAT, "-Inf"}, {"-.INF", CNODE_FLOAT, "-Inf"},
+
 };
 
 /* The digits of a number in a base; false when other characters are among them or it does not fit. */

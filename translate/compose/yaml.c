@@ -38,6 +38,7 @@ struct reader {
     struct anchor *anchors;
     size_t anchors_len;
     struct cnode *root;
+    size_t docs;           /* that are whole */
     size_t total, aliased; /* values made, and those of them that are copies */
     size_t *nodes_left;
     struct err *err;
@@ -66,6 +67,14 @@ void yaml_docs_clear(struct yaml_docs *d)
     }
     free(d->items);
     *d = (struct yaml_docs){0};
+}
+
+/* Which kind of fault it is, for who puts words around it. */
+static int say(struct reader *r, enum yaml_fault fault)
+{
+    if (r->err)
+        r->err->code = fault;
+    return -1;
 }
 
 static int too_many(struct reader *r)
@@ -103,14 +112,16 @@ static char *token_text(struct fy_token *token, bool *ret_bad)
     return text && !*ret_bad ? xstrndup(text, len) : NULL;
 }
 
-/* Where the value that comes next stands, for messages: services.web.ports[0]. */
-static void where(const struct reader *r, size_t depth, struct buf *out)
+/* Where the innermost list or map stands, for messages: services.web.ports[0]. */
+static void where(const struct reader *r, struct buf *out)
 {
-    for (size_t i = 0; i < depth; i++) {
-        if (r->stack[i].node->kind == CNODE_LIST)
-            buf_addf(out, "[%zu]", r->stack[i].node->len);
-        else if (r->stack[i].key)
-            buf_addf(out, "%s%s", out->len ? "." : "", r->stack[i].key);
+    for (size_t i = 0; i + 1 < r->depth; i++) {
+        const struct cnode *n = r->stack[i].node;
+
+        if (n->kind == CNODE_LIST)
+            buf_addf(out, "[%zu]", n->len - 1);
+        else
+            buf_addf(out, "%s%s", out->len ? "." : "", n->keys[n->len - 1]);
     }
 }
 
@@ -175,7 +186,7 @@ static struct cnode *scalar(struct reader *r, struct fy_event *event)
     }
     if (!text)
         text = xstrdup("");
-    if (!tag && fy_event_get_node_style(event) == FYNS_PLAIN) {
+    if (!tag && (!fy_event_get_token(event) || fy_event_get_node_style(event) == FYNS_PLAIN)) {
         n->kind = scalar_resolve(text, &n->text);
         return n;
     }
@@ -274,6 +285,7 @@ static struct cnode *alias(struct reader *r, struct fy_event *event)
             target = r->anchors[i].node;
     if (!target) {
         err_set(r->err, 1, "yaml: unknown anchor '%s' referenced", name ? name : "");
+        say(r, r->docs == 0 ? YAML_SYNTAX : YAML_VALUE);
         return NULL;
     }
     for (size_t i = 0; i < r->depth; i++) {
@@ -307,13 +319,12 @@ static struct cnode *alias(struct reader *r, struct fy_event *event)
 static int bad_key(struct reader *r, const struct cnode *key)
 {
     struct buf place = BUF_INIT(4096);
-    int rc;
 
-    where(r, r->depth - 1, &place);
-    rc = err_set(r->err, 1, "non-string key %s%s: %s", place.len ? "in " : "at top level", place.data,
-                 key->kind == CNODE_NULL ? "<nil>" : key->text);
+    where(r, &place);
+    err_set(r->err, 1, "non-string key %s%s: %s", place.len ? "in " : "at top level", place.data,
+            key->kind == CNODE_NULL ? "<nil>" : key->text);
     buf_clear(&place);
-    return rc;
+    return say(r, YAML_KEY);
 }
 
 /* A key of the innermost map; the value is taken. */
@@ -328,8 +339,10 @@ static int put_key(struct reader *r, struct cnode *key)
     if (key->kind != CNODE_STRING)
         return bad_key(r, key);
     line = cnode_number(top->lines, text, 0);
-    if (line)
-        return err_set(r->err, 1, "line %d: mapping key \"%s\" already defined at line %d", key->line, text, (int)line);
+    if (line) {
+        err_set(r->err, 1, "line %d: mapping key \"%s\" already defined at line %d", key->line, text, (int)line);
+        return say(r, r->depth == 1 && r->docs == 0 ? YAML_TOP_KEY : YAML_VALUE);
+    }
     cnode_set(top->lines, text, cnode_int(key->line));
     top->key = xstrdup(text);
     return 0;
@@ -435,6 +448,7 @@ static int document_end(struct reader *r, struct yaml_docs *ret)
     doc.root = steal(&r->root);
     reader_clear_document(r);
     r->total = r->aliased = 0;
+    r->docs++;
     ret->items = xreallocarray(ret->items, ret->len + 1, sizeof(*ret->items));
     ret->items[ret->len++] = doc;
     return yaml_finish(&ret->items[ret->len - 1], r->err);
@@ -442,6 +456,8 @@ static int document_end(struct reader *r, struct yaml_docs *ret)
 
 static int read_stream(struct reader *r, struct fy_diag *diag, struct yaml_docs *ret)
 {
+    const struct cnode *open[LIMIT_COMPOSE_DEPTH];
+    size_t depth = 0;
     bool more = true;
     int rc = 0;
 
@@ -457,9 +473,12 @@ static int read_stream(struct reader *r, struct fy_diag *diag, struct yaml_docs 
             rc = take_event(r, event);
         fy_parser_event_free(r->parser, event);
     }
-    if (rc == 0 && (fy_diag_got_error(diag) || more))
-        rc = yaml_syntax_error(diag, r->err);
-    return rc;
+    if (rc < 0 || (!fy_diag_got_error(diag) && !more))
+        return rc;
+    for (; depth < r->depth; depth++)
+        open[depth] = r->stack[depth].node;
+    yaml_syntax_error(diag, open, depth, r->err);
+    return say(r, r->docs == 0 ? YAML_SYNTAX : YAML_VALUE);
 }
 
 int yaml_parse(const char *file, const char *text, size_t len, size_t *nodes_left, struct yaml_docs *ret,
@@ -476,7 +495,7 @@ int yaml_parse(const char *file, const char *text, size_t len, size_t *nodes_lef
         len -= 3;
     }
     if (yaml_check_text(text, len, err) < 0)
-        return -1;
+        return say(&r, YAML_SYNTAX);
     if (len == 0)
         return 0;
     fy_diag_cfg_default(&diag_cfg);

@@ -10,7 +10,8 @@ struct fy_diag;
 int yaml_finish(struct yaml_doc *doc, struct err *err);
 /* UTF-8 without characters that YAML forbids (yaml_text.c). */
 int yaml_check_text(const char *text, size_t len, struct err *err);
-/* The first fault that libfyaml found, in the words of compose's YAML library (yaml_text.c). */
-int yaml_syntax_error(struct fy_diag *diag, struct err *err);
+/* The first fault that libfyaml found, in the words of compose's YAML library; open: the lists and maps that have
+ * begun, the outermost first (yaml_text.c). */
+int yaml_syntax_error(struct fy_diag *diag, const struct cnode *const *open, size_t depth, struct err *err);
 
 #endif

@@ -32,53 +32,74 @@ static bool allowed(uint32_t c)
 
 int yaml_check_text(const char *text, size_t len, struct err *err)
 {
-    int line = 1;
-
     for (size_t at = 0; at < len;) {
         uint32_t c = 0;
         size_t n = decode((const unsigned char *)text + at, len - at, &c);
 
         if (n == 0)
-            return err_set(err, 1, "yaml: line %d: invalid UTF-8", line);
+            return err_set(err, 1, "yaml: invalid leading UTF-8 octet");
         if (!allowed(c))
-            return err_set(err, 1, "yaml: line %d: control characters are not allowed", line);
-        line += c == '\n';
+            return err_set(err, 1, "yaml: control characters are not allowed");
         at += n;
     }
     return 0;
 }
 
+/* How compose's library counts the lines of a fault. */
+enum counting {
+    AT_FAULT, /* the line of the fault */
+    AT_BLOCK, /* the line before the one that the block around the fault began on */
+    AT_FLOW   /* the same for [ ] and { }, or the line before the fault's */
+};
+
 struct wording {
     const char *theirs, *ours;
+    enum counting counting;
 };
 
 /* What libfyaml says, by a part of it; what compose's library says. */
 static const struct wording wordings[] = {
-    {"invalid tab", "found character that cannot start any token"},
-    {"tab character", "found character that cannot start any token"},
-    {"reserved indicator", "found character that cannot start any token"},
-    {"block mapping without new line", "mapping values are not allowed in this context"},
-    {"invalid block mapping", "did not find expected key"},
-    {"could not find expected ':'", "could not find expected ':'"},
-    {"implicit", "could not find expected ':'"},
-    {"block collection", "did not find expected '-' indicator"},
-    {"did not find expected <block end>", "did not find expected key"},
-    {"did not find expected key", "did not find expected key"},
-    {"EOF", "found unexpected end of stream"},
-    {"end of stream", "found unexpected end of stream"},
-    {"flow sequence", "did not find expected ',' or ']'"},
-    {"flow mapping", "did not find expected ',' or '}'"},
+    {"invalid tab", "found character that cannot start any token", AT_FAULT},
+    {"tab character", "found character that cannot start any token", AT_FAULT},
+    {"plain scalar cannot start with", "found character that cannot start any token", AT_FAULT},
+    {"invalid nested block mapping", "mapping values are not allowed in this context", AT_FAULT},
+    {"invalid multiline plain key", "mapping values are not allowed in this context", AT_FAULT},
+    {"without closing quote", "found unexpected end of stream", AT_FAULT},
+    {"could not find expected ':'", "could not find expected ':'", AT_FAULT},
+    {"invalid indentation in mapping", "did not find expected key", AT_BLOCK},
+    {"block mapping", "did not find expected key", AT_BLOCK},
+    {"block sequence", "did not find expected '-' indicator", AT_BLOCK},
+    {"flow sequence", "did not find expected ',' or ']'", AT_FLOW},
+    {"flow mapping", "did not find expected ',' or '}'", AT_FLOW},
 };
 
-int yaml_syntax_error(struct fy_diag *diag, struct err *err)
+/* The line of a fault as it is told: from 0 for what is counted at a block; 0 is not told at all. */
+static int told_line(enum counting counting, const struct fy_diag_error *fault, const struct cnode *const *open,
+                     size_t depth)
+{
+    if (counting == AT_FAULT)
+        return fault->line > 1 ? fault->line : 0;
+    while (counting == AT_BLOCK && depth > 1 && open[depth - 1]->column > fault->column)
+        depth--;
+    if (depth && open[depth - 1]->line > 1)
+        return open[depth - 1]->line - 1;
+    return fault->line - 1;
+}
+
+int yaml_syntax_error(struct fy_diag *diag, const struct cnode *const *open, size_t depth, struct err *err)
 {
     void *it = NULL;
     const struct fy_diag_error *first = fy_diag_errors_iterate(diag, &it);
+    struct wording w = {"", NULL, AT_FAULT};
+    int line;
 
     if (!first)
         return err_set(err, 1, "yaml: not a YAML file");
-    for (size_t i = 0; i < sizeof(wordings) / sizeof(wordings[0]); i++)
+    for (size_t i = 0; !w.ours && i < sizeof(wordings) / sizeof(wordings[0]); i++)
         if (strstr(first->msg, wordings[i].theirs))
-            return err_set(err, 1, "yaml: line %d: %s", first->line, wordings[i].ours);
-    return err_set(err, 1, "yaml: line %d: %s", first->line, first->msg);
+            w = wordings[i];
+    line = told_line(w.counting, first, open, depth);
+    if (line <= 0)
+        return err_set(err, 1, "yaml: %s", w.ours ? w.ours : first->msg);
+    return err_set(err, 1, "yaml: line %d: %s", line, w.ours ? w.ours : first->msg);
 }
