@@ -25,18 +25,14 @@ struct open {
     char *key;           /* of a map: read, its value is not */
 };
 
-struct anchor {
-    char *name;
-    struct cnode *node;
-};
-
 struct reader {
     const char *file;
     struct fy_parser *parser;
     struct open stack[LIMIT_COMPOSE_DEPTH];
     size_t depth;
-    struct anchor *anchors;
-    size_t anchors_len;
+    struct cnode *anchors; /* by name: the place in anchored */
+    struct cnode **anchored;
+    size_t anchored_len;
     struct cnode *root;
     size_t docs;           /* that are whole */
     size_t total, aliased; /* values made, and those of them that are copies */
@@ -50,13 +46,12 @@ static void reader_clear_document(struct reader *r)
         free(r->stack[i].key);
         cnode_free(r->stack[i].lines);
     }
-    for (size_t i = 0; i < r->anchors_len; i++)
-        free(r->anchors[i].name);
-    free(r->anchors);
+    cnode_free(r->anchors);
+    free(r->anchored);
     cnode_free(r->root);
-    r->anchors = NULL;
-    r->root = NULL;
-    r->anchors_len = r->depth = 0;
+    r->anchors = r->root = NULL;
+    r->anchored = NULL;
+    r->anchored_len = r->depth = 0;
 }
 
 void yaml_docs_clear(struct yaml_docs *d)
@@ -218,23 +213,20 @@ static struct cnode *collection(struct reader *r, struct fy_event *event, enum c
     return n;
 }
 
+/* Remembers what an anchor's name stands for from here on. */
 static void anchor_set(struct reader *r, struct fy_event *event, struct cnode *node)
 {
     bool bad;
-    char *name = token_text(fy_event_get_anchor_token(event), &bad);
+    cleanup_free char *name = token_text(fy_event_get_anchor_token(event), &bad);
 
     if (!name)
         return;
-    for (size_t i = 0; i < r->anchors_len; i++) {
-        if (!strcmp(r->anchors[i].name, name)) {
-            r->anchors[i].node = node;
-            free(name);
-            return;
-        }
-    }
-    if ((r->anchors_len & (r->anchors_len + 1)) == 0)
-        r->anchors = xreallocarray(r->anchors, (r->anchors_len + 1) * 2, sizeof(*r->anchors));
-    r->anchors[r->anchors_len++] = (struct anchor){name, node};
+    if (!r->anchors)
+        r->anchors = cnode_new(CNODE_MAP);
+    if ((r->anchored_len & (r->anchored_len + 1)) == 0)
+        r->anchored = xreallocarray(r->anchored, (r->anchored_len + 1) * 2, sizeof(*r->anchored));
+    cnode_set(r->anchors, name, cnode_int((int64_t)r->anchored_len));
+    r->anchored[r->anchored_len++] = node;
 }
 
 static size_t count(const struct cnode *n)
@@ -276,14 +268,13 @@ static struct cnode *alias(struct reader *r, struct fy_event *event)
 {
     bool bad;
     cleanup_free char *name = token_text(fy_event_get_token(event), &bad);
-    const struct cnode *target = NULL;
+    const struct cnode *target;
     struct cnode *copy;
     size_t size;
 
-    for (size_t i = 0; name && i < r->anchors_len; i++)
-        if (!strcmp(r->anchors[i].name, name))
-            target = r->anchors[i].node;
-    if (!target) {
+    if (name && cnode_get(r->anchors, name)) {
+        target = r->anchored[cnode_number(r->anchors, name, 0)];
+    } else {
         err_set(r->err, 1, "yaml: unknown anchor '%s' referenced", name ? name : "");
         say(r, r->docs == 0 ? YAML_SYNTAX : YAML_VALUE);
         return NULL;
