@@ -4,6 +4,7 @@
 #include "backends/engine/log.h"
 #include "backends/engine/rpc.h"
 #include "backends/engine/sandbox.h"
+#include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/timer.h"
 #include "backends/engine/waiter.h"
@@ -131,6 +132,23 @@ void exec_free_all(struct sandbox *s)
         exec_free(s->execs);
 }
 
+void exec_free_of(struct sandbox *s, const struct sidecar *c)
+{
+    for (struct exec *e = s->execs, *next; e; e = next) {
+        next = e->next;
+        if (e->sidecar == c)
+            exec_free(e);
+    }
+}
+
+bool exec_being_read(const struct sandbox *s, const struct sidecar *c)
+{
+    for (const struct exec *e = s->execs; e; e = e->next)
+        if (e->sidecar == c && e->reading)
+            return true;
+    return false;
+}
+
 /* Only so many ended execs are kept; the oldest go first. */
 static void limit_kept(struct sandbox *s)
 {
@@ -146,13 +164,24 @@ static void limit_kept(struct sandbox *s)
         exec_free(last);
 }
 
+static void wake_all(struct exec *e)
+{
+    waiter_wake_all(&e->waiters);
+    waiter_wake_all(&e->readers[0]);
+    waiter_wake_all(&e->readers[1]);
+}
+
 void exec_sandbox_ended(struct sandbox *s)
 {
-    for (struct exec *e = s->execs; e; e = e->next) {
-        waiter_wake_all(&e->waiters);
-        waiter_wake_all(&e->readers[0]);
-        waiter_wake_all(&e->readers[1]);
-    }
+    for (struct exec *e = s->execs; e; e = e->next)
+        wake_all(e);
+}
+
+void exec_sidecar_ended(struct sandbox *s, const struct sidecar *c)
+{
+    for (struct exec *e = s->execs; e; e = e->next)
+        if (e->sidecar == c)
+            wake_all(e);
 }
 
 static void on_exit_status(struct rt_exec *rt, enum rt_end how, int code, void *arg)
@@ -178,17 +207,19 @@ static void on_output(struct rt_exec *rt, int fd, void *arg)
     waiter_wake_all(&e->readers[fd == 2]);
 }
 
-struct exec *exec_start(struct sandbox *s, const char *id, const struct rt_exec_spec *spec, struct err *err)
+struct exec *exec_start(struct sandbox *s, struct sidecar *c, const char *id, const struct rt_exec_spec *spec,
+                        struct err *err)
 {
     static const struct rt_exec_events events = {on_output, on_exit_status};
     struct exec *e = xcalloc(1, sizeof(*e));
 
     e->sandbox = s;
+    e->sidecar = c;
     e->id = xstrdup(id);
     e->next = s->execs;
     s->execs = e;
     s->execs_active++;
-    e->rt = rt_exec_start(s->rt, spec, &events, e, err);
+    e->rt = rt_exec_start(c ? c->rt : s->rt, spec, &events, e, err);
     if (!e->rt) {
         err->code = GRPC_INVALID_ARGUMENT;
         exec_free(e);

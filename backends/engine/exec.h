@@ -16,12 +16,14 @@
 struct call;
 struct err;
 struct sandbox;
+struct sidecar;
 struct stdin_write;
 struct waiter;
 
 struct exec {
     struct sandbox *sandbox;
-    struct exec *next; /* older ones */
+    struct sidecar *sidecar; /* whose container it is in, NULL = the first one */
+    struct exec *next;       /* older ones */
     char *id;
     struct rt_exec *rt; /* NULL: ended, and its output is no longer kept */
     bool ended;
@@ -38,8 +40,10 @@ struct exec {
     bool closed;
 };
 
-/* Starts a process in a running sandbox. spec is borrowed; err->code is a gRPC status. */
-struct exec *exec_start(struct sandbox *s, const char *id, const struct rt_exec_spec *spec, struct err *err);
+/* Starts a process in a running sandbox, or in a running sidecar of it. spec is borrowed; err->code is a gRPC status.
+ */
+struct exec *exec_start(struct sandbox *s, struct sidecar *c, const char *id, const struct rt_exec_spec *spec,
+                        struct err *err);
 struct exec *exec_by_id(const struct sandbox *s, const char *id);
 
 /*
@@ -55,5 +59,10 @@ void exec_stdin_status(const struct exec *e, uint64_t *ret_accepted, bool *ret_c
 /* For sandbox.c */
 void exec_sandbox_ended(struct sandbox *s); /* tells whoever waits */
 void exec_free_all(struct sandbox *s);      /* with their files; before the container's handle goes */
+
+/* For sidecar.c: the same for the execs in one sidecar */
+void exec_sidecar_ended(struct sandbox *s, const struct sidecar *c);
+void exec_free_of(struct sandbox *s, const struct sidecar *c);
+bool exec_being_read(const struct sandbox *s, const struct sidecar *c); /* whether any of their outputs is */
 
 #endif

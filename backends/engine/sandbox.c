@@ -5,10 +5,12 @@
 #include "backends/engine/fault.h"
 #include "backends/engine/ids.h"
 #include "backends/engine/images.h"
+#include "backends/engine/launch.h"
 #include "backends/engine/log.h"
-#include "backends/engine/pause.h"
+#include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/timer.h"
+#include "backends/engine/vol_view.h"
 #include "backends/engine/waiter.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -23,7 +25,6 @@
 #define SANDBOX_OUTPUT_MS   (300u * 1000) /* how long the output of an ended one can be read */
 #define SANDBOX_OUTPUT_KEPT 16            /* ended ones whose output is kept; each may be large */
 #define SANDBOX_RECORDS     2000          /* ended ones that can be asked for */
-#define HOSTNAME            "modal"
 
 enum {
     SUCCESS = MODAL__CLIENT__GENERIC_RESULT__GENERIC_STATUS__GENERIC_STATUS_SUCCESS,
@@ -56,6 +57,8 @@ static void sandbox_free(struct sandbox *s)
     timer_stop(&s->later);
     timer_stop(&s->reap);
     exec_free_all(s);
+    sidecars_free(s);
+    vol_views_close(steal(&s->plan.views));
     plan_clear(&s->plan);
     strlist_clear(&s->tags);
     free(s->id);
@@ -95,6 +98,7 @@ static void drop_container(struct sandbox *s)
     if (!s->rt)
         return;
     exec_free_all(s);
+    sidecars_drop_containers(s);
     rt_sandbox_free(s->rt);
     s->rt = NULL;
     waiter_wake_all(&s->readers[0]);
@@ -206,7 +210,9 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
     log_line("sandbox %s ended: status %d, exit code %d%s%s", s->id, status, exit_code, exception ? ": " : "",
              svc_text(exception));
     exec_sandbox_ended(s);
+    sidecars_sandbox_ended(s);
     release_image(s);
+    vol_views_close(steal(&s->plan.views));
     forget_words(&s->plan);
     waiter_wake_all(&s->changes);
     waiter_wake_all(&s->readers[0]);
@@ -315,33 +321,10 @@ static void on_output(struct rt_sandbox *rt, void *arg)
 static int start(struct sandbox *s, struct err *err)
 {
     static const struct rt_sandbox_events events = {on_started, on_end, on_output};
-    struct plan *p = &s->plan;
-    cleanup_free struct rt_mount *mounts = xcalloc(p->mount_sources.len + 1, sizeof(*mounts));
-    struct rt_sandbox_spec spec = {
-        .id = s->id,
-        .hostname = HOSTNAME,
-        .lowers = &p->lowers,
-        .args = &p->args,
-        .env = &p->env,
-        .workdir = p->workdir,
-        .mounts = mounts,
-        .mounts_len = p->mount_sources.len,
-        .memory_bytes = p->memory_bytes,
-        .milli_cpu = p->milli_cpu,
-        .pids = rt_limits_pids(s->engine->rt) ? SANDBOX_PIDS : 0, /* our own precaution, not the user's wish */
-        .network = p->network,
-        .allowed_cidrs = &p->cidrs,
-        .pty = p->pty,
-        .pty_rows = p->pty_rows,
-        .pty_cols = p->pty_cols,
-    };
+    const struct launch l = {.id = s->id, .plan = &s->plan};
 
-    for (size_t i = 0; i < p->mount_sources.len; i++)
-        mounts[i] = (struct rt_mount){.source = p->mount_sources.items[i], .target = p->mount_targets.items[i]};
-    if (images_hold(s->engine->images, p->image_id, err) < 0)
-        return -1;
-    s->holds_image = true;
-    s->rt = rt_sandbox_create(s->engine->rt, &spec, &events, s, err);
+    s->rt = launch_start(s->engine, &l, &events, s, err);
+    s->holds_image = s->rt != NULL;
     return s->rt ? 0 : -1;
 }
 
@@ -353,23 +336,6 @@ static void start_later(void *arg)
 
     if (start(s, &err) < 0)
         end(s, INIT_FAILURE, 1, err.msg);
-}
-
-/* No command at all: the engine's own sleeper is put into the container. */
-static int add_sleeper(struct engine *e, struct plan *p, struct err *err)
-{
-    cleanup_free char *path = NULL;
-
-    if (p->args.len)
-        return 0;
-    if (pause_program(e->config->state_dir, &path, err) < 0) {
-        err->code = GRPC_INTERNAL;
-        return -1;
-    }
-    strlist_add(&p->mount_sources, path);
-    strlist_add(&p->mount_targets, PAUSE_TARGET);
-    strlist_add(&p->args, PAUSE_TARGET);
-    return 0;
 }
 
 struct sandbox *sandbox_create(struct sandboxes *all, bool is_v2, const char *app_id, struct plan *plan,
@@ -388,7 +354,7 @@ struct sandbox *sandbox_create(struct sandboxes *all, bool is_v2, const char *ap
         svc_err(err, GRPC_RESOURCE_EXHAUSTED, "%d Sandboxes are running already", SANDBOX_ALIVE_MAX);
         return NULL;
     }
-    if (add_sleeper(e, plan, err) < 0)
+    if (launch_prepare(e, plan, err) < 0)
         return NULL;
     s = xcalloc(1, sizeof(*s));
     s->engine = e;

@@ -23,6 +23,7 @@ struct engine;
 struct err;
 struct exec;
 struct sandboxes;
+struct sidecar;
 struct timer;
 struct waiter;
 
@@ -45,11 +46,13 @@ struct sandbox {
     size_t reading;            /* streams that read the output now */
     uint64_t stdin_len;        /* bytes accepted by index (V1) */
     uint32_t stdin_index;      /* of the last V1 write */
-    struct exec *execs;
+    struct exec *execs;        /* of all its containers */
     size_t execs_active;
+    struct sidecar *sidecars; /* the newest first */
+
+    struct rt_sandbox *rt; /* the first container's; NULL before the container is made and when its output is gone */
 
     /* private to sandbox.c */
-    struct rt_sandbox *rt; /* NULL before the container is made and when its output is gone */
     struct timer *lifetime, *idle, *later, *reap;
     bool holds_image;
     int ending_as; /* why it is being killed: a GENERIC_STATUS_*, 0 = it is not */

@@ -28,11 +28,15 @@ extern const struct rpc_method svc_sandbox_methods[];
 extern const struct rpc_method svc_sandbox_names_methods[];
 extern const struct rpc_method svc_secret_methods[];
 extern const struct rpc_method svc_snapshot_methods[];
+extern const struct rpc_method svc_volume_files_methods[];
+extern const struct rpc_method svc_volume_methods[];
 /* task command router */
+extern const struct rpc_method svc_container_methods[];
 extern const struct rpc_method svc_exec_methods[];
 extern const struct rpc_method svc_exec_stdin_methods[];
 extern const struct rpc_method svc_stdio_v2_methods[];
 extern const struct rpc_method svc_task_snapshot_methods[];
+extern const struct rpc_method svc_task_volume_methods[];
 /* the engine's own */
 extern const struct rpc_method svc_engine_methods[];
 

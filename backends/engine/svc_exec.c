@@ -8,6 +8,7 @@
 #include "backends/engine/router.h"
 #include "backends/engine/sandbox.h"
 #include "backends/engine/secrets.h"
+#include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/waiter.h"
 
@@ -28,8 +29,6 @@ static int check_start(const start_request *r, struct err *err)
 {
     size_t sum = 0;
 
-    if (svc_text(r->container_id)[0])
-        return svc_err(err, GRPC_UNIMPLEMENTED, "sidecars are not supported by this server");
     if (!svc_text(r->exec_id)[0] || strlen(r->exec_id) > 128)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "an exec needs an exec_id");
     if (r->n_command_args == 0 || !r->command_args[0][0])
@@ -45,10 +44,11 @@ static int check_start(const start_request *r, struct err *err)
     return svc_no_unknown(&r->base, "the exec", err);
 }
 
-/* The sandbox's environment, then the secrets, then the exec's own variables. */
-static int exec_env(struct sandbox *s, const start_request *r, struct strlist *env, struct err *err)
+/* The container's environment, then the secrets, then the exec's own variables. */
+static int exec_env(struct sandbox *s, const struct sidecar *c, const start_request *r, struct strlist *env,
+                    struct err *err)
 {
-    strlist_copy(env, &s->plan.env);
+    strlist_copy(env, c ? &c->plan.env : &s->plan.env);
     for (size_t i = 0; i < r->n_secret_ids; i++)
         if (secrets_apply(s->engine->secrets, r->secret_ids[i], env, err) < 0)
             return svc_err(err, GRPC_NOT_FOUND, "secret %s not found", r->secret_ids[i]);
@@ -59,8 +59,24 @@ static int exec_env(struct sandbox *s, const start_request *r, struct strlist *e
     return svc_env(r->env, r->n_env, env, err);
 }
 
+/* *ret is NULL for the first container; a sidecar has been started before a client knows its id. */
+static int find_container(const struct sandbox *s, const char *id, struct sidecar **ret, struct err *err)
+{
+    struct sidecar *c = *id ? sidecar_by_id(s, id) : NULL;
+
+    if (*id && !c)
+        return svc_err(err, GRPC_NOT_FOUND, "container %s not found", id);
+    if (c && c->state == SANDBOX_ENDED)
+        return svc_err(err, GRPC_NOT_FOUND, "container %s has finished", id);
+    if (c && c->state == SANDBOX_STARTING)
+        return svc_err(err, GRPC_FAILED_PRECONDITION, "container %s is not running yet", id);
+    *ret = c;
+    return 0;
+}
+
 static int start(struct sandbox *s, const start_request *r, struct err *err)
 {
+    struct sidecar *c = NULL;
     cleanup_strlist struct strlist args = STRLIST_INIT, env = STRLIST_INIT;
     struct rt_exec_spec spec = {
         .args = &args,
@@ -71,7 +87,8 @@ static int start(struct sandbox *s, const start_request *r, struct err *err)
         .timeout_secs = r->has_timeout_secs ? r->timeout_secs : 0,
     };
 
-    if (check_start(r, err) < 0 || exec_env(s, r, &env, err) < 0)
+    if (check_start(r, err) < 0 || find_container(s, svc_text(r->container_id), &c, err) < 0 ||
+        exec_env(s, c, r, &env, err) < 0)
         return -1;
     for (size_t i = 0; i < r->n_command_args; i++)
         strlist_add(&args, r->command_args[i]);
@@ -80,7 +97,7 @@ static int start(struct sandbox *s, const start_request *r, struct err *err)
         spec.pty_rows = (uint16_t)r->pty_info->winsz_rows;
         spec.pty_cols = (uint16_t)r->pty_info->winsz_cols;
     }
-    return exec_start(s, r->exec_id, &spec, err) ? 0 : -1;
+    return exec_start(s, c, r->exec_id, &spec, err) ? 0 : -1;
 }
 
 /* Idempotent: the same id again is the same exec. */
@@ -182,12 +199,15 @@ static void task_exec_stdio_read(struct call *c, const void *request)
 
 /* ---- exit status ---- */
 
-/* True if the exec went down with its sandbox; the call is ended as for any finished task. */
+/* True if the exec went down with its container; the call is ended as for any finished task. */
 static bool is_lost(struct call *c, const struct exec *e)
 {
     if (!e->ended || e->how != RT_END_LOST)
         return false;
-    call_fail(c, GRPC_NOT_FOUND, "task %s has finished", e->sandbox->task_id);
+    if (e->sidecar)
+        call_fail(c, GRPC_NOT_FOUND, "container %s has finished", e->sidecar->id);
+    else
+        call_fail(c, GRPC_NOT_FOUND, "task %s has finished", e->sandbox->task_id);
     return true;
 }
 
