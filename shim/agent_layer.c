@@ -37,12 +37,15 @@ struct probe {
     struct app *app;
     struct state_container row; /* never in the state: an intent without a container is ended by who finds it */
     struct modal_task *task;
-    char *image; /* the server's, with our agent on top; for this once */
+    bool borrowed; /* row and task are somebody's container */
+    char *image;   /* the server's, with our agent on top; for this once */
 };
 
 /* The image is deleted, or nobody would ever: no name leads to it. */
 static void probe_close(struct probe *p)
 {
+    if (p->borrowed)
+        return;
     modal_task_free(p->task);
     if (p->row.sandbox_id)
         sandbox_end(p->app, &p->row);
@@ -263,8 +266,24 @@ static void push_list(void *arg)
 static const struct inquiry_tree into_layer = {
     .begun = on_begun, .over = on_over, .bytes = on_layer, .end = on_end, .ready = push_list};
 
-/* The layer that leads from the list to the image. */
-static int layer_of(struct app *app, const char *image, struct asking *a, int fd, int64_t *ret_size, struct err *err)
+/* What the layer leads to: an image, or a container that runs. */
+struct goal {
+    const char *image; /* NULL: the container */
+    struct modal_task *task;
+    const char *place;
+};
+
+static int goal_open(struct probe *p, struct app *app, const struct goal *goal, struct err *err)
+{
+    if (goal->image)
+        return probe_open(p, app, goal->image, err);
+    *p = (struct probe){.app = app, .row = {.sandbox_id = (char *)goal->place}, .task = goal->task, .borrowed = true};
+    return 0;
+}
+
+/* The layer that leads from the list to the goal. */
+static int layer_of(struct app *app, const struct goal *goal, struct asking *a, int fd, int64_t *ret_size,
+                    struct err *err)
 {
     struct probe p;
     int status = -1;
@@ -275,12 +294,37 @@ static int layer_of(struct app *app, const char *image, struct asking *a, int fd
     a->tar = layer_tar_new(fd, err);
     if (a->tar && a->closed)
         layer_tar_leave_out(a->tar, a->closed);
-    if (!a->tar || probe_open(&p, app, image, err) < 0)
+    if (!a->tar || goal_open(&p, app, goal, err) < 0)
         return -1;
     if (probe_ask(&p, WIRE_ASK_LAYER, 0, &into_layer, a, NULL, err) == 0)
         status = layer_tar_finish(a->tar, ret_size, err);
     probe_close(&p);
     return status;
+}
+
+static int make(struct app *app, const char *base, const struct goal *goal, const struct strlist *closed, int fd,
+                int64_t *ret_size, struct err *err)
+{
+    struct asking a = {.spool = -1, .closed = closed};
+    off_t start = lseek(fd, 0, SEEK_CUR);
+    int ret = base ? list_of(app, base, /* contents= */ false, &a, err) : 0;
+
+    if (ret == 0)
+        ret = layer_of(app, goal, &a, fd, ret_size, err);
+    if (ret < 0 && a.wants_contents) {
+        ret = list_of(app, base, /* contents= */ true, &a, err);
+        if (ret == 0 && (ftruncate(fd, start) < 0 || lseek(fd, start, SEEK_SET) < 0))
+            ret = err_set_errno(err, 125, errno, "writing the layer");
+        if (ret == 0)
+            ret = layer_of(app, goal, &a, fd, ret_size, err);
+        if (ret < 0 && a.wants_contents)
+            err_set(err, 125, "its agent wants what it has got");
+    }
+    layer_tar_free(a.tar);
+    if (a.spool >= 0)
+        close(a.spool);
+    err_clear(&a.err);
+    return ret < 0 ? err_wrap(err, "making a layer of %s", goal->image ? goal->image : goal->place) : 0;
 }
 
 int agent_layer_make(struct app *app, const char *base, const char *image, int fd, int64_t *ret_size, struct err *err)
@@ -291,26 +335,13 @@ int agent_layer_make(struct app *app, const char *base, const char *image, int f
 int agent_layer_make_without(struct app *app, const char *base, const char *image, const struct strlist *closed, int fd,
                              int64_t *ret_size, struct err *err)
 {
-    struct asking a = {.spool = -1, .closed = closed};
-    off_t start = lseek(fd, 0, SEEK_CUR);
-    int ret = base ? list_of(app, base, /* contents= */ false, &a, err) : 0;
+    return make(app, base, &(struct goal){.image = image}, closed, fd, ret_size, err);
+}
 
-    if (ret == 0)
-        ret = layer_of(app, image, &a, fd, ret_size, err);
-    if (ret < 0 && a.wants_contents) {
-        ret = list_of(app, base, /* contents= */ true, &a, err);
-        if (ret == 0 && (ftruncate(fd, start) < 0 || lseek(fd, start, SEEK_SET) < 0))
-            ret = err_set_errno(err, 125, errno, "writing the layer");
-        if (ret == 0)
-            ret = layer_of(app, image, &a, fd, ret_size, err);
-        if (ret < 0 && a.wants_contents)
-            err_set(err, 125, "its agent wants what it has got");
-    }
-    layer_tar_free(a.tar);
-    if (a.spool >= 0)
-        close(a.spool);
-    err_clear(&a.err);
-    return ret < 0 ? err_wrap(err, "making a layer of %s", image) : 0;
+int agent_layer_make_running(struct app *app, const char *base, struct modal_task *task, const char *place, int fd,
+                             int64_t *ret_size, struct err *err)
+{
+    return make(app, base, &(struct goal){.task = task, .place = place}, /* closed= */ NULL, fd, ret_size, err);
 }
 
 /* ---- the configuration ---- */

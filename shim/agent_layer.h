@@ -9,6 +9,7 @@
 
 struct app;
 struct err;
+struct modal_task;
 struct strlist;
 
 /*
@@ -22,6 +23,10 @@ int agent_layer_make(struct app *app, const char *base, const char *image, int f
 
 /* The same without what lies below these paths (absolute and clean), where something is mounted. */
 int agent_layer_make_without(struct app *app, const char *base, const char *image, const struct strlist *closed, int fd,
+                             int64_t *ret_size, struct err *err);
+
+/* The same of a container that runs, as it is at this moment: task is the way to it and place where it is. */
+int agent_layer_make_running(struct app *app, const char *base, struct modal_task *task, const char *place, int fd,
                              int64_t *ret_size, struct err *err);
 
 /*

@@ -18,6 +18,7 @@
 #include "shim/container.h"
 #include "shim/image_layers.h"
 #include "shim/keep.h"
+#include "shim/pod.h"
 #include "translate/dockerfile/config.h"
 
 #include <jansson.h>
@@ -120,6 +121,8 @@ static int snapshot_running(struct commit *m, struct err *err)
         err_clear(&why);
         return 0;
     }
+    if (pod_is_sidecar(&m->c.row))
+        return pod_keep_files(&m->c, &m->snapshot, err) < 0 ? -1 : 1;
     return modal_task_snapshot(m->c.task, snapshot_ttl(m), &m->snapshot, err) < 0 ? -1 : 1;
 }
 

@@ -11,6 +11,7 @@
 #include "shim/events.h"
 #include "shim/inquiry.h"
 #include "shim/logs.h"
+#include "shim/pod.h"
 #include "shim/sandbox.h"
 
 #include <signal.h>
@@ -79,7 +80,8 @@ int container_keep_files(struct container *c, struct err *err)
     struct err why = ERR_INIT;
     char *image = NULL;
 
-    if (modal_task_snapshot(c->task, MODAL_SNAPSHOT_FOREVER, &image, &why) < 0) {
+    if ((pod_is_sidecar(&c->row) ? pod_keep_files(c, &image, &why)
+                                 : modal_task_snapshot(c->task, MODAL_SNAPSHOT_FOREVER, &image, &why)) < 0) {
         if (why.code == GRPC_UNAVAILABLE || why.code == GRPC_DEADLINE_EXCEEDED || is_gone(&why))
             return err_move(err, &why);
         fprintf(stderr, "docker: the files of container %s are not kept: %s\n", c->row.name, why.msg);

@@ -15,6 +15,7 @@
 #include "shim/forward.h"
 #include "shim/health.h"
 #include "shim/inquiry.h"
+#include "shim/pod.h"
 #include "shim/sandbox.h"
 #include "translate/signals.h"
 
@@ -26,15 +27,23 @@
 
 /* ---- the sandbox ---- */
 
+/* Where the container lives: in a pod, or alone, as for a look at its files. */
+static int create_in(struct container *c, bool alone, const char *modal_image, char *intent, struct err *err)
+{
+    if (!alone && pod_wanted(c))
+        return pod_create_container(c, modal_image, intent, NULL, 0, err);
+    return sandbox_create(c->app, &c->spec, modal_image, intent, &c->row, &c->task, err);
+}
+
 /* From the image; one that the server has forgotten is built once more. */
-static int create_from_image(struct container *c, const struct state_image *image, struct err *err)
+static int create_from_image(struct container *c, const struct state_image *image, bool alone, struct err *err)
 {
     cleanup_free char *modal_image = NULL;
     struct err why = ERR_INIT;
 
     if (catalog_on_server(c->app, image, NULL, &modal_image, err) < 0)
         return -1;
-    if (sandbox_create(c->app, &c->spec, modal_image, steal(&c->intent), &c->row, &c->task, &why) == 0)
+    if (create_in(c, alone, modal_image, steal(&c->intent), &why) == 0)
         return 0;
     if (why.code != GRPC_NOT_FOUND) {
         err_move(err, &why);
@@ -44,42 +53,42 @@ static int create_from_image(struct container *c, const struct state_image *imag
     free(steal(&modal_image));
     if (catalog_on_server_anew(c->app, image, NULL, &modal_image, err) < 0)
         return -1;
-    if (sandbox_create(c->app, &c->spec, modal_image, NULL, &c->row, &c->task, err) < 0)
+    if (create_in(c, alone, modal_image, NULL, err) < 0)
         return err_wrap(err, "Error response from daemon");
     return 0;
 }
 
 /* From what it left when it last ended. */
-static int create_from_files(struct container *c, struct err *err)
+static int create_from_files(struct container *c, bool alone, struct err *err)
 {
-    if (sandbox_create(c->app, &c->spec, c->row.files, steal(&c->intent), &c->row, &c->task, err) == 0)
+    if (create_in(c, alone, c->row.files, steal(&c->intent), err) == 0)
         return 0;
     if (err && err->code == GRPC_NOT_FOUND)
         err_wrap(err, "the server no longer has the files of container %s", c->row.name);
     return err_wrap(err, "Error response from daemon");
 }
 
-static int create_sandbox(struct container *c, const struct state_image *image, struct err *err)
+static int create_sandbox(struct container *c, const struct state_image *image, bool alone, struct err *err)
 {
     struct state_image own = {0};
     int got;
 
     if (c->row.files)
-        return create_from_files(c, err);
+        return create_from_files(c, alone, err);
     if (image)
-        return create_from_image(c, image, err);
+        return create_from_image(c, image, alone, err);
     got = state_image_kept(c->app->state, c->row.image_id, &own, err);
     if (got == 0)
         err_set(err, 1, "Error response from daemon: No such image: %s", c->row.image_id);
     if (got > 0)
-        got = create_from_image(c, &own, err) < 0 ? -1 : 1;
+        got = create_from_image(c, &own, alone, err) < 0 ? -1 : 1;
     state_image_clear(&own);
     return got > 0 ? 0 : -1;
 }
 
 int launch_bare(struct container *c, struct err *err)
 {
-    return create_sandbox(c, /* image= */ NULL, err);
+    return create_sandbox(c, /* image= */ NULL, /* alone= */ true, err);
 }
 
 int launch_sandbox(struct container *c, const struct state_image *image, struct err *err)
@@ -87,7 +96,7 @@ int launch_sandbox(struct container *c, const struct state_image *image, struct 
     struct state_container *row = &c->row;
     int got;
 
-    if (create_sandbox(c, image, err) < 0)
+    if (create_sandbox(c, image, /* alone= */ false, err) < 0)
         return -1;
     container_set_status(row, "running");
     row->started_ns = container_now_ns();
@@ -182,12 +191,14 @@ static void on_started(void *arg)
 int launch_detached(struct container *c, const struct binds *binds, struct err *err)
 {
     cleanup_with(wire_health_clear) struct wire_health health;
+    cleanup_with(wire_names_clear) struct wire_names names;
     struct session_start start = fill_start(c);
     cleanup_with(inquiry_clear) struct inquiry q;
     int code;
 
     inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
     start.health = health_on_wire(c, &health) ? &health : NULL;
+    start.names = pod_names(c, &names) ? &names : NULL;
     start.detached = true;
     start.attach_stdin = start.keep_stdin_open = c->process.open_stdin;
     q.start = &start;
@@ -323,9 +334,11 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
         .arg = c,
     };
     cleanup_with(wire_health_clear) struct wire_health health;
+    cleanup_with(wire_names_clear) struct wire_names names;
     struct attach_result result;
 
     req.start.health = health_on_wire(c, &health) ? &health : NULL;
+    req.start.names = pod_names(c, &names) ? &names : NULL;
     req.start.attach_stdin = streams->stdin_attached && c->process.open_stdin;
     if (c->process.tty && !tty_size(STDIN_FILENO, &req.start.rows, &req.start.cols))
         tty_size(STDOUT_FILENO, &req.start.rows, &req.start.cols);

@@ -9,6 +9,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/events.h"
+#include "shim/network.h"
 #include "shim/sandbox.h"
 #include "translate/record_text.h"
 
@@ -103,6 +104,8 @@ int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *
         return -1;
     ret = process_from_spec(spec, &config, &m->c.process, err);
     oci_config_clear(&config);
+    if (ret == 0)
+        ret = network_resolve(app, spec, /* must= */ false, err);
     if (ret < 0)
         return -1;
     for (size_t i = 0; i < spec->mounts.len; i++)
@@ -126,6 +129,7 @@ static void fill_row(struct making *m)
         .command = making_json(&c->process.argv),
         .labels = making_json(&c->process.config.labels),
         .status = xstrdup("created"),
+        .networks = network_ids(&c->spec.networks),
         .auto_remove = c->spec.rm,
         .created_ns = container_now_ns(),
     };

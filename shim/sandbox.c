@@ -11,6 +11,7 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/pod.h"
 #include "shim/events.h"
 #include "translate/spec.h"
 
@@ -52,7 +53,7 @@ static void add_tags(struct app *app, const struct container_spec *spec, struct 
 /* OPEN, BLOCKED, or what modal.cidr_allowlist lets through. */
 static void set_network(const struct container_spec *spec, struct modal_sandbox_spec *ret)
 {
-    if (spec->network == NETWORK_NONE) {
+    if (spec->network == NETWORK_NONE || spec->network == NETWORK_OWN) { /* its files alone: it runs in a pod */
         ret->network = MODAL_NETWORK_BLOCKED;
     } else if (modal_given(&spec->modal, MODAL_KEY_CIDR_ALLOWLIST)) {
         ret->network = MODAL_NETWORK_ALLOWLIST;
@@ -110,7 +111,7 @@ int sandbox_intend(struct app *app, const struct container_spec *spec, char **re
 
 /* Whether a call that failed may have been carried out, its answer lost. Its intent stays then: the next command looks
  * for the sandbox by name. */
-static bool may_have_arrived(const struct err *err)
+bool sandbox_may_have_arrived(const struct err *err)
 {
     return err->code == GRPC_UNAVAILABLE || err->code == GRPC_DEADLINE_EXCEEDED || err->code == GRPC_CANCELLED ||
            err->code == GRPC_INTERNAL || err->code == GRPC_UNKNOWN;
@@ -134,7 +135,7 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
     if (name || sandbox_intend(app, spec, &name, err) == 0) {
         definition.name = name;
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
-        if (ret < 0 && !may_have_arrived(err))
+        if (ret < 0 && !sandbox_may_have_arrived(err))
             state_intent_drop(app->state, name, NULL);
     }
     modal_sandbox_spec_clear(&definition);
@@ -187,7 +188,8 @@ void sandbox_gone(struct app *app, const char *container_id, const char *sandbox
         } else {
             container_set_exited(&c, code, 0);
             free(steal(&c.sandbox_id));
-            state_container_update(app->state, &c, STATE_PART_STATUS | STATE_PART_SANDBOX, NULL);
+            free(steal(&c.pod));
+            state_container_update(app->state, &c, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_POD, NULL);
             gone.row = c;
             container_died(&gone);
             c = gone.row;
@@ -195,6 +197,8 @@ void sandbox_gone(struct app *app, const char *container_id, const char *sandbox
     }
     state_container_clear(&c);
     state_intent_drop(app->state, sandbox_id, NULL); /* last: by it a kill in between is found */
+    if (modal_place_container(sandbox_id))
+        pod_left(app, container_id, sandbox_id);
 }
 
 #define TERMINATED 137 /* what Docker and Modal call an end from outside */
@@ -225,6 +229,10 @@ void sandbox_end(struct app *app, const struct state_container *container)
     int64_t until = loop_now() + CONFIRM_MS;
     const struct sandbox_ending *e;
 
+    if (pod_is_sidecar(container)) {
+        pod_end_container(app, container);
+        return;
+    }
     state_intent_ending(app->state, container->sandbox_id, NULL);
     e = terminate(app, container->id, container->sandbox_id);
     modal_client_flush(app->modal, FLUSH_MS, NULL);
@@ -272,6 +280,15 @@ int sandbox_autopsy(struct app *app, const char *sandbox_id, struct err *ret_why
 
 /* ---- what earlier commands left ---- */
 
+/* A sandbox, or a sidecar in one. */
+static void end_place(struct app *app, const char *container_id, const char *place)
+{
+    if (modal_place_container(place))
+        pod_end_place(app, container_id, place);
+    else
+        terminate(app, container_id, place);
+}
+
 void sandbox_forget_endings(struct app *app)
 {
     while (app->endings) {
@@ -286,7 +303,7 @@ void sandbox_forget_endings(struct app *app)
 
 /* A container whose client was killed before it had a sandbox: it stays as `create` would have left it, but one that
  * `run --rm` was making (its intent is older than its row) goes. */
-static void never_came(struct app *app, const struct state_intent *in)
+void sandbox_never_came(struct app *app, const struct state_intent *in)
 {
     struct state_container c = {0};
     int got = state_container_find(app->state, in->container_id, &c, NULL);
@@ -332,11 +349,11 @@ static bool find_by_name(struct app *app, const struct state_intent *in)
     if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
         state_intent_made(app->state, in->sandbox_name, found.id, NULL);
         state_intent_ending(app->state, found.id, NULL);
-        terminate(app, in->container_id, found.id);
-        never_came(app, in);
+        end_place(app, in->container_id, found.id);
+        sandbox_never_came(app, in);
     } else if (err.code == GRPC_NOT_FOUND) {
         state_intent_drop(app->state, in->sandbox_name, NULL);
-        never_came(app, in);
+        sandbox_never_came(app, in);
     }
     modal_sandbox_clear(&found);
     return err.code != GRPC_UNAVAILABLE && err.code != GRPC_DEADLINE_EXCEEDED;
@@ -359,8 +376,8 @@ static bool look_after(struct app *app, const struct state_intent *in)
     if (got == 0 || strcmp(c.row.id, in->container_id) || !c.row.sandbox_id ||
         strcmp(c.row.sandbox_id, in->sandbox_id)) {
         state_intent_ending(app->state, in->sandbox_id, NULL);
-        terminate(app, in->container_id, in->sandbox_id);
-        never_came(app, in);
+        end_place(app, in->container_id, in->sandbox_id);
+        sandbox_never_came(app, in);
         return true;
     }
     if (container_watched(&c))
@@ -395,8 +412,12 @@ static bool is_orphaned(const struct state_intent *in)
 /* One thing that an earlier command left. False: the server does not answer. */
 static bool take_up(struct app *app, const struct state_intent *in)
 {
+    int pods = pod_take_up(app, in);
+
+    if (pods != 0)
+        return pods > 0;
     if (in->ending && in->sandbox_id) {
-        terminate(app, in->container_id, in->sandbox_id);
+        end_place(app, in->container_id, in->sandbox_id);
         return true;
     }
     return in->sandbox_id ? look_after(app, in) : find_by_name(app, in);
@@ -429,6 +450,7 @@ static void reconcile(struct app *app, bool all)
 void sandbox_reconcile(struct app *app)
 {
     reconcile(app, /* all= */ false);
+    pod_reconcile(app, /* said= */ false);
     if (app->endings) /* a command that says nothing else to the server would leave before they did */
         modal_client_flush(app->modal, FLUSH_MS, NULL);
 }
@@ -463,6 +485,7 @@ void sandbox_recover(struct app *app)
 
     sweep_folders(app);
     reconcile(app, /* all= */ true);
+    pod_reconcile(app, /* said= */ true);
     while (!all_answered(app) && loop_now() < until && loop_step(app->loop, until - loop_now()))
         ;
 }

@@ -7,6 +7,7 @@
 
 #include "backends/state/state.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct app;
@@ -36,6 +37,13 @@ int sandbox_intend(struct app *app, const struct container_spec *spec, char **re
  */
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image, char *intent,
                    struct state_container *container, struct modal_task **ret_task, struct err *err);
+
+/* Whether a call that failed may have been carried out, its answer lost. Its intent stays then. */
+bool sandbox_may_have_arrived(const struct err *err);
+
+/* A container whose client was killed before it had a sandbox: it stays as `create` would have left it, but one that
+ * `run --rm` was making (its intent is older than its row) goes. */
+void sandbox_never_came(struct app *app, const struct state_intent *in);
 
 /*
  * Sends the terminate; its answer is waited for only a moment. The intent stays until an answer came, now or at a later
