@@ -52,6 +52,7 @@ extern const struct command
     cmd_container_prune,
     cmd_cp,
     cmd_create,
+    cmd_events,
     cmd_exec,
     cmd_export,
     cmd_history,
@@ -74,6 +75,8 @@ extern const struct command
     cmd_network_ls,
     cmd_network_prune,
     cmd_network_rm,
+    cmd_pause,
+    cmd_port,
     cmd_ps,
     cmd_pull,
     cmd_push,
@@ -87,6 +90,7 @@ extern const struct command
     cmd_stop,
     cmd_tag,
     cmd_top,
+    cmd_unpause,
     cmd_version,
     cmd_wait;
 /* clang-format on */

@@ -2,8 +2,11 @@
 
 #include "backends/state/events.h"
 #include "compat/base/alloc.h"
+#include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/strlist.h"
+#include "compat/sys/random.h"
 #include "shim/app.h"
 #include "shim/container.h"
 #include "translate/record_text.h"
@@ -13,6 +16,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define EXEC_WORDS_MAX (16u << 10) /* of a command line: an event is no place for a script */
 
 /* Takes attributes. */
 static void put(struct app *app, const char *type, const char *action, const char *actor, json_t *attributes,
@@ -93,6 +98,42 @@ void event_died(struct container *c)
         return;
     duration = xasprintf("%" PRId64, ended > c->row.started_ns ? (ended - c->row.started_ns) / 1000000000 : 0);
     event_container_once(c, "die", "exitCode", code, "execDuration", duration, NULL);
+}
+
+void event_kill(struct container *c, int signo)
+{
+    cleanup_free char *number = xasprintf("%d", signo);
+
+    event_container(c, "kill", "signal", number, NULL);
+}
+
+void event_exec_id(char ret[EVENT_EXEC_ID_MAX])
+{
+    if (random_hex(ret, EVENT_EXEC_ID_MAX - 1, NULL) < 0)
+        *ret = '\0';
+}
+
+void event_exec_started(struct container *c, const struct strlist *argv, const char *id)
+{
+    static const char *const actions[] = {"exec_create", "exec_start"};
+    cleanup_buf struct buf words = BUF_INIT(EXEC_WORDS_MAX);
+
+    for (size_t i = 0; i < argv->len; i++)
+        buf_addf(&words, i ? " %s" : "%s", argv->items[i]);
+    if (argv->len == 1)
+        buf_addc(&words, ' '); /* Docker's join of a command and its arguments */
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        cleanup_free char *action = xasprintf("%s: %s", actions[i], words.data);
+
+        event_container(c, action, "execID", id, NULL);
+    }
+}
+
+void event_exec_died(struct container *c, const char *id, int code)
+{
+    cleanup_free char *text = xasprintf("%d", code);
+
+    event_container(c, "exec_die", "execID", id, "exitCode", text, NULL);
 }
 
 void event_image(struct app *app, const char *action, const char *id, const char *name)

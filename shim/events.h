@@ -21,6 +21,16 @@ void event_container(struct container *c, const char *action, ...) __attribute__
 /* The same at most once in this life of it (row.started_ns), whoever sees it first: "start", "die". */
 void event_container_once(struct container *c, const char *action, ...) __attribute__((sentinel));
 
+/* "signal" in Docker's words: its number. */
+void event_kill(struct container *c, int signo);
+
+/* What an exec does: exec_create and exec_start, with its words; and exec_die. id: its own, of event_exec_id(). */
+struct strlist;
+#define EVENT_EXEC_ID_MAX 65
+void event_exec_id(char ret[EVENT_EXEC_ID_MAX]);
+void event_exec_started(struct container *c, const struct strlist *argv, const char *id);
+void event_exec_died(struct container *c, const char *id, int code);
+
 /* Its process has ended, row says how: "die", once. Whoever writes "exited" into a row calls it. */
 void event_died(struct container *c);
 

@@ -92,7 +92,7 @@ static int listen_on(const char *ip, uint16_t port, uint16_t *ret_port)
              (!v6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0) && bind(fd, address, len) == 0 &&
              listen(fd, BACKLOG) == 0 && getsockname(fd, address, &len) == 0) {
         *ret_port = ntohs(v6 ? a6.sin6_port : a4.sin_port);
-        return steal_fd(&fd);
+        return fcntl(fd, F_DUPFD_CLOEXEC, FD_FIRST);
     }
     return -1;
 }

@@ -84,7 +84,7 @@ const struct cmd_def cmd_def_port = {
     .min_args = 1,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_stats[] = {

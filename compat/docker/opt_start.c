@@ -90,7 +90,7 @@ const struct cmd_def cmd_def_pause = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_unpause = {
@@ -101,7 +101,7 @@ const struct cmd_def cmd_def_unpause = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_wait = {

@@ -33,10 +33,10 @@ const struct cmd_def cmd_def_info = {
 };
 
 static const struct opt_def options_events[] = {
-    OPT("filter", 'f', OPT_FILTER, "filter", "Filter output based on conditions provided", LATER),
-    OPT("format", 0, OPT_STRING, "string", INSPECT_FORMAT_HELP, LATER),
-    OPT("since", 0, OPT_STRING, "string", "Show all events created since timestamp", LATER),
-    OPT("until", 0, OPT_STRING, "string", "Stream events until this timestamp", LATER),
+    OPT("filter", 'f', OPT_FILTER, "filter", "Filter output based on conditions provided", OURS),
+    OPT("format", 0, OPT_STRING, "string", INSPECT_FORMAT_HELP, OURS),
+    OPT("since", 0, OPT_STRING, "string", "Show all events created since timestamp", OURS),
+    OPT("until", 0, OPT_STRING, "string", "Stream events until this timestamp", OURS),
     END_OF_OPTIONS,
 };
 
@@ -47,7 +47,7 @@ const struct cmd_def cmd_def_events = {
     .summary = "Get real time events from the server",
     .options = options_events,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_inspect[] = {

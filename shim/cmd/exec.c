@@ -9,6 +9,7 @@
 #include "shim/attach.h"
 #include "shim/binds.h"
 #include "shim/command.h"
+#include "shim/events.h"
 #include "shim/join.h"
 #include "translate/env.h"
 #include "translate/signals.h"
@@ -27,6 +28,7 @@ struct exec {
     struct binds binds;
     struct strlist argv, env;
     bool tty, interactive, detached;
+    char id[EVENT_EXEC_ID_MAX]; /* as events have it */
 };
 
 static void exec_clear(struct exec *e)
@@ -165,6 +167,13 @@ static int finish(struct exec *e, struct attach_result *result, struct err *err)
     }
 }
 
+static void on_started(void *arg)
+{
+    struct exec *e = arg;
+
+    event_exec_started(&e->c, &e->argv, e->id);
+}
+
 static int exec_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     cleanup_with(exec_clear) struct exec e = {.binds = BINDS_INIT};
@@ -175,7 +184,12 @@ static int exec_run(struct app *app, const struct opt_parsed *opts, struct err *
     if (prepare(&e, app, opts, err) < 0)
         return -1;
     fill_request(&e, opts, &req);
+    event_exec_id(e.id);
+    req.started = on_started;
+    req.arg = &e;
     attach_run(app, e.c.task, &req, &result);
+    if (result.end == SESSION_EXITED)
+        event_exec_died(&e.c, e.id, result.code);
     return finish(&e, &result, err);
 }
 

@@ -4,6 +4,7 @@
 #include "shim/command.h"
 #include "shim/container_start.h"
 #include "shim/each.h"
+#include "shim/events.h"
 #include "translate/signals.h"
 #include "translate/wire/wire.h"
 
@@ -33,6 +34,7 @@ static int kill_one(struct container *c, const char *word, void *arg, struct err
         container_refresh(c, NULL);
         return not_running(c, word, err);
     }
+    event_kill(c, ask.signo);
     return ask.signo == SIGNALS_KILL ? container_has_ended(c, 128 + SIGNALS_KILL, err) : 0;
 }
 

@@ -5,6 +5,7 @@
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "translate/names.h"
 #include "translate/wire/wire.h"
 
@@ -23,7 +24,7 @@ static void tell_agent(struct container *c)
 
 static int rename_locked(struct container *c, const char *word, struct err *err)
 {
-    cleanup_free char *name = NULL;
+    cleanup_free char *name = NULL, *old = xasprintf("/%s", c->row.name);
     char *record;
 
     if (name_parse(word, &name, err) < 0)
@@ -42,6 +43,7 @@ static int rename_locked(struct container *c, const char *word, struct err *err)
     c->row.name = steal(&name);
     if (state_container_update(c->app->state, &c->row, STATE_PART_IDENTITY, err) < 0)
         return err_wrap(err, "Error response from daemon");
+    event_container(c, "rename", "oldName", old, NULL);
     tell_agent(c);
     return 0;
 }

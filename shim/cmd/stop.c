@@ -4,8 +4,24 @@
 #include "shim/command.h"
 #include "shim/container_start.h"
 #include "shim/each.h"
+#include "shim/events.h"
 #include "shim/stopping.h"
+#include "translate/signals.h"
 #include "translate/wire/wire.h"
+
+/* The end, with its events: the signals, the end itself, the stop. A --rm container may be gone then. */
+static int stopped(struct container *c, const struct wire_ask *ask, int code, struct err *err)
+{
+    int ret;
+
+    event_kill(c, ask->signo);
+    if (code == 128 + SIGNALS_KILL && ask->signo != SIGNALS_KILL)
+        event_kill(c, SIGNALS_KILL);
+    ret = container_has_ended(c, code, err);
+    if (ret == 0 && c->row.id)
+        event_container(c, "stop", NULL);
+    return ret;
+}
 
 /* Asks its agent, which kills it when its time is over; what is not running is stopped already. */
 static int stop_one(struct container *c, const char *word, void *arg, struct err *err)
@@ -33,7 +49,7 @@ static int stop_one(struct container *c, const char *word, void *arg, struct err
         err_clear(&why);
         return container_ended_meanwhile(c, err);
     }
-    return container_has_ended(c, code, err);
+    return stopped(c, &ask, code, err);
 }
 
 static int stop_run(struct app *app, const struct opt_parsed *opts, struct err *err)

@@ -4,6 +4,7 @@
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "shim/inquiry.h"
 #include "translate/process_table.h"
 #include "translate/wire/wire.h"
@@ -44,8 +45,10 @@ static int print_table(struct container *c, const struct process_table *table, s
     ret = ask_agent(c, &q, err);
     if (ret == 0)
         ret = process_table_print(table, q.out.data, container_now_ns() / 1000000, &text, err);
-    if (ret == 0)
+    if (ret == 0) {
+        event_container(c, "top", NULL);
         fwrite(text.data, 1, text.len, stdout);
+    }
     inquiry_clear(&q);
     return ret;
 }
