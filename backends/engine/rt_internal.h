@@ -293,7 +293,7 @@ void rt_trash_sweep(struct rt *rt); /* begins to remove what was moved away; fro
 
 int rt_pod_check(const struct rt *rt, const struct rt_sandbox_spec *spec, struct err *err);
 struct rt_sandbox *rt_pod_main(struct rt_sandbox *s); /* its first container, maybe itself */
-/* The lines of /etc/hosts about the others as they are now. */
+/* The lines of /etc/hosts about all that run now, s included once it has an address. */
 void rt_pod_names(struct rt_sandbox *s, struct buf *ret);
 void rt_pod_name_line(const struct rt_sandbox *s, struct buf *ret); /* about itself; "" without address */
 void rt_pod_changed(struct rt_sandbox *s); /* one has come or gone: names are written anew in all that run */

@@ -60,15 +60,30 @@ void rt_pod_name_line(const struct rt_sandbox *s, struct buf *ret)
         buf_addf(ret, "%s\t%s\n", s->net.address, s->name ? s->name : FIRST_NAME);
 }
 
+/* One that runs, or is about to know the others. */
+static bool is_named(const struct rt_sandbox *one, const struct rt_sandbox *first, const struct rt_sandbox *asker)
+{
+    return one == asker || (rt_pod_main((struct rt_sandbox *)(uintptr_t)one) == first && one->state == RT_RUNNING);
+}
+
+/* The oldest first: a line stays where it is when more come. The list has the newest first. */
 void rt_pod_names(struct rt_sandbox *s, struct buf *ret)
 {
-    struct rt_sandbox *first = rt_pod_main(s);
+    const struct rt_sandbox *first = rt_pod_main(s);
+    cleanup_free const struct rt_sandbox **members = NULL;
+    size_t len = 0, room = 0;
 
-    if (s != first)
-        rt_pod_name_line(first, ret);
-    for (struct rt_sandbox *other = s->rt->sandboxes; other; other = other->next)
-        if (other->main == first && other != s && other->state == RT_RUNNING)
-            rt_pod_name_line(other, ret);
+    for (const struct rt_sandbox *one = s->rt->sandboxes; one; one = one->next) {
+        if (!is_named(one, first, s))
+            continue;
+        if (len == room) {
+            room = room ? room * 2 : 16;
+            members = xreallocarray(members, room, sizeof(*members));
+        }
+        members[len++] = one;
+    }
+    while (len)
+        rt_pod_name_line(members[--len], ret);
 }
 
 /*
@@ -99,7 +114,6 @@ static void write_hosts(struct rt_sandbox *s)
 
     buf_adds(&text, usual);
     rt_pod_names(s, &text);
-    rt_pod_name_line(s, &text);
     replace_text(path, &text);
 }
 

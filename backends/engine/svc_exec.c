@@ -66,7 +66,7 @@ static int find_container(const struct sandbox *s, const char *id, struct sideca
 
     if (*id && !c)
         return svc_err(err, GRPC_NOT_FOUND, "container %s not found", id);
-    if (c && c->state == SANDBOX_ENDED)
+    if (c && (c->ending || c->state == SANDBOX_ENDED))
         return svc_err(err, GRPC_NOT_FOUND, "container %s has finished", id);
     if (c && c->state == SANDBOX_STARTING)
         return svc_err(err, GRPC_FAILED_PRECONDITION, "container %s is not running yet", id);
