@@ -56,6 +56,8 @@ static const char *const carried[] = {
     "user",
     "volume",
     "workdir",
+    "x-modal",
+    "x-modal-top",
     NULL,
 };
 
@@ -322,6 +324,20 @@ static int check_workdir(const struct container_spec *s, struct err *err)
     return 0;
 }
 
+/* KEY=VALUE lines of a compose file's x-modal. */
+static int read_x_modal(const struct strlist *words, enum modal_source source, struct modal_options *o, struct err *err)
+{
+    for (size_t i = 0; i < words->len; i++) {
+        const char *word = words->items[i], *equals = strchr(word, '=');
+        cleanup_free char *key = xstrndup(word, equals ? (size_t)(equals - word) : strlen(word));
+        cleanup_free char *origin = xasprintf("x-modal.%s", key);
+
+        if (modal_options_set(o, source, origin, key, equals ? equals + 1 : "", err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Environment, labels, and the Modal options that may hide among them. */
 static int read_env_and_labels(const struct opt_parsed *p, const struct input *in, struct container_spec *s,
                                struct err *err)
@@ -332,6 +348,8 @@ static int read_env_and_labels(const struct opt_parsed *p, const struct input *i
     if (in->profile && modal_options_from_profile(&s->modal, in->profile, err) < 0)
         return -1;
     if (modal_options_from_env(&s->modal, in->environ, err) < 0 ||
+        read_x_modal(opt_list(p, "x-modal-top"), MODAL_FROM_X_TOP, &s->modal, err) < 0 ||
+        read_x_modal(opt_list(p, "x-modal"), MODAL_FROM_X_SERVICE, &s->modal, err) < 0 ||
         modal_options_from_labels(&s->modal, &s->labels, err) < 0)
         return -1;
     return modal_options_check(&s->modal, err);

@@ -149,3 +149,7 @@
         REFUSED("volume drivers belong to a Docker daemon")),
     OPT("volumes-from", 0, OPT_LIST, "list", "Mount volumes from the specified container(s)", LATER),
     OPT("workdir", 'w', OPT_STRING, "string", "Working directory inside the container", OURS),
+    OPT("x-modal", 0, OPT_LIST, "list", "Options of Modal that a service of a compose file gives", OURS,
+        .flags = OPT_HIDDEN),
+    OPT("x-modal-top", 0, OPT_LIST, "list", "Options of Modal that a compose file gives to all services", OURS,
+        .flags = OPT_HIDDEN),

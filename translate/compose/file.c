@@ -2,6 +2,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "translate/compose/canonical.h"
 #include "translate/compose/load.h"
 #include "translate/compose/settle.h"
 
@@ -79,7 +80,7 @@ static int settle(const struct step *s, struct cnode *tree)
             return err_wrap(s->err, "validating %s", s->name);
         drop_version(s, tree);
     }
-    if (compose_canonical(tree, s->err) < 0)
+    if (compose_canonical_loose(tree, s->l->in->no_interpolate, s->err) < 0)
         return -1;
     omit_empty(tree);
     return unicity_enforce(tree, s->err);

@@ -89,7 +89,11 @@ static int settle(const struct compose_input *in, struct compose_project *p, str
         return -1;
     if (!in->no_consistency && compose_consistent(p, err) < 0)
         return -1;
-    return in->no_env_resolution ? 0 : compose_resolve_files(p, in, err);
+    if (!in->no_env_resolution && compose_resolve_files(p, in, err) < 0)
+        return -1;
+    if (!in->all_resources)
+        compose_drop_unused(p);
+    return 0;
 }
 
 int compose_load(const struct compose_input *in, struct compose_project *ret, struct err *err)
