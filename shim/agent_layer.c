@@ -87,7 +87,7 @@ static int probe_open(struct probe *p, struct app *app, const char *image, struc
             p->row.id = xstrdup(spec.id);
             /* what is remembered of an earlier one was deleted */
             if (catalog_probe_image(app, image, /* anew= */ true, &id, &why) == 0)
-                ret = sandbox_create(app, &spec, id, NULL, &p->row, &p->task, &why);
+                ret = sandbox_create(app, &spec, id, NULL, NULL, 0, &p->row, &p->task, &why);
             if (ret == 0) {
                 p->image = steal(&id);
                 break;

@@ -120,14 +120,14 @@ static enum sync_conflict conflict_policy(const struct container_spec *spec)
 }
 
 /* One mount: its source is opened and the rest filled in. */
-static int open_bind(const struct container_spec *spec, size_t i, struct binds *b, struct err *err)
+static int open_bind(const struct container_spec *spec, size_t i, size_t slot, struct binds *b, struct err *err)
 {
     const struct mount *m = &spec->mounts.items[i];
-    struct session_mount *to = &b->mounts[i];
+    struct session_mount *to = &b->mounts[slot];
     bool known;
 
-    b->states[i] = xasprintf("mount-%zu", i);
-    known = b->state_fd >= 0 && faccessat(b->state_fd, b->states[i], F_OK, 0) == 0;
+    b->states[slot] = xasprintf("mount-%zu", i);
+    known = b->state_fd >= 0 && faccessat(b->state_fd, b->states[slot], F_OK, 0) == 0;
     *to = (struct session_mount){
         .host.dirfd = -1,
         .label = m->source,
@@ -137,21 +137,23 @@ static int open_bind(const struct container_spec *spec, size_t i, struct binds *
         .conflict = conflict_policy(spec),
         .keep_dirfd = b->keep_fd,
         .state_dirfd = b->state_fd,
-        .state_name = b->states[i],
+        .state_name = b->states[slot],
     };
-    if (open_source(m, known, &to->host.dirfd, &b->files[i], err) < 0)
+    if (open_source(m, known, &to->host.dirfd, &b->files[slot], err) < 0)
         return -1;
-    to->host.file = b->files[i];
+    to->host.file = b->files[slot];
     return 0;
 }
 
 static int open_all(const struct container_spec *spec, const char *container_id, bool rest, struct binds *ret,
                     struct err *err)
 {
-    size_t len = spec->mounts.len;
+    size_t len = spec->mounts.len, wanted = 0;
 
     *ret = (struct binds)BINDS_INIT;
-    if (!len)
+    for (size_t i = 0; i < len; i++)
+        wanted += spec->mounts.items[i].type == MOUNT_BIND;
+    if (!wanted)
         return 0;
     ret->mounts = xcalloc(len, sizeof(*ret->mounts));
     ret->files = xcalloc(len, sizeof(*ret->files));
@@ -166,8 +168,10 @@ static int open_all(const struct container_spec *spec, const char *container_id,
     for (size_t i = 0; i < len; i++) {
         cleanup_err struct err why = ERR_INIT;
 
+        if (spec->mounts.items[i].type != MOUNT_BIND)
+            continue;
         ret->len++; /* counted first, so that what was opened for it is released */
-        if (open_bind(spec, i, ret, &why) == 0)
+        if (open_bind(spec, i, ret->len - 1, ret, &why) == 0)
             continue;
         if (!rest || why.code != BINDS_SOURCE_GONE) {
             binds_clear(ret);
@@ -175,7 +179,7 @@ static int open_all(const struct container_spec *spec, const char *container_id,
         }
         fprintf(stderr, "docker: %s is gone: what the container changed there stays with the container\n",
                 spec->mounts.items[i].source);
-        ret->mounts[i].absent = true;
+        ret->mounts[ret->len - 1].absent = true;
     }
     return 0;
 }

@@ -92,6 +92,11 @@ extern const struct command
     cmd_top,
     cmd_unpause,
     cmd_version,
+    cmd_volume_create,
+    cmd_volume_inspect,
+    cmd_volume_ls,
+    cmd_volume_prune,
+    cmd_volume_rm,
     cmd_wait;
 /* clang-format on */
 

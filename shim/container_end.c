@@ -13,6 +13,7 @@
 #include "shim/logs.h"
 #include "shim/pod.h"
 #include "shim/sandbox.h"
+#include "shim/volume.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -110,7 +111,10 @@ static int let_sandbox_go(struct container *c, struct err *err)
         return state_container_update(c->app->state, row, STATE_PART_SANDBOX, err) < 0 ? -1 : 0;
     container_dir_remove(row->id);
     event_container_once(c, "destroy", NULL);
-    return state_container_remove(c->app->state, row->id, err) < 0 ? -1 : 0;
+    if (state_container_remove(c->app->state, row->id, err) < 0)
+        return -1;
+    volumes_remove_anonymous(c->app, &c->spec);
+    return 0;
 }
 
 /* Log and files, then the sandbox may go. */
@@ -145,6 +149,8 @@ static int ask_state(struct container *c, struct inquiry *q, struct binds *binds
     }
     if (container_load(c, err) < 0 || binds_open_rest(&c->spec, c->row.id, binds, err) < 0)
         return -1;
+    if (volumes_writable(&c->spec))
+        q->ask.kind = WIRE_ASK_VOLUME_SAVE; /* the same, with what only a last save that failed leaves to be done */
     q->task = c->task;
     q->binds = binds;
     inquiry_run(c->app, q, 1, SETTLE_MS);
@@ -172,6 +178,8 @@ int container_settle(struct container *c, struct err *err)
         return settle_never(c, err);
     if (note_end(c, &q, err) < 0)
         return -1;
+    if (!q.pull_failed && q.end == SESSION_EXITED && volumes_commit(c, &q.err) < 0)
+        q.pull_failed = true;
     if (q.pull_failed || q.end != SESSION_EXITED) {
         err_move(err, &q.err);
         err_wrap(err, "what container %s changed in its mounts was not brought back", c->row.name);
@@ -256,6 +264,9 @@ static int end_for_removal(struct container *c, bool running, bool force, struct
     if (ret < 0 && why.code != CONTAINER_NOT_RUNNING && c->loaded && c->spec.mounts.len)
         fprintf(stderr, "docker: what container %s changed in its mounts was not brought back: %s\n", c->row.name,
                 why.msg);
+    err_clear(&why);
+    if (volumes_commit(c, &why) < 0)
+        fprintf(stderr, "docker: what container %s last wrote to its volumes may be lost: %s\n", c->row.name, why.msg);
     err_clear(&why);
     modal_task_free(steal(&c->task));
     if (c->row.sandbox_id)

@@ -521,8 +521,14 @@ static int check_read_only(const struct container *c, const char *dest, struct e
     for (size_t i = c->spec.mounts.len; i-- > 0;) { /* parents first: the innermost decides */
         const struct mount *m = &c->spec.mounts.items[i];
 
-        if (path_within(path, m->target))
-            return m->readonly ? err_set(err, 1, DAEMON "mounted volume is marked read-only") : 0;
+        if (!path_within(path, m->target))
+            continue;
+        if (m->type == MOUNT_VOLUME && c->woken)
+            return err_set(err, 1,
+                           "docker cp into the volume at %s of a container that is not running is not carried out: its "
+                           "files are in the volume; start the container, or copy through another one with the volume",
+                           m->target);
+        return m->readonly ? err_set(err, 1, DAEMON "mounted volume is marked read-only") : 0;
     }
     return 0;
 }

@@ -17,6 +17,7 @@
 #include "shim/inquiry.h"
 #include "shim/pod.h"
 #include "shim/sandbox.h"
+#include "shim/volume.h"
 #include "translate/signals.h"
 
 #include <stdio.h>
@@ -30,9 +31,22 @@
 /* Where the container lives: in a pod, or alone, as for a look at its files. */
 static int create_in(struct container *c, bool alone, const char *modal_image, char *intent, struct err *err)
 {
+    cleanup_with(volume_mounts_clear) struct volume_mounts v = {0};
+    int ret;
+
+    if (!alone && volume_mounts_make(c->app, &c->spec, &v, err) < 0) {
+        if (intent)
+            state_intent_drop(c->app->state, intent, NULL);
+        free(intent);
+        return -1;
+    }
     if (!alone && pod_wanted(c))
-        return pod_create_container(c, modal_image, intent, NULL, 0, err);
-    return sandbox_create(c->app, &c->spec, modal_image, intent, &c->row, &c->task, err);
+        ret = pod_create_container(c, modal_image, intent, v.items, v.len, err);
+    else
+        ret = sandbox_create(c->app, &c->spec, modal_image, intent, v.items, v.len, &c->row, &c->task, err);
+    if (ret < 0 && err && err->code == GRPC_NOT_FOUND)
+        volumes_forget(c->app, &c->spec); /* one of them may be what is not there any more */
+    return ret;
 }
 
 /* From the image; one that the server has forgotten is built once more. */
@@ -93,10 +107,11 @@ int launch_bare(struct container *c, struct err *err)
 
 int launch_sandbox(struct container *c, const struct state_image *image, struct err *err)
 {
+    cleanup_with(volumes_unclaim) struct volume_claim claim = {0};
     struct state_container *row = &c->row;
     int got;
 
-    if (create_sandbox(c, image, /* alone= */ false, err) < 0)
+    if (volumes_claim(c, &claim, err) < 0 || create_sandbox(c, image, /* alone= */ false, err) < 0)
         return -1;
     container_set_status(row, "running");
     row->started_ns = container_now_ns();
@@ -170,6 +185,8 @@ static void start_failed(struct container *c, int code, const struct err *why)
     sandbox_end(c->app, row);
     free(steal(&row->sandbox_id));
     if (row->auto_remove)
+        volumes_remove_anonymous(c->app, &c->spec);
+    if (row->auto_remove)
         return;
     container_set_status(row, row->finished_ns ? "exited" : "created");
     row->started_ns = 0;
@@ -193,10 +210,12 @@ int launch_detached(struct container *c, const struct binds *binds, struct err *
     cleanup_with(wire_health_clear) struct wire_health health;
     cleanup_with(wire_names_clear) struct wire_names names;
     struct session_start start = fill_start(c);
+    cleanup_free char *volumes = volumes_start_text(&c->spec);
     cleanup_with(inquiry_clear) struct inquiry q;
     int code;
 
     inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
+    start.volumes = volumes;
     start.health = health_on_wire(c, &health) ? &health : NULL;
     start.names = pod_names(c, &names) ? &names : NULL;
     start.detached = true;
@@ -256,6 +275,7 @@ static void tidy(struct container *c, int code, bool pull_failed)
         state_container_remove(c->app->state, row->id, NULL);
         container_dir_remove(row->id); /* before the intent goes, by which a kill in between would be found */
         sandbox_end(c->app, row);
+        volumes_remove_anonymous(c->app, &c->spec);
         container_unlock(c);
         return;
     }
@@ -289,6 +309,8 @@ static int finish(struct container *c, struct attach_result *result, struct err 
 {
     int code = result->code;
 
+    if (result->end == SESSION_EXITED && c->row.auto_remove && volumes_commit(c, &result->err) < 0)
+        result->pull_failed = true; /* the sandbox stays, and what was saved in it can still be had */
     modal_task_free(steal(&c->task));
     switch (result->end) {
     case SESSION_LOST:
@@ -335,8 +357,10 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
     };
     cleanup_with(wire_health_clear) struct wire_health health;
     cleanup_with(wire_names_clear) struct wire_names names;
+    cleanup_free char *volumes = volumes_start_text(&c->spec);
     struct attach_result result;
 
+    req.start.volumes = volumes;
     req.start.health = health_on_wire(c, &health) ? &health : NULL;
     req.start.names = pod_names(c, &names) ? &names : NULL;
     req.start.attach_stdin = streams->stdin_attached && c->process.open_stdin;

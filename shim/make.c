@@ -11,6 +11,7 @@
 #include "shim/events.h"
 #include "shim/network.h"
 #include "shim/sandbox.h"
+#include "shim/volume.h"
 #include "translate/record_text.h"
 
 #include <errno.h>
@@ -103,6 +104,8 @@ int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *
         oci_config_parse(m->image.config, strlen(m->image.config), &config, err) < 0)
         return -1;
     ret = process_from_spec(spec, &config, &m->c.process, err);
+    if (ret == 0)
+        ret = volumes_prepare(spec, &m->c.process, err);
     oci_config_clear(&config);
     if (ret == 0)
         ret = network_resolve(app, spec, /* must= */ false, err);
@@ -167,7 +170,7 @@ int making_register(struct making *m, bool to_run, struct err *err)
     }
     m->registered = true;
     event_container(c, "create", NULL);
-    if (container_lock(c, err) < 0 || binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
+    if (volumes_register(c->app, &c->spec, err) < 0 || container_lock(c, err) < 0 || binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
         return -1;
     return write_cidfile(m, err);
 }
@@ -180,6 +183,7 @@ void making_undo(struct making *m)
         container_dir_remove(m->c.row.id);
         event_container_once(&m->c, "destroy", NULL);
         state_container_remove(app->state, m->c.row.id, NULL);
+        volumes_remove_anonymous(app, &m->c.spec);
     }
     if (m->cidfile_made)
         unlink(m->c.spec.cidfile);

@@ -118,10 +118,11 @@ bool sandbox_may_have_arrived(const struct err *err)
 }
 
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image, char *intent,
-                   struct state_container *container, struct modal_task **ret_task, struct err *err)
+                   const struct modal_volume *volumes, size_t volume_count, struct state_container *container,
+                   struct modal_task **ret_task, struct err *err)
 {
     cleanup_free char *app_id = NULL, *name = intent;
-    struct modal_sandbox_spec definition = {.image_id = modal_image};
+    struct modal_sandbox_spec definition = {.image_id = modal_image, .volumes = volumes, .volume_count = volume_count};
     struct modal_sandbox made = MODAL_SANDBOX_INIT;
     int ret = -1;
 

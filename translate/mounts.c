@@ -354,6 +354,18 @@ static int refused(const struct mount *m, const char *reason, struct err *err)
                    reason);
 }
 
+/* What a volume cannot be here. */
+static const char *volume_reason(const struct mount *m)
+{
+    if (m->driver && *m->driver && strcmp(m->driver, "local") != 0)
+        return "there is no volume driver but \"local\"";
+    if (m->driver_opts.len)
+        return "options of a volume's driver mean nothing to a volume of Modal's";
+    if (m->subpath && *m->subpath)
+        return "a part of a volume (volume-subpath) is not carried out yet";
+    return NULL;
+}
+
 /* Ours: refuses what Docker would do and we cannot. */
 static int check_ours(const struct mount *m, struct err *err)
 {
@@ -366,8 +378,7 @@ static int check_ours(const struct mount *m, struct err *err)
     const char *reason = later[m->type];
 
     if (m->type == MOUNT_VOLUME)
-        reason = m->source ? "named volumes are not carried out yet; an absolute path or ./path is a host directory"
-                           : "anonymous volumes are not carried out yet; give a host directory as -v /host/dir:/dir";
+        reason = volume_reason(m);
     if (m->type == MOUNT_BIND && is_docker_socket(m->source))
         reason = "programs that speak Docker's API socket are not served";
     if (m->type == MOUNT_BIND && !reason)
@@ -436,6 +447,17 @@ static int check_targets(struct mounts *m, struct err *err)
     return 0;
 }
 
+/* A volume is in one place of a container: its files are there, not shown there. */
+static int check_volumes(const struct mounts *m, struct err *err)
+{
+    for (size_t i = 0; i < m->len; i++)
+        for (size_t j = i + 1; j < m->len; j++)
+            if (m->items[i].type == MOUNT_VOLUME && m->items[j].type == MOUNT_VOLUME && m->items[i].source &&
+                m->items[j].source && strcmp(m->items[i].source, m->items[j].source) == 0)
+                return refused(&m->items[j], "one volume in two places of a container", err);
+    return 0;
+}
+
 /* Parents first; among equals the order of the command line stays. */
 static void sort_by_depth(struct mounts *m)
 {
@@ -454,11 +476,28 @@ int mounts_finish(struct mounts *m, const struct input *in, struct err *err)
     for (size_t i = 0; i < m->len; i++)
         if (finish_one(&m->items[i], in, err) < 0)
             return -1;
-    if (check_targets(m, err) < 0)
+    if (check_targets(m, err) < 0 || check_volumes(m, err) < 0)
         return -1;
     for (size_t i = 0; i < m->len; i++)
         if (check_ours(&m->items[i], err) < 0)
             return -1;
     sort_by_depth(m);
     return 0;
+}
+
+void mounts_add_declared(struct mounts *m, const char *path)
+{
+    struct mount mount = {.type = MOUNT_VOLUME, .create_source = true, .target = path_clean(path)};
+
+    mount.spec = xstrdup(mount.target);
+    for (size_t i = 0; mount.target && i < m->len; i++)
+        if (strcmp(m->items[i].target, mount.target) == 0)
+            mount.target[0] = '\0';
+    if (mount.target[0] != '/' || !mount.target[1] ||
+        taboo_reason(taboo_targets, sizeof(taboo_targets) / sizeof(taboo_targets[0]), mount.target)) {
+        mount_clear(&mount);
+        return;
+    }
+    mounts_take(m, &mount);
+    sort_by_depth(m);
 }

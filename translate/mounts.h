@@ -31,6 +31,7 @@ struct mount { /* strings are owned */
     bool create_source; /* a missing host directory is made (-v), not refused (--mount) */
     bool whole_home;    /* the source is the user's home directory itself: allowed, worth a line to the user */
     bool nocopy;        /* volume */
+    bool anonymous;     /* volume: nobody named it; it goes with its container */
     char *mode;         /* -v: the options as typed ("ro,z"), NULL = none; z, Z and consistency words change nothing */
     char *propagation;  /* "rprivate", "shared"...: nothing is mounted below a synchronised directory, so no effect */
     char *consistency;  /* --mount: "cached"...: no effect, as with Docker on Linux */
@@ -63,6 +64,9 @@ int mounts_add_mount(struct mounts *m, const char *spec, const struct input *in,
  * not carried out yet is an error here too: one line that names it.
  */
 int mounts_finish(struct mounts *m, const struct input *in, struct err *err);
+
+/* A path that the image declares, if nothing is mounted there: an anonymous volume. Of what cannot be a target, none. */
+void mounts_add_declared(struct mounts *m, const char *path);
 
 const char *mount_type_name(enum mount_type type); /* "bind" */
 

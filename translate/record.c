@@ -142,7 +142,13 @@ static json_t *shown_mount(const struct mount *m)
     json_object_set_new(object, "Type", json_string(mount_type_name(m->type)));
     if (m->type == MOUNT_VOLUME && m->source)
         json_object_set_new(object, "Name", record_shown(m->source));
-    json_object_set_new(object, "Source", record_shown(m->type == MOUNT_BIND ? m->source : ""));
+    if (m->type == MOUNT_VOLUME && m->source) {
+        cleanup_free char *source = xasprintf("/var/lib/docker/volumes/%s/_data", m->source);
+
+        json_object_set_new(object, "Source", record_shown(source));
+    } else {
+        json_object_set_new(object, "Source", record_shown(m->type == MOUNT_BIND ? m->source : ""));
+    }
     json_object_set_new(object, "Destination", record_shown(m->target));
     if (m->type == MOUNT_VOLUME)
         json_object_set_new(object, "Driver", record_shown(m->driver && *m->driver ? m->driver : "local"));
@@ -247,6 +253,7 @@ static json_t *atp_mount(json_t *bytes, const struct mount *m, size_t index)
     } flags[] = {
         {"FromMount", m->from_mount}, {"ReadOnly", m->readonly}, {"CreateSource", m->create_source},
         {"WholeHome", m->whole_home}, {"NoCopy", m->nocopy},
+        {"Anonymous", m->anonymous},
     };
     const struct {
         const char *key;

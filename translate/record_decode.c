@@ -251,6 +251,7 @@ static int read_mount(const json_t *bytes, const json_t *object, size_t index, s
         record_get_bool(object, "CreateSource", &m->create_source, err) < 0 ||
         record_get_bool(object, "WholeHome", &m->whole_home, err) < 0 ||
         record_get_bool(object, "NoCopy", &m->nocopy, err) < 0 ||
+        record_get_bool(object, "Anonymous", &m->anonymous, err) < 0 ||
         record_get_int(object, "TmpfsSize", 0, INT64_MAX, &m->tmpfs_size, err) < 0 ||
         record_get_int(object, "TmpfsMode", 0, UINT32_MAX, &mode, err) < 0 ||
         record_get_int(object, "OptionGroups", 0, UINT32_MAX, &groups, err) < 0)

@@ -3,22 +3,26 @@
 
 static const struct opt_def options_volume_create[] = {
     OPT("availability", 0, OPT_STRING, "string", "Cluster Volume availability (\"active\", \"pause\", \"drain\")",
-        LATER, .def = "active"),
-    OPT("driver", 'd', OPT_STRING, "string", "Specify volume driver name", LATER, .def = "local"),
-    OPT("group", 0, OPT_STRING, "string", "Cluster Volume group (cluster volumes)", LATER),
-    OPT("label", 0, OPT_LIST, "list", "Set metadata for a volume", LATER, .check = opt_check_label),
-    OPT("limit-bytes", 0, OPT_BYTES, "bytes", "Minimum size of the Cluster Volume in bytes", LATER),
-    OPT("name", 0, OPT_STRING, "string", "Specify volume name", LATER, .flags = OPT_HIDDEN),
-    OPT("opt", 'o', OPT_MAP, "map", "Set driver specific options", LATER, .def = "map[]"),
-    OPT("required-bytes", 0, OPT_BYTES, "bytes", "Maximum size of the Cluster Volume in bytes", LATER),
-    OPT("scope", 0, OPT_STRING, "string", "Cluster Volume access scope (\"single\", \"multi\")", LATER,
+        REFUSED(SWARM_ONLY), .def = "active"),
+    OPT("driver", 'd', OPT_STRING, "string", "Specify volume driver name", OURS, .def = "local"),
+    OPT("group", 0, OPT_STRING, "string", "Cluster Volume group (cluster volumes)", REFUSED(SWARM_ONLY)),
+    OPT("label", 0, OPT_LIST, "list", "Set metadata for a volume", OURS, .check = opt_check_label),
+    OPT("limit-bytes", 0, OPT_BYTES, "bytes", "Minimum size of the Cluster Volume in bytes", REFUSED(SWARM_ONLY)),
+    OPT("name", 0, OPT_STRING, "string", "Specify volume name", OURS, .flags = OPT_HIDDEN),
+    OPT("opt", 'o', OPT_MAP, "map", "Set driver specific options", OURS, .def = "map[]"),
+    OPT("required-bytes", 0, OPT_BYTES, "bytes", "Maximum size of the Cluster Volume in bytes", REFUSED(SWARM_ONLY)),
+    OPT("scope", 0, OPT_STRING, "string", "Cluster Volume access scope (\"single\", \"multi\")", REFUSED(SWARM_ONLY),
         .def = "single"),
-    OPT("secret", 0, OPT_MAP, "map", "Cluster Volume secrets", LATER, .def = "map[]"),
+    OPT("secret", 0, OPT_MAP, "map", "Cluster Volume secrets", REFUSED(SWARM_ONLY), .def = "map[]"),
     OPT("sharing", 0, OPT_STRING, "string",
-        "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", LATER, .def = "none"),
-    OPT("topology-preferred", 0, OPT_LIST, "list", "A topology that the Cluster Volume would be preferred in", LATER),
-    OPT("topology-required", 0, OPT_LIST, "list", "A topology that the Cluster Volume must be accessible from", LATER),
-    OPT("type", 0, OPT_STRING, "string", "Cluster Volume access type (\"mount\", \"block\")", LATER, .def = "block"),
+        "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", REFUSED(SWARM_ONLY),
+        .def = "none"),
+    OPT("topology-preferred", 0, OPT_LIST, "list", "A topology that the Cluster Volume would be preferred in",
+        REFUSED(SWARM_ONLY)),
+    OPT("topology-required", 0, OPT_LIST, "list", "A topology that the Cluster Volume must be accessible from",
+        REFUSED(SWARM_ONLY)),
+    OPT("type", 0, OPT_STRING, "string", "Cluster Volume access type (\"mount\", \"block\")", REFUSED(SWARM_ONLY),
+        .def = "block"),
     END_OF_OPTIONS,
 };
 
@@ -29,11 +33,11 @@ const struct cmd_def cmd_def_volume_create = {
     .options = options_volume_create,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_volume_inspect[] = {
-    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, LATER),
+    OPT("format", 'f', OPT_STRING, "string", INSPECT_FORMAT_HELP, OURS),
     END_OF_OPTIONS,
 };
 
@@ -45,14 +49,14 @@ const struct cmd_def cmd_def_volume_inspect = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_volume_ls[] = {
-    FLAG("cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", LATER),
-    OPT("filter", 'f', OPT_FILTER, "filter", "Provide filter values (e.g. \"dangling=true\")", LATER),
-    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, LATER),
-    FLAG("quiet", 'q', "Only display volume names", LATER),
+    FLAG("cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", REFUSED(SWARM_ONLY)),
+    OPT("filter", 'f', OPT_FILTER, "filter", "Provide filter values (e.g. \"dangling=true\")", OURS),
+    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, OURS),
+    FLAG("quiet", 'q', "Only display volume names", OURS),
     END_OF_OPTIONS,
 };
 
@@ -63,13 +67,13 @@ const struct cmd_def cmd_def_volume_ls = {
     .summary = "List volumes",
     .options = options_volume_ls,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_volume_prune[] = {
-    FLAG("all", 'a', "Remove all unused volumes, not just anonymous ones", LATER),
-    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"label=<label>\")", LATER),
-    FLAG("force", 'f', "Do not prompt for confirmation", LATER),
+    FLAG("all", 'a', "Remove all unused volumes, not just anonymous ones", OURS),
+    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"label=<label>\")", OURS),
+    FLAG("force", 'f', "Do not prompt for confirmation", OURS),
     END_OF_OPTIONS,
 };
 
@@ -79,11 +83,11 @@ const struct cmd_def cmd_def_volume_prune = {
     .summary = "Remove unused local volumes",
     .options = options_volume_prune,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_volume_rm[] = {
-    FLAG("force", 'f', "Force the removal of one or more volumes", LATER),
+    FLAG("force", 'f', "Force the removal of one or more volumes", OURS),
     END_OF_OPTIONS,
 };
 
@@ -97,7 +101,7 @@ const struct cmd_def cmd_def_volume_rm = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_volume_update[] = {

@@ -1,6 +1,6 @@
 /*
- * docker inspect, docker container inspect, docker image inspect, docker network inspect: the same but for where they
- * look.
+ * docker inspect, docker container inspect, docker image inspect, docker network inspect, docker volume inspect: the
+ * same but for where they look.
  */
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
@@ -13,13 +13,15 @@
 #include "shim/container.h"
 #include "shim/listing.h"
 #include "shim/network.h"
+#include "shim/volume.h"
+#include "backends/state/volumes.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define OUT_MAX (256u << 20) /* as LISTING_MAX: more than any objects of ours have */
 
-enum kind { KIND_ANY, KIND_CONTAINER, KIND_IMAGE, KIND_NETWORK };
+enum kind { KIND_ANY, KIND_CONTAINER, KIND_IMAGE, KIND_NETWORK, KIND_VOLUME };
 
 enum { INSPECT_NO_SUCH = 0x6301, INSPECT_INVALID = 0x6302 }; /* err->code: looking elsewhere may help */
 
@@ -46,6 +48,7 @@ static int read_type(const char *word, enum kind *ret, struct err *err)
         *ret = strcmp(word, "container") == 0 ? KIND_CONTAINER
                : strcmp(word, "image") == 0   ? KIND_IMAGE
                : strcmp(word, "network") == 0 ? KIND_NETWORK
+               : strcmp(word, "volume") == 0  ? KIND_VOLUME
                                               : KIND_ANY;
         return *ret != KIND_ANY
                    ? 0
@@ -118,6 +121,20 @@ static json_t *find_network(struct inspect *in, const char *word, struct err *er
     return value;
 }
 
+static json_t *find_volume(struct inspect *in, const char *word, struct err *err)
+{
+    cleanup_with(state_volume_clear) struct state_volume v = {0};
+    int got = volume_find(in->app, word, &v, err);
+
+    if (got > 0)
+        return volume_inspect(&v);
+    if (got == 0) {
+        err_set(err, 1, "Error response from daemon: get %s: no such volume", word);
+        err->code = INSPECT_NO_SUCH;
+    }
+    return NULL;
+}
+
 /* Whether an error only says that it is to be looked for elsewhere. */
 static bool elsewhere(const struct inspect *in, const struct err *err)
 {
@@ -125,7 +142,7 @@ static bool elsewhere(const struct inspect *in, const struct err *err)
                                     err->code == INSPECT_INVALID || err->code == NETWORK_NO_SUCH);
 }
 
-/* The object that a word names: container, image, network, in this order. NULL: err says why. */
+/* The object that a word names: container, image, network, volume, in this order. NULL: err says why. */
 static json_t *find(struct inspect *in, const char *word, struct err *err)
 {
     struct err why = ERR_INIT;
@@ -149,6 +166,10 @@ static json_t *find(struct inspect *in, const char *word, struct err *err)
     if (!value && (in->kind == KIND_NETWORK || elsewhere(in, &why))) {
         err_clear(&why);
         value = find_network(in, word, &why);
+    }
+    if (!value && (in->kind == KIND_VOLUME || elsewhere(in, &why))) {
+        err_clear(&why);
+        value = find_volume(in, word, &why);
     }
     if (value)
         return value;
@@ -262,12 +283,20 @@ static int network_inspect_run(struct app *app, const struct opt_parsed *opts, s
     return run(app, opts, KIND_NETWORK, false, err);
 }
 
-extern const struct cmd_def cmd_def_network_inspect, cmd_def_inspect, cmd_def_container_inspect, cmd_def_image_inspect;
+static int volume_inspect_run(struct app *app, const struct opt_parsed *opts, struct err *err)
+{
+    return run(app, opts, KIND_VOLUME, false, err);
+}
+
+extern const struct cmd_def cmd_def_volume_inspect, cmd_def_network_inspect, cmd_def_inspect, cmd_def_container_inspect,
+    cmd_def_image_inspect;
 
 const struct command cmd_inspect = {.def = &cmd_def_inspect, .errors = ERROR_PLAIN, .run = inspect_run};
 const struct command cmd_container_inspect = {
     .def = &cmd_def_container_inspect, .errors = ERROR_PLAIN, .run = container_inspect_run};
 const struct command cmd_network_inspect = {
     .def = &cmd_def_network_inspect, .errors = ERROR_PLAIN, .run = network_inspect_run};
+const struct command cmd_volume_inspect = {
+    .def = &cmd_def_volume_inspect, .errors = ERROR_PLAIN, .run = volume_inspect_run};
 const struct command cmd_image_inspect = {
     .def = &cmd_def_image_inspect, .errors = ERROR_PLAIN, .run = image_inspect_run};
