@@ -90,11 +90,23 @@ static int choose_runtime(struct rt *rt, const char *asked, struct err *err)
                : 0;
 }
 
-/* The words that every call begins with. */
-static void base_words(struct rt *rt)
+/*
+ * gVisor's "host" network is the namespace that it is given, which is the container's own: nothing of the machine's.
+ * Its own stack (--network=sandbox) finds no way out of namespaces on recent kernels. Without root there may be none.
+ */
+static const char *runsc_words(void)
 {
     const char *flags = getenv("ATP_ENGINE_RUNSC_FLAGS");
 
+    if (flags && *flags)
+        return flags;
+    return rootless() ? "--platform=ptrace --network=none --ignore-cgroups"
+                      : "--platform=ptrace --network=host --ignore-cgroups";
+}
+
+/* The words that every call begins with. */
+static void base_words(struct rt *rt)
+{
     rt->state_root = xasprintf("%s/run/%s", rt->dir, rt->name);
     strlist_add(&rt->base, rt->path);
     strlist_add(&rt->base, "--root");
@@ -103,7 +115,7 @@ static void base_words(struct rt *rt)
         strlist_add(&rt->base, "--cgroup-manager=disabled");
     if (rt->kind != RT_RUNSC)
         return;
-    strlist_split(&rt->base, flags && *flags ? flags : "--platform=ptrace --network=none --ignore-cgroups", ' ');
+    strlist_split(&rt->base, runsc_words(), ' ');
     rt->gvisor_alone = !strlist_has(&rt->base, "--network=sandbox") && !strlist_has(&rt->base, "--network=host");
 }
 

@@ -7,11 +7,13 @@
  * default capability set and seccomp profile, Docker's default masked and read-only paths, cgroup limits (v1
  * controllers or v2), and NAT egress over a veth of its own where the engine is root. Sandboxes reach neither one
  * another nor the host's own addresses (name servers of resolv.conf excepted, and ping); they have no IPv6 but ::1.
- * Runtimes: crun, runc, and gVisor's runsc (`--platform=ptrace --network=none --ignore-cgroups`, or what
- * $ATP_ENGINE_RUNSC_FLAGS says). Under runsc with --network=none every sandbox has loopback only, rt_network_reason()
- * says so, and the end of a process by signal n is reported as EXITED with 128 + n: gVisor tells no more. It also keeps
- * CAP_NET_RAW to itself. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network
- * namespace for the host's); a start then fails with its message.
+ * Runtimes: crun, runc, and gVisor's runsc (`--platform=ptrace --network=host --ignore-cgroups`, or what
+ * $ATP_ENGINE_RUNSC_FLAGS says). runsc's "host" network is the network namespace that it is given, which is each
+ * container's own, behind the same firewall as for the others: TCP and UDP go through, ping does not, for gVisor has no
+ * raw sockets there. Debian 12's runsc refuses --network=sandbox on recent kernels (it takes every network namespace
+ * for the host's); a start then fails with its message. With --network=none, which is the default without root, every
+ * container has loopback only and rt_network_reason() says so. Under runsc the end of a process by signal n is reported
+ * as EXITED with 128 + n: gVisor tells no more. It also keeps CAP_NET_RAW to itself.
  *
  * Several containers of one sandbox (`beside`) are handles of their own, each with its own namespaces and root. They
  * share the limits: the first one's cgroup holds them all. They reach one another at any port over TCP, UDP and ICMP,
