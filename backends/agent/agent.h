@@ -14,6 +14,8 @@ struct err;
 #define AGENT_RUN_DIR     "/.atp/run"
 #define AGENT_HIDDEN_DIR  "/.atp"
 #define AGENT_VOLUMES_DIR "/.atp/volumes"
+#define AGENT_HUB_PORT    10611        /* of a pod's main container, which runs nothing else */
+#define AGENT_DNS         "127.0.0.11" /* Docker's own */
 
 /* All times in milliseconds; the options are there for tests and for modal.orphan_grace. */
 struct agent_options {
@@ -25,6 +27,12 @@ struct agent_options {
     int64_t speak_every;     /* --speak-every: heartbeat of a session */
     int64_t orphaned_after;  /* --orphaned-after: silence of the client that ends a session */
     int64_t init_wait;       /* --init-wait: how long a session waits for init to answer */
+    const char *hub_token;   /* --hub: init is the hub of a pod's names; NULL: it is not */
+    int64_t hub_port;        /* --hub-port */
+    /* for tests: */
+    const char *etc;         /* --etc: where hosts and resolv.conf are */
+    const char *dns_address; /* --dns-address */
+    int64_t dns_port;        /* --dns-port */
 };
 
 extern const struct agent_options agent_defaults;

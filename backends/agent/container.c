@@ -5,16 +5,20 @@
 #include "backends/agent/job.h"
 #include "backends/agent/link.h"
 #include "backends/agent/log.h"
+#include "backends/agent/names.h"
 #include "backends/agent/proc.h"
 #include "backends/agent/record.h"
 #include "backends/agent/volume_keeper.h"
 #include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The pauses between restarts are Docker's. */
 #define BACK_OFF_FIRST 100
@@ -54,6 +58,7 @@ void container_clear(struct container *c)
     wire_exit_clear(&c->exit);
     log_close(c->log);
     health_free(c->health);
+    names_free(c->names);
     keeper_free(c->keeper);
     loop_timer_del(c->back_off_timer);
     loop_timer_del(c->kill_timer);
@@ -111,6 +116,17 @@ static int begin(struct container *c, struct err *err)
     return 0;
 }
 
+/* They outlive each life of the process. What they lack is told where init's own words go. */
+static void start_names(struct container *c)
+{
+    cleanup_free char *note = NULL;
+
+    if (c->start.names.self && !c->names)
+        c->names = names_new(c->loop, c->options, &c->start.names, &note);
+    if (note)
+        dprintf(STDERR_FILENO, "atp-agent: %s\n", note);
+}
+
 int container_start(struct container *c, struct wire_start *start, struct view *view, struct err *err)
 {
     if (c->state != WIRE_MAIN_NONE || c->keeper)
@@ -125,7 +141,9 @@ int container_start(struct container *c, struct wire_start *start, struct view *
     wire_start_clear(&c->start);
     c->start = *start;
     *start = (struct wire_start){0};
+    health_free(c->health); /* of a START that was refused */
     c->health = health_new(c->loop, c->options->run_dir, &c->start, on_health, c);
+    start_names(c);
     free(c->start.record); /* the file has it */
     c->start.record = NULL;
     if (keeper_new(c->loop, c->options, c->start.volumes, &c->keeper, err) < 0)

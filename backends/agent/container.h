@@ -19,6 +19,7 @@ struct job_events;
 struct log;
 struct loop;
 struct loop_timer;
+struct names;
 
 enum waiter_kind {
     WAITS_FOR_END,   /* STOP: EXIT is the process's own */
@@ -47,6 +48,7 @@ struct container {
     struct waiter *waiters;
     struct log *log;
     struct health *health; /* NULL: no health check */
+    struct names *names;   /* NULL: none were given */
     struct keeper *keeper; /* NULL: no volumes */
     enum { NOT_SAVED, IS_SAVING, IS_SAVED } last_save;
     struct job *job; /* NULL: never started, between two lives, or ended */

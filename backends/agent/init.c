@@ -8,6 +8,7 @@
 #include "backends/agent/container.h"
 #include "backends/agent/facts.h"
 #include "backends/agent/health.h"
+#include "backends/agent/hub.h"
 #include "backends/agent/job.h"
 #include "backends/agent/link.h"
 #include "backends/agent/proc.h"
@@ -40,6 +41,10 @@ const struct agent_options agent_defaults = {
     .speak_every = LEASE_CLIENT_SPEAKS,
     .orphaned_after = LEASE_ORPHANED,
     .init_wait = DEADLINE_LOST_PEER,
+    .hub_port = AGENT_HUB_PORT,
+    .etc = "/etc",
+    .dns_address = AGENT_DNS,
+    .dns_port = 53,
 };
 
 /* One session that is connected. */
@@ -72,6 +77,7 @@ struct init {
     size_t n_conns;
     struct job_entry *jobs;
     struct container container;
+    struct hub *hub;    /* NULL: this is no hub */
     struct job *ending; /* the container's process, reaped, while the others are ended */
     struct loop_timer *orphan_timer;
     /* the end of the container's process, and our own */
@@ -86,7 +92,7 @@ struct init {
 
 static bool is_idle(const struct init *in)
 {
-    if (in->conns || in->container.state == WIRE_MAIN_RUNNING)
+    if (in->conns || hub_members(in->hub) || in->container.state == WIRE_MAIN_RUNNING)
         return false;
     for (const struct job_entry *e = in->jobs; e; e = e->next)
         if (job_alive(e->job))
@@ -290,6 +296,11 @@ static void on_main_made(void *arg, struct job *job)
 }
 
 static void on_main_over(void *arg)
+{
+    touch(arg);
+}
+
+static void on_hub_changed(void *arg)
 {
     touch(arg);
 }
@@ -544,6 +555,8 @@ static void teardown(struct init *in)
         e->gone = true;
     signal_everything(in, SIGKILL, 0);
     sweep(in);
+    hub_free(in->hub);
+    in->hub = NULL;
     container_clear(&in->container);
     close(in->listen_fd);
     loop_free(in->loop);
@@ -558,10 +571,17 @@ int agent_init(const struct agent_options *options, struct err *err)
         return 125;
     in.loop = loop_new();
     setup(&in);
-    while (!in.exit_now && loop_step(in.loop, -1))
+    if (options->hub_token)
+        in.hub = hub_new(in.loop, options, on_hub_changed, &in, err);
+    in.exit_now = options->hub_token && !in.hub;
+    while (!in.exit_now && loop_step(in.loop, -1)) {
         sweep(&in);
+        hub_sweep(in.hub);
+    }
     in.code = in.container.state == WIRE_MAIN_ENDED ? container_exit_code(&in.container) : 0;
     teardown(&in);
+    if (err->msg)
+        return 125;
     if (in.container.state == WIRE_MAIN_NONE && in.stopping)
         return 128 + SIGTERM;
     return in.code;

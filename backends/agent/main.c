@@ -10,21 +10,35 @@
 
 static const char usage[] =
     "usage: atp-agent init|session|version [--run-dir DIR] [--volumes-dir DIR] [--orphan-grace MS]\n"
-    "       [--stop-grace MS] [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n";
+    "       [--stop-grace MS] [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n"
+    "       [--hub-port N] [--etc DIR] [--dns-address A] [--dns-port N]\n";
 
-static const struct time_option {
+static const struct number_option {
     const char *name;
     size_t offset;
-} time_options[] = {
+} number_options[] = {
     {"--orphan-grace", offsetof(struct agent_options, orphan_grace)},
     {"--stop-grace", offsetof(struct agent_options, stop_grace)},
     {"--linger", offsetof(struct agent_options, linger)},
     {"--speak-every", offsetof(struct agent_options, speak_every)},
     {"--orphaned-after", offsetof(struct agent_options, orphaned_after)},
     {"--init-wait", offsetof(struct agent_options, init_wait)},
+    {"--hub-port", offsetof(struct agent_options, hub_port)},
+    {"--dns-port", offsetof(struct agent_options, dns_port)},
 };
 
-static int parse_ms(const char *s, int64_t *ret)
+static const struct text_option {
+    const char *name;
+    size_t offset;
+} text_options[] = {
+    {"--run-dir", offsetof(struct agent_options, run_dir)},
+    {"--volumes-dir", offsetof(struct agent_options, volumes_dir)},
+    {"--hub", offsetof(struct agent_options, hub_token)},
+    {"--etc", offsetof(struct agent_options, etc)},
+    {"--dns-address", offsetof(struct agent_options, dns_address)},
+};
+
+static int parse_number(const char *s, int64_t *ret)
 {
     char *end;
     long long v;
@@ -42,17 +56,14 @@ static int parse_option(struct agent_options *options, const char *name, const c
 {
     if (!value)
         return -1;
-    if (!strcmp(name, "--run-dir")) {
-        options->run_dir = value;
-        return 0;
-    }
-    if (!strcmp(name, "--volumes-dir")) {
-        options->volumes_dir = value;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(time_options) / sizeof(time_options[0]); i++)
-        if (!strcmp(name, time_options[i].name))
-            return parse_ms(value, (int64_t *)(void *)((char *)options + time_options[i].offset));
+    for (size_t i = 0; i < sizeof(text_options) / sizeof(text_options[0]); i++)
+        if (!strcmp(name, text_options[i].name)) {
+            *(const char **)(void *)((char *)options + text_options[i].offset) = value;
+            return 0;
+        }
+    for (size_t i = 0; i < sizeof(number_options) / sizeof(number_options[0]); i++)
+        if (!strcmp(name, number_options[i].name))
+            return parse_number(value, (int64_t *)(void *)((char *)options + number_options[i].offset));
     return -1;
 }
 
