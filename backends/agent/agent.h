@@ -7,6 +7,7 @@
 #ifndef ATP_AGENT_AGENT_H
 #define ATP_AGENT_AGENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -27,7 +28,8 @@ struct agent_options {
     int64_t speak_every;     /* --speak-every: heartbeat of a session */
     int64_t orphaned_after;  /* --orphaned-after: silence of the client that ends a session */
     int64_t init_wait;       /* --init-wait: how long a session waits for init to answer */
-    const char *hub_token;   /* --hub: init is the hub of a pod's names; NULL: it is not */
+    bool hub;                /* --hub: init is the hub of a pod's names */
+    const char *hub_token;   /* --hub-token: for whom */
     int64_t hub_port;        /* --hub-port */
     /* for tests: */
     const char *etc;         /* --etc: where hosts and resolv.conf are */

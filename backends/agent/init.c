@@ -571,9 +571,9 @@ int agent_init(const struct agent_options *options, struct err *err)
         return 125;
     in.loop = loop_new();
     setup(&in);
-    if (options->hub_token)
+    if (options->hub)
         in.hub = hub_new(in.loop, options, on_hub_changed, &in, err);
-    in.exit_now = options->hub_token && !in.hub;
+    in.exit_now = options->hub && !in.hub;
     while (!in.exit_now && loop_step(in.loop, -1)) {
         sweep(&in);
         hub_sweep(in.hub);

@@ -33,7 +33,7 @@ static const struct text_option {
 } text_options[] = {
     {"--run-dir", offsetof(struct agent_options, run_dir)},
     {"--volumes-dir", offsetof(struct agent_options, volumes_dir)},
-    {"--hub", offsetof(struct agent_options, hub_token)},
+    {"--hub-token", offsetof(struct agent_options, hub_token)},
     {"--etc", offsetof(struct agent_options, etc)},
     {"--dns-address", offsetof(struct agent_options, dns_address)},
 };
@@ -51,7 +51,7 @@ static int parse_number(const char *s, int64_t *ret)
     return 0;
 }
 
-/* Every option takes a value; returns -1 for what is not one. */
+/* Every option but --hub takes a value; returns -1 for what is not one. */
 static int parse_option(struct agent_options *options, const char *name, const char *value)
 {
     if (!value)
@@ -74,11 +74,19 @@ int main(int argc, char **argv)
     const char *verb = argc > 1 ? argv[1] : "";
     int code;
 
-    for (int i = 2; i < argc; i += 2)
-        if (parse_option(&options, argv[i], argv[i + 1]) < 0) {
+    for (int i = 2; i < argc; i += 2) {
+        if (!strcmp(argv[i], "--hub")) {
+            options.hub = true;
+            i--;
+        } else if (parse_option(&options, argv[i], argv[i + 1]) < 0) {
             fprintf(stderr, "atp-agent: bad option or value: %s\n%s", argv[i], usage);
             return 100;
         }
+    }
+    if (options.hub && !options.hub_token) {
+        fprintf(stderr, "atp-agent: --hub needs --hub-token\n%s", usage);
+        return 100;
+    }
     if (!strcmp(verb, "version") || !strcmp(verb, "--version")) {
         printf("atp-agent %s\n", ATP_VERSION);
         return 0;

@@ -43,8 +43,8 @@ struct box {
 static void pod_start(struct pod *p)
 {
     snprintf(p->port, sizeof(p->port), "%u", free_port());
-    rig_start(&p->hub, "--hub", "secret", "--hub-port", p->port, "--speak-every", "200", "--orphaned-after", "1000",
-              "--orphan-grace", "600000", NULL);
+    rig_start(&p->hub, "--hub", "--hub-token", "secret", "--hub-port", p->port, "--speak-every", "200",
+              "--orphaned-after", "1000", "--orphan-grace", "600000", NULL);
 }
 
 static void write_file(const char *dir, const char *name, const char *text)
@@ -505,7 +505,7 @@ static void test_hub_comes_back(void **state)
     rig_stop(&pod.hub);
     expect(&a, "b", A, "10.9.0.2");
     rig_stop(&b.rig);
-    rig_start(&pod.hub, "--hub", "secret", "--hub-port", pod.port, NULL);
+    rig_start(&pod.hub, "--hub", "--hub-token", "secret", "--hub-port", pod.port, NULL);
     expect_soon(&a, "b", A, "NXDOMAIN");
     expect(&a, "a", A, "10.9.0.1");
     box_stop(&a);
@@ -557,7 +557,7 @@ static void test_hub_orphaned(void **state)
 
     (void)state;
     snprintf(pod.port, sizeof(pod.port), "%u", free_port());
-    rig_start(&pod.hub, "--hub", "secret", "--hub-port", pod.port, "--orphan-grace", "700", NULL);
+    rig_start(&pod.hub, "--hub", "--hub-token", "secret", "--hub-port", pod.port, "--orphan-grace", "700", NULL);
     box_start(&a, &pod, "aaaaaaaaaaaa", three);
     box_main(&a);
     assert_int_equal(rig_wait(pod.hub.init, 2000), -1);

@@ -320,11 +320,11 @@ struct wire_health {
 /*
  * By which names the containers of one pod know each other. self NULL or "": the agent leaves names alone. An agent
  * with names runs a resolver on 127.0.0.11, points /etc/resolv.conf at it, and keeps a link to the hub (an agent that
- * was started with --hub TOKEN) where all tell their names; the hub and the others are found by `hub` and by their
+ * was started with --hub) where all tell their names; the hub and the others are found by `hub` and by their
  * `self` in /etc/hosts, which the platform writes.
  */
 struct wire_names {
-    char *token;            /* what the hub lets a member in by: it was started with `init --hub TOKEN` */
+    char *token;            /* what the hub lets a member in by: it was started with `init --hub --hub-token TOKEN` */
     char *hub;              /* the hub's name in /etc/hosts: "main" */
     char *self;             /* this container's own: its short id */
     struct strlist members; /* NETWORK/NAME: answered to those that share NETWORK; names may be had by several */
