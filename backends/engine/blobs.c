@@ -36,6 +36,7 @@ struct blob {
     struct part *parts; /* parts_len of them; in one piece: one */
     size_t parts_len;
     bool in_parts, complete;
+    bool at_most; /* length is a limit until it is complete */
 };
 
 struct blobs {
@@ -174,6 +175,16 @@ int blobs_create(struct blobs *b, uint64_t length, const char **ret_id, const ch
     return 0;
 }
 
+int blobs_create_at_most(struct blobs *b, uint64_t length, const char **ret_id, const char **ret_key, struct err *err)
+{
+    size_t parts;
+
+    if (blobs_create(b, length, ret_id, ret_key, &parts, err) < 0)
+        return -1;
+    b->all->at_most = true;
+    return 0;
+}
+
 struct upload *blobs_upload(struct blobs *b, const char *id, const char *key, size_t part, struct err *err)
 {
     struct blob *blob = find_with_key(b, id, key);
@@ -249,7 +260,7 @@ static int place(struct upload *u, const char *md5, struct err *err)
 
     if (!blob || blob->complete)
         return fail(err, 404, "there is no such upload any more");
-    if (u->written != u->length)
+    if (u->written != u->length && !blob->at_most)
         return fail(err, 400, "the upload is shorter than announced");
     path = u->part ? part_path(blob, u->part) : xstrdup(blob->path);
     if (rename(u->temp, path) < 0)
@@ -257,6 +268,8 @@ static int place(struct upload *u, const char *md5, struct err *err)
     part = &blob->parts[u->part ? u->part - 1 : 0];
     memcpy(part->md5, md5, sizeof(part->md5));
     blob->complete = u->part == 0;
+    if (blob->at_most)
+        blob->length = u->written;
     close(u->fd);
     u->fd = -1;
     return 0;

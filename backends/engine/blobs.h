@@ -21,6 +21,8 @@ void blobs_free(struct blobs *b);
 /* id and key of a new blob of that length, both borrowed until the blob goes. parts: 0 = in one piece. */
 int blobs_create(struct blobs *b, uint64_t length, const char **ret_id, const char **ret_key, size_t *ret_parts,
                  struct err *err);
+/* The same of a length that is not known yet: what is uploaded, in one piece, may be shorter. */
+int blobs_create_at_most(struct blobs *b, uint64_t length, const char **ret_id, const char **ret_key, struct err *err);
 uint64_t blobs_part_length(const struct blobs *b);
 
 /* One PUT. part counts from 1, 0 = the whole blob. NULL and err (code = HTTP status) when there is no such upload. */

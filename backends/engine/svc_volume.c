@@ -4,6 +4,7 @@
 #include "backends/engine/ids.h"
 #include "backends/engine/router.h"
 #include "backends/engine/sandbox.h"
+#include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/svc_volume.h"
 #include "backends/engine/vol.h"
@@ -222,13 +223,15 @@ static void task_reload_volumes(struct call *c, const void *request)
     Modal__TaskCommandRouter__TaskReloadVolumesResponse response =
         MODAL__TASK_COMMAND_ROUTER__TASK_RELOAD_VOLUMES_RESPONSE__INIT;
     struct sandbox *s = router_running(c, r->task_id);
+    const char *id = svc_text(r->container_id);
+    const struct sidecar *sidecar = s && *id ? sidecar_by_id(s, id) : NULL;
     cleanup_err struct err err = ERR_INIT;
 
     if (!s)
         return;
-    if (svc_text(r->container_id)[0])
-        call_fail(c, GRPC_NOT_FOUND, "container %s not found", r->container_id);
-    else if (vol_views_reload(s->plan.views, &err) < 0)
+    if (*id && !sidecar)
+        call_fail(c, GRPC_NOT_FOUND, "container %s not found", id);
+    else if (vol_views_reload(sidecar ? sidecar->plan.views : s->plan.views, &err) < 0)
         svc_fail(c, &err);
     else
         call_reply(c, &response);

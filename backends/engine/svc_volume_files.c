@@ -40,7 +40,7 @@ static char *path_of(struct call *c, const char *path)
 }
 
 /* A file appears in the volume. */
-static int put(struct volume *vol, const char *path, mode_t mode, const char *hash, uint64_t size, struct err *err)
+int svc_volume_put(struct volume *vol, const char *path, mode_t mode, const char *hash, uint64_t size, struct err *err)
 {
     struct vol_entry e = {.mode = S_IFREG | (mode & 0777), .size = size, .mtime_ns = wall_ns()};
 
@@ -53,7 +53,7 @@ static int put(struct volume *vol, const char *path, mode_t mode, const char *ha
     return vol_tree_put(&vol->tree, &e, err);
 }
 
-static int check_free(const struct volume *vol, const char *path, struct err *err)
+int svc_volume_check_free(const struct volume *vol, const char *path, struct err *err)
 {
     cleanup_free char *clean = vol_path(path, NULL);
 
@@ -83,7 +83,7 @@ static int put_v1(struct call *c, struct volume *vol, const Modal__Client__Mount
         return svc_err(err, GRPC_FAILED_PRECONDITION, "the contents of %s were not uploaded", svc_text(file->filename));
     if (content_put_fd(c->engine->volumes, fd, hash, &size, err) < 0)
         return -1;
-    return put(vol, svc_text(file->filename), file->has_mode ? file->mode : 0644, hash, size, err);
+    return svc_volume_put(vol, svc_text(file->filename), file->has_mode ? file->mode : 0644, hash, size, err);
 }
 
 static void volume_put_files(struct call *c, const void *request)
@@ -96,7 +96,7 @@ static void volume_put_files(struct call *c, const void *request)
     if (!vol)
         return;
     for (size_t i = 0; rc == 0 && r->disallow_overwrite_existing_files && i < r->n_files; i++)
-        rc = check_free(vol, svc_text(r->files[i]->filename), &err);
+        rc = svc_volume_check_free(vol, svc_text(r->files[i]->filename), &err);
     for (size_t i = 0; rc == 0 && i < r->n_files; i++)
         rc = put_v1(c, vol, r->files[i], &err);
     finish(c, vol, rc, &err);

@@ -15,6 +15,8 @@
 
 #include "backends/engine/vol_tree.h"
 
+#include "compat/base/strlist.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +44,8 @@ struct volumes {
     struct volume *newest;
     struct vol_views *views; /* of all containers (vol_view.c) */
     uv_timer_t *commits;
-    uint64_t drawn; /* names of views */
+    uint64_t drawn;                           /* names of views */
+    struct strlist block_hashes, block_blobs; /* of version 2, asked for: where they were to be uploaded */
 };
 
 /* Background commits run on the loop; NULL: there are none. */
@@ -72,6 +75,7 @@ int content_open(const struct volumes *v, const char *hash, struct err *err); /*
 int content_temp(const struct volumes *v, char ret_name[32], struct err *err);
 /* What was written to a temporary file of content_temp() becomes contents; it is closed and renamed in any case. */
 int content_keep(struct volumes *v, int fd, const char *temp, char ret_hash[65], uint64_t *ret_size, struct err *err);
+void content_drop(const struct volumes *v, int fd, const char *temp); /* throws it away */
 /* Removes what no volume and no view needs. */
 void content_sweep(struct volumes *v);
 

@@ -181,6 +181,8 @@ void volumes_free(struct volumes *v)
         close(v->content_fd);
     if (v->dirfd >= 0)
         close(v->dirfd);
+    strlist_clear(&v->block_hashes);
+    strlist_clear(&v->block_blobs);
     free(v->dir);
     free(v);
 }
@@ -378,6 +380,12 @@ int content_keep(struct volumes *v, int fd, const char *temp, char ret_hash[65],
         err_set_errno(err, 125, errno, "writing to a volume");
     close(fd);
     return rc;
+}
+
+void content_drop(const struct volumes *v, int fd, const char *temp)
+{
+    close(fd);
+    unlinkat(v->content_fd, temp, 0);
 }
 
 static int compare_hashes(const void *a, const void *b)
