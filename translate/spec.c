@@ -33,6 +33,7 @@ static const char *const carried[] = {
     "health-start-period",
     "health-timeout",
     "hostname",
+    "init", /* the agent is one: it reaps, and passes signals on */
     "interactive",
     "label",
     "label-file",

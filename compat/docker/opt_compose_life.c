@@ -2,10 +2,10 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_compose_cp[] = {
-    FLAG("all", 0, "Include all, not only what runs", LATER),
-    FLAG("archive", 'a', "Keep owners and groups", LATER),
-    FLAG("follow-link", 'L', "Follow symbolic links of the source", LATER),
-    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
+    FLAG("all", 0, "Include all, not only what runs", OURS),
+    FLAG("archive", 'a', "Keep owners and groups", OURS),
+    FLAG("follow-link", 'L', "Follow symbolic links of the source", OURS),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
     END_OF_OPTIONS,
 };
 
@@ -17,7 +17,7 @@ const struct cmd_def cmd_def_compose_cp = {
     .min_args = 2,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_pull[] = {
@@ -77,7 +77,7 @@ const struct cmd_def cmd_def_compose_rm = {
 };
 
 static const struct opt_def options_compose_stop[] = {
-    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", OURS),
     END_OF_OPTIONS,
 };
 
@@ -88,7 +88,7 @@ const struct cmd_def cmd_def_compose_stop = {
     .options = options_compose_stop,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_start[] = {
@@ -124,8 +124,8 @@ const struct cmd_def cmd_def_compose_restart = {
 };
 
 static const struct opt_def options_compose_kill[] = {
-    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", LATER),
-    OPT("signal", 's', OPT_STRING, "string", "Signal to send", LATER, .def = "SIGKILL"),
+    FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", OURS),
+    OPT("signal", 's', OPT_STRING, "string", "Signal to send", OURS, .def = "SIGKILL"),
     END_OF_OPTIONS,
 };
 
@@ -136,7 +136,7 @@ const struct cmd_def cmd_def_compose_kill = {
     .options = options_compose_kill,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_compose_pause = {
@@ -145,7 +145,7 @@ const struct cmd_def cmd_def_compose_pause = {
     .summary = "Pause services",
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_compose_unpause = {
@@ -154,7 +154,7 @@ const struct cmd_def cmd_def_compose_unpause = {
     .summary = "Unpause services",
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_wait[] = {

@@ -2,14 +2,14 @@
 #include "compat/docker/tables.h"
 
 static const struct opt_def options_compose_ps[] = {
-    FLAG("all", 'a', "Include all, not only what runs", LATER),
-    OPT("filter", 0, OPT_STRING, "string", "Show only what matches", LATER),
-    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER),
-    FLAG("no-trunc", 0, "Cut nothing short", LATER),
-    FLAG("orphans", 0, "Include containers of services that the file no longer has", LATER, .def = "true"),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
-    FLAG("services", 0, "Print the names of services", LATER),
-    OPT("status", 0, OPT_STRINGARRAY, "stringArray", "Show only containers in this state", LATER),
+    FLAG("all", 'a', "Include all, not only what runs", OURS),
+    OPT("filter", 0, OPT_STRING, "string", "Show only what matches", OURS),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS),
+    FLAG("no-trunc", 0, "Cut nothing short", OURS),
+    FLAG("orphans", 0, "Include containers of services that the file no longer has", OURS, .def = "true"),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
+    FLAG("services", 0, "Print the names of services", OURS),
+    OPT("status", 0, OPT_STRINGARRAY, "stringArray", "Show only containers in this state", OURS),
     END_OF_OPTIONS,
 };
 
@@ -20,18 +20,18 @@ const struct cmd_def cmd_def_compose_ps = {
     .options = options_compose_ps,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_logs[] = {
-    FLAG("follow", 'f', "Print new lines as they come", LATER),
-    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
-    FLAG("no-color", 0, "Use no colours", LATER),
-    FLAG("no-log-prefix", 0, "Print lines without the name of their container", LATER),
-    OPT("since", 0, OPT_STRING, "string", "Start at this time", LATER),
-    OPT("tail", 'n', OPT_STRING, "string", "Number of lines from the end", LATER, .def = "all"),
-    FLAG("timestamps", 't', "Print the time of each line", LATER),
-    OPT("until", 0, OPT_STRING, "string", "End at this time", LATER),
+    FLAG("follow", 'f', "Print new lines as they come", OURS),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
+    FLAG("no-color", 0, "Use no colours", OURS),
+    FLAG("no-log-prefix", 0, "Print lines without the name of their container", OURS),
+    OPT("since", 0, OPT_STRING, "string", "Start at this time", OURS),
+    OPT("tail", 'n', OPT_STRING, "string", "Number of lines from the end", OURS, .def = "all"),
+    FLAG("timestamps", 't', "Print the time of each line", OURS),
+    OPT("until", 0, OPT_STRING, "string", "End at this time", OURS),
     END_OF_OPTIONS,
 };
 
@@ -42,29 +42,30 @@ const struct cmd_def cmd_def_compose_logs = {
     .options = options_compose_logs,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_config[] = {
-    FLAG("environment", 0, "Print the variables that are known", LATER),
-    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"yaml\", \"json\")", LATER),
-    OPT("hash", 0, OPT_STRING, "string", "Print the hashes of services", LATER),
-    FLAG("images", 0, "Print the names of images", LATER),
-    FLAG("lock-image-digests", 0, "Print an override file with digests of images", LATER),
-    FLAG("models", 0, "Print the names of models", LATER),
-    FLAG("networks", 0, "Print the names of networks", LATER),
-    FLAG("no-consistency", 0, "Do not check the model", LATER),
-    FLAG("no-env-resolution", 0, "Do not read the services' env files", LATER),
-    FLAG("no-interpolate", 0, "Leave variables as they are", LATER),
-    FLAG("no-normalize", 0, "Leave the model as it is", LATER),
-    FLAG("no-path-resolution", 0, "Leave paths as they are", LATER),
-    OPT("output", 'o', OPT_STRING, "string", "Write to this file", LATER),
-    FLAG("profiles", 0, "Print the names of profiles", LATER),
-    FLAG("quiet", 'q', "Only check the model", LATER),
-    FLAG("resolve-image-digests", 0, "Put digests into the names of images", LATER),
-    FLAG("services", 0, "Print the names of services", LATER),
-    FLAG("variables", 0, "Print the variables of the model and their defaults", LATER),
-    FLAG("volumes", 0, "Print the names of volumes", LATER),
+    FLAG("environment", 0, "Print the variables that are known", OURS),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"yaml\", \"json\")", OURS),
+    OPT("hash", 0, OPT_STRING, "string", "Print the hashes of services", OURS),
+    FLAG("images", 0, "Print the names of images", OURS),
+    FLAG("lock-image-digests", 0, "Print an override file with digests of images", OURS),
+    FLAG("models", 0, "Print the names of models", OURS),
+    FLAG("networks", 0, "Print the names of networks", OURS),
+    FLAG("no-consistency", 0, "Do not check the model", OURS),
+    FLAG("no-env-resolution", 0, "Do not read the services' env files", OURS),
+    FLAG("no-interpolate", 0, "Leave variables as they are", OURS),
+    FLAG("no-normalize", 0, "Leave the model as it is", OURS),
+    FLAG("no-path-resolution", 0, "Leave paths as they are", OURS),
+    OPT("output", 'o', OPT_STRING, "string", "Write to this file", OURS),
+    FLAG("profiles", 0, "Print the names of profiles", OURS),
+    FLAG("quiet", 'q', "Only check the model", OURS),
+    FLAG("resolve-image-digests", 0, "Put digests into the names of images", OURS),
+    FLAG("services", 0, "Print the names of services", OURS),
+    FLAG("variables", 0, "Print the variables of the model and their defaults", OURS),
+    FLAG("volumes", 0, "Print the names of volumes", OURS),
+    FLAG("x-modal-report", 0, "Print what becomes of each key", OURS, .flags = OPT_HIDDEN),
     END_OF_OPTIONS,
 };
 
@@ -75,7 +76,7 @@ const struct cmd_def cmd_def_compose_config = {
     .options = options_compose_config,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_images[] = {
@@ -95,10 +96,10 @@ const struct cmd_def cmd_def_compose_images = {
 };
 
 static const struct opt_def options_compose_ls[] = {
-    FLAG("all", 'a', "Include all, not only what runs", LATER),
-    OPT("filter", 0, OPT_FILTER, "filter", "Show only what matches", LATER),
-    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    FLAG("all", 'a', "Include all, not only what runs", OURS),
+    OPT("filter", 0, OPT_FILTER, "filter", "Show only what matches", OURS),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
 };
 
@@ -108,7 +109,7 @@ const struct cmd_def cmd_def_compose_ls = {
     .summary = "List compose projects",
     .options = options_compose_ls,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_compose_top = {

@@ -73,7 +73,8 @@
         .def = "0s"),
     FLAG("help", 0, "Print usage", OURS),
     OPT("hostname", 'h', OPT_STRING, "string", "Container host name", LATER),
-    FLAG("init", 0, "Run an init inside the container that forwards signals and reaps processes", LATER),
+    /* the agent is one, with or without the word */
+    FLAG("init", 0, "Run an init inside the container that forwards signals and reaps processes", OURS),
     FLAG("interactive", 'i', "Keep STDIN open even if not attached", OURS),
     OPT("io-maxbandwidth", 0, OPT_BYTES, "bytes", "Maximum IO bandwidth limit for the system drive (Windows only)",
         REFUSED(WINDOWS_ONLY)),

@@ -1,0 +1,305 @@
+#include "shim/compose/attached.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/docker/opt.h"
+#include "shim/app.h"
+#include "shim/compose/streams.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TURN_MS     200
+#define LATE_TURNS  10 /* for the last lines of what was stopped */
+#define INTERRUPTED 130
+
+static volatile sig_atomic_t interrupts; /* how often we were asked to end */
+
+static void on_interrupt(int signo)
+{
+    (void)signo;
+    interrupts++;
+}
+
+struct attached {
+    struct team *w;
+    const struct opt_parsed *opts;
+    struct streams *streams;
+    struct members followed;
+    pid_t starter, stopper; /* processes that start, and that stop; 0: none */
+    int start_fd;           /* where the starter tells its error */
+    int seen;               /* interrupts that were acted on */
+    bool start_failed, ending;
+    int code;        /* the command's */
+    bool code_final; /* it is told by one container and by no other */
+};
+
+/* ---- work beside the output ---- */
+
+typedef int beside_fn(struct team *w, struct err *err);
+
+/* A process that does it; Ctrl-C is for us, not for it. said: where its error goes, NULL: to stderr. */
+static pid_t beside(struct attached *a, beside_fn *fn, int *ret_said)
+{
+    int fds[2] = {-1, -1};
+    pid_t pid;
+
+    if (ret_said && pipe(fds) < 0)
+        return -1;
+    jobs_rest(a->w->app);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        struct err err = ERR_INIT;
+        int ret;
+
+        signal(SIGINT, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
+        ret = fn(a->w, &err);
+        if (ret < 0 && err.msg)
+            dprintf(ret_said ? fds[1] : STDERR_FILENO, "%s\n", err.msg);
+        display_free(a->w->display);
+        fflush(NULL);
+        _exit(ret < 0 ? 1 : 0);
+    }
+    if (ret_said) {
+        close(fds[1]);
+        *ret_said = fds[0];
+    }
+    return pid;
+}
+
+static int start_them(struct team *w, struct err *err)
+{
+    return team_start(w, /* wait= */ false, 0, err);
+}
+
+/* The project's containers of the services that were chosen; under no lock, as compose does it. */
+static struct member **chosen(struct team *w, size_t *ret_len, struct err *err)
+{
+    struct member **list;
+
+    *ret_len = 0;
+    if (team_look(w, NULL, 0, err) < 0)
+        return NULL;
+    list = xcalloc(w->members.len + 1, sizeof(*list));
+    for (size_t i = 0; i < w->members.len; i++)
+        if (services_find(&w->services, w->members.items[i].service))
+            list[(*ret_len)++] = &w->members.items[i];
+    return list;
+}
+
+static int stop_them(struct team *w, struct err *err)
+{
+    size_t len = 0;
+    cleanup_free struct member **list = chosen(w, &len, err);
+
+    w->display = display_open_plain(w->app, err);
+    return list && w->display ? team_stop(w, list, len, false, false, err) : -1;
+}
+
+static int kill_them(struct team *w, struct err *err)
+{
+    size_t len = 0;
+    cleanup_free struct member **list = chosen(w, &len, err);
+    cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
+
+    w->display = display_open_plain(w->app, err);
+    if (!list || !w->display)
+        return -1;
+    for (size_t i = 0; i < len; i++) {
+        cleanup_free char *title = member_title(list[i]);
+
+        if (member_runs(list[i]))
+            acts_call(&acts, acts_add(&acts, title), "Killing", "Killed", "kill", list[i]->row.id, NULL)->flags =
+                STEP_FORGIVE;
+    }
+    return team_run(w, &acts, err);
+}
+
+/* ---- whose output is shown ---- */
+
+static bool is_shown(const struct attached *a, const struct member *m)
+{
+    const struct strlist *only = opt_list(a->opts, "attach"), *not = opt_list(a->opts, "no-attach");
+    const struct service *s = services_find(&a->w->services, m->service);
+
+    if (!s || m->oneoff || strlist_has(not, m->service))
+        return false;
+    if (only->len)
+        return strlist_has(only, m->service);
+    if (cnode_get(s->node, "attach") && !cnode_true(s->node, "attach"))
+        return false;
+    return s->asked || opt_bool(a->opts, "attach-dependencies");
+}
+
+static int check_attach(const struct attached *a, struct err *err)
+{
+    const struct strlist *only = opt_list(a->opts, "attach");
+    const char *from = opt_str(a->opts, "exit-code-from");
+
+    for (size_t i = 0; i < only->len; i++)
+        if (!services_find(&a->w->services, only->items[i]))
+            return err_set(err, 1, "cannot attach to services not included in up: %s", only->items[i]);
+    if (*from && !services_find(&a->w->services, from))
+        return err_set(err, 1, "no such service: %s", from);
+    return 0;
+}
+
+static void follow_them(struct attached *a)
+{
+    cleanup_strlist struct strlist options = STRLIST_INIT;
+    bool first = true;
+
+    strlist_add(&options, "-f");
+    members_sort(&a->followed);
+    for (size_t i = 0; i < a->followed.len; i++) {
+        struct member *m = &a->followed.items[i];
+        cleanup_free char *name = member_short_name(a->w->app, m);
+
+        if (!is_shown(a, m))
+            continue;
+        printf("%s%s", first ? "Attaching to " : ", ", name);
+        first = false;
+        streams_add(a->streams, &(struct stream_request){.name = name,
+                                                         .id = m->row.id,
+                                                         .options = &options,
+                                                         .stamps = opt_bool(a->opts, "timestamps"),
+                                                         .after_ns = member_is(m, "running") ? -1 : m->row.started_ns,
+                                                         .token = m});
+    }
+    if (!first)
+        putchar('\n');
+    fflush(stdout);
+}
+
+/* ---- the end ---- */
+
+static void stop_all(struct attached *a)
+{
+    a->ending = true;
+    if (!a->stopper)
+        a->stopper = beside(a, stop_them, NULL);
+}
+
+/* A container's output has ended: so has it, or somebody took it away. */
+static void container_ended(struct attached *a, const struct member *m)
+{
+    const char *from = opt_str(a->opts, "exit-code-from");
+    bool on_fail = opt_bool(a->opts, "abort-on-container-failure");
+    bool on_exit = opt_bool(a->opts, "abort-on-container-exit") || (*from && !on_fail);
+    cleanup_free char *name = member_short_name(a->w->app, m);
+    cleanup_with(members_clear) struct members now = MEMBERS_INIT;
+    int code = 0;
+
+    members_list(a->w->app, a->w->name, NULL, 0, &now, NULL);
+    for (size_t i = 0; i < now.len; i++)
+        if (!strcmp(now.items[i].row.id, m->row.id))
+            code = now.items[i].row.exit_code;
+    jobs_rest(a->w->app);
+    printf("%s exited with code %d\n", name, code);
+    fflush(stdout);
+    if (*from && !a->code_final && !strcmp(from, m->service)) {
+        a->code = code;
+        a->code_final = true;
+    }
+    if (a->ending || !(on_exit || (on_fail && code)))
+        return;
+    if (!*from)
+        a->code = code;
+    fputs("Aborting on container exit...\n", stderr);
+    stop_all(a);
+}
+
+/* Ctrl-C: once to stop, twice to kill. */
+static void look_at_interrupts(struct attached *a)
+{
+    if (a->seen == interrupts)
+        return;
+    if (!a->seen++) {
+        puts("Gracefully Stopping... press Ctrl+C again to force");
+        fflush(stdout);
+        stop_all(a);
+        return;
+    }
+    a->seen = interrupts;
+    if (a->stopper > 0)
+        kill(a->stopper, SIGKILL);
+    a->stopper = beside(a, kill_them, NULL);
+}
+
+static bool has_ended(pid_t *pid, int *ret_status)
+{
+    if (*pid > 0 && waitpid(*pid, ret_status, WNOHANG) != *pid)
+        return false;
+    *pid = 0;
+    return true;
+}
+
+/* The start failed: what was started stays, as compose leaves it. Its error; owned by caller. */
+static char *starter_error(struct attached *a)
+{
+    char text[8192];
+    ssize_t n = read(a->start_fd, text, sizeof(text) - 1);
+
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return xstrdup(*text ? text : "the start was ended");
+}
+
+static int stay(struct attached *a, struct err *err)
+{
+    bool started = false;
+    int late = 0;
+
+    while (streams_busy(a->streams) || !started) {
+        void *token = NULL;
+        int status = 0;
+
+        if (streams_turn(a->streams, TURN_MS, &token))
+            container_ended(a, token);
+        look_at_interrupts(a);
+        if (!started && a->starter && has_ended(&a->starter, &status)) {
+            started = true;
+            if (status && !a->ending) {
+                cleanup_free char *why = starter_error(a);
+
+                return err_set(err, 1, "%s", why);
+            }
+        }
+        if (a->ending && has_ended(&a->stopper, &status) && late++ == LATE_TURNS)
+            break; /* one that never started has no output to wait for */
+    }
+    while (a->stopper > 0 && waitpid(a->stopper, NULL, 0) < 0 && errno == EINTR)
+        look_at_interrupts(a);
+    return a->seen ? INTERRUPTED : a->code;
+}
+
+int attached_run(struct team *w, const struct opt_parsed *opts, struct err *err)
+{
+    struct attached a = {.w = w, .opts = opts, .start_fd = -1};
+    const struct sigaction act = {.sa_handler = on_interrupt};
+    int ret;
+
+    if (check_attach(&a, err) < 0 || members_list(w->app, w->name, NULL, 0, &a.followed, err) < 0)
+        return -1;
+    display_free(w->display);
+    w->display = NULL;
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    a.streams =
+        streams_new(w->app, !opt_bool(opts, "no-log-prefix"), !opt_bool(opts, "no-color") && display_colours(w->app));
+    follow_them(&a);
+    a.starter = beside(&a, start_them, &a.start_fd);
+    ret = stay(&a, err);
+    streams_free(a.streams);
+    members_clear(&a.followed);
+    close(a.start_fd);
+    return ret;
+}

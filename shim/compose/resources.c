@@ -1,0 +1,299 @@
+/* Networks and volumes of a project: made before its containers, taken away after them. */
+#include "shim/compose/team.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "shim/app.h"
+#include "shim/network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Its own name on this machine. */
+static const char *name_of(const struct cnode *resource, const char *key)
+{
+    const char *name = cnode_str(resource, "name");
+
+    return name ? name : key;
+}
+
+static void add_labels(const struct cnode *resource, struct strlist *words)
+{
+    const struct cnode *labels = cnode_get(resource, "labels");
+
+    for (size_t i = 0; cnode_is(labels, CNODE_MAP) && i < labels->len; i++) {
+        const char *value = cnode_text(labels->items[i]);
+
+        strlist_add(words, "--label");
+        strlist_addf(words, "%s=%s", labels->keys[i], value ? value : "");
+    }
+}
+
+static void add_options(const struct cnode *resource, struct strlist *words)
+{
+    const struct cnode *opts = cnode_get(resource, "driver_opts");
+
+    for (size_t i = 0; cnode_is(opts, CNODE_MAP) && i < opts->len; i++) {
+        const char *value = cnode_text(opts->items[i]);
+
+        strlist_add(words, "--opt");
+        strlist_addf(words, "%s=%s", opts->keys[i], value ? value : "");
+    }
+    if (cnode_str(resource, "driver")) {
+        strlist_add(words, "--driver");
+        strlist_add(words, cnode_str(resource, "driver"));
+    }
+}
+
+/* What tells compose that it made the thing. */
+static void add_our_labels(const struct team *w, const char *label, const char *key, struct strlist *words)
+{
+    strlist_add(words, "--label");
+    strlist_addf(words, "%s=%s", label, key);
+    strlist_add(words, "--label");
+    strlist_addf(words, "%s=%s", LABEL_PROJECT, w->name);
+    strlist_add(words, "--label");
+    strlist_addf(words, "%s=%s", LABEL_VERSION, COMPOSE_VERSION);
+}
+
+/* Whether one of the chosen services uses the network. */
+static bool network_is_used(const struct team *w, const char *key)
+{
+    for (size_t i = 0; i < w->services.len; i++) {
+        const struct cnode *networks = cnode_get(w->services.items[i].node, "networks");
+
+        if (cnode_get(networks, key))
+            return true;
+    }
+    return false;
+}
+
+static bool volume_is_used(const struct team *w, const char *key)
+{
+    for (size_t i = 0; i < w->services.len; i++) {
+        const struct cnode *mounts = cnode_get(w->services.items[i].node, "volumes");
+
+        for (size_t m = 0; cnode_is(mounts, CNODE_LIST) && m < mounts->len; m++) {
+            const char *type = cnode_str(mounts->items[m], "type"), *source = cnode_str(mounts->items[m], "source");
+
+            if (type && source && !strcmp(type, "volume") && !strcmp(source, key))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* 1 = it is there, and ours or warned about. */
+static int look_network(struct team *w, const char *key, const struct cnode *network, struct err *err)
+{
+    const char *name = name_of(network, key), *label;
+    struct err why = ERR_INIT;
+    struct state_network found = {0};
+    cleanup_strlist struct strlist labels = STRLIST_INIT;
+    int ret = 1;
+
+    if (network_find(w->app, name, &found, &why) < 0) {
+        bool missing = why.code == NETWORK_NO_SUCH;
+
+        if (missing && cnode_true(network, "external"))
+            ret = err_set(err, 1, "network %s declared as external, but could not be found", name);
+        else
+            ret = missing ? 0 : err_move(err, &why);
+        err_clear(&why);
+        return ret;
+    }
+    if (strcmp(found.name, name) != 0 && strcmp(found.id, name) != 0) {
+        state_network_clear(&found); /* by the beginning of an id: another one */
+        return 0;
+    }
+    labels_read(found.labels, &labels);
+    label = strlist_env_get(&labels, LABEL_NETWORK);
+    if (!cnode_true(network, "external") && strcmp(label ? label : "", key) != 0)
+        ret = err_set(err, 1, "network %s was found but has incorrect label %s set to \"%s\" (expected: \"%s\")", name,
+                      LABEL_NETWORK, label ? label : "", key);
+    state_network_clear(&found);
+    return ret;
+}
+
+/* x-modal of the project is what the sandbox of its networks is made with. */
+static void add_modal_options(const struct team *w, struct strlist *words)
+{
+    const struct cnode *modal = cnode_get(w->project.model, "x-modal");
+
+    for (size_t i = 0; cnode_is(modal, CNODE_MAP) && i < modal->len; i++) {
+        const char *value = cnode_text(modal->items[i]);
+
+        if (!value)
+            continue;
+        strlist_add(words, "--opt");
+        strlist_addf(words, "modal.%s=%s", modal->keys[i], value);
+    }
+}
+
+static void plan_network(const struct team *w, const char *key, const struct cnode *network, struct acts *acts)
+{
+    const char *name = name_of(network, key);
+    cleanup_free char *title = xasprintf("Network %s", name);
+    struct step *s = acts_call(acts, acts_add(acts, title), "Creating", "Created", "network create", NULL);
+
+    add_options(network, &s->words);
+    add_modal_options(w, &s->words);
+    add_labels(network, &s->words);
+    add_our_labels(w, LABEL_NETWORK, key, &s->words);
+    if (cnode_true(network, "internal"))
+        strlist_add(&s->words, "--internal");
+    if (cnode_true(network, "attachable"))
+        strlist_add(&s->words, "--attachable");
+    strlist_add(&s->words, "--");
+    strlist_add(&s->words, name);
+}
+
+static int networks_up(struct team *w, struct acts *acts, struct err *err)
+{
+    const struct cnode *networks = cnode_get(w->project.model, "networks");
+
+    for (size_t i = 0; cnode_is(networks, CNODE_MAP) && i < networks->len; i++) {
+        int got;
+
+        if (!network_is_used(w, networks->keys[i]))
+            continue;
+        if (app_state(w->app, err) < 0)
+            return -1;
+        got = look_network(w, networks->keys[i], networks->items[i], err);
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            plan_network(w, networks->keys[i], networks->items[i], acts);
+    }
+    return 0;
+}
+
+/* Which of the project's volumes are there: an act each, whose text is empty for one that is not. */
+static int look_volumes(struct team *w, struct acts *ret, struct err *err)
+{
+    const struct cnode *volumes = cnode_get(w->project.model, "volumes");
+
+    for (size_t i = 0; cnode_is(volumes, CNODE_MAP) && i < volumes->len; i++) {
+        size_t act = acts_add(ret, "");
+
+        acts_call(ret, act, NULL, NULL, "volume inspect", "--", name_of(volumes->items[i], volumes->keys[i]), NULL)
+            ->flags = STEP_FORGIVE;
+    }
+    return acts_run(ret, w->app, NULL, 0, err);
+}
+
+static bool is_there(const struct acts *looked, size_t i)
+{
+    return looked->items[i].text && *looked->items[i].text;
+}
+
+static int volumes_up(struct team *w, struct acts *acts, struct err *err)
+{
+    const struct cnode *volumes = cnode_get(w->project.model, "volumes");
+    cleanup_with(acts_clear) struct acts looked = ACTS_INIT;
+
+    if (!cnode_is(volumes, CNODE_MAP) || !volumes->len)
+        return 0;
+    if (look_volumes(w, &looked, err) < 0)
+        return -1;
+    for (size_t i = 0; i < volumes->len; i++) {
+        const char *name = name_of(volumes->items[i], volumes->keys[i]);
+        cleanup_free char *title = xasprintf("Volume %s", name);
+        struct step *s;
+
+        if (!volume_is_used(w, volumes->keys[i]) || is_there(&looked, i))
+            continue;
+        if (cnode_true(volumes->items[i], "external"))
+            return err_set(err, 1, "external volume \"%s\" not found", name);
+        s = acts_call(acts, acts_add(acts, title), "Creating", "Created", "volume create", NULL);
+        add_options(volumes->items[i], &s->words);
+        add_labels(volumes->items[i], &s->words);
+        add_our_labels(w, LABEL_VOLUME, volumes->keys[i], &s->words);
+        strlist_add(&s->words, "--");
+        strlist_add(&s->words, name);
+    }
+    return 0;
+}
+
+int team_resources(struct team *w, struct err *err)
+{
+    cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
+
+    if (networks_up(w, &acts, err) < 0 || volumes_up(w, &acts, err) < 0)
+        return -1;
+    return team_run(w, &acts, err);
+}
+
+/* ---- down ---- */
+
+/* The project's networks are those that have its label, whatever the file says now. */
+static int networks_down(struct team *w, struct acts *acts, struct err *err)
+{
+    struct state_network *list = NULL;
+    size_t len = 0;
+
+    if (app_state(w->app, err) < 0 || network_list(w->app, &list, &len, err) < 0)
+        return -1;
+    for (size_t i = 0; i < len; i++) {
+        cleanup_strlist struct strlist labels = STRLIST_INIT;
+        cleanup_free char *title = xasprintf("Network %s", list[i].name);
+        const char *of, *key;
+        const struct cnode *network;
+
+        labels_read(list[i].labels, &labels);
+        of = strlist_env_get(&labels, LABEL_PROJECT);
+        key = strlist_env_get(&labels, LABEL_NETWORK);
+        network = w->loaded && key ? cnode_get(cnode_get(w->project.model, "networks"), key) : NULL;
+        if (of && !strcmp(of, w->name) && (!w->loaded || (network && !cnode_true(network, "external"))))
+            acts_call(acts, acts_add(acts, title), "Removing", "Removed", "network rm", list[i].id, NULL);
+        state_network_clear(&list[i]);
+    }
+    free(list);
+    return 0;
+}
+
+/* The names of the project's volumes: by the file, or by their labels. */
+static int volumes_by_label(struct team *w, struct strlist *ret, struct err *err)
+{
+    cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
+    cleanup_free char *filter = xasprintf("label=%s=%s", LABEL_PROJECT, w->name);
+
+    acts_call(&acts, acts_add(&acts, ""), NULL, NULL, "volume ls", "-q", "--filter", filter, NULL);
+    if (acts_run(&acts, w->app, NULL, 0, err) < 0)
+        return -1;
+    if (acts.items[0].text && *acts.items[0].text)
+        strlist_split(ret, acts.items[0].text, '\n');
+    return 0;
+}
+
+static int volumes_down(struct team *w, struct acts *acts, struct err *err)
+{
+    const struct cnode *volumes = w->loaded ? cnode_get(w->project.model, "volumes") : NULL;
+    cleanup_with(acts_clear) struct acts looked = ACTS_INIT;
+    cleanup_strlist struct strlist names = STRLIST_INIT;
+
+    if (!w->loaded && volumes_by_label(w, &names, err) < 0)
+        return -1;
+    if (cnode_is(volumes, CNODE_MAP) && volumes->len && look_volumes(w, &looked, err) < 0)
+        return -1;
+    for (size_t i = 0; i < looked.len; i++)
+        if (is_there(&looked, i) && !cnode_true(volumes->items[i], "external"))
+            strlist_add(&names, name_of(volumes->items[i], volumes->keys[i]));
+    for (size_t i = 0; i < names.len; i++) {
+        cleanup_free char *title = xasprintf("Volume %s", names.items[i]);
+
+        acts_call(acts, acts_add(acts, title), "Removing", "Removed", "volume rm", "-f", "--", names.items[i], NULL);
+    }
+    return 0;
+}
+
+int team_resources_down(struct team *w, bool volumes, bool *ret_any, struct err *err)
+{
+    cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
+
+    if (networks_down(w, &acts, err) < 0 || (volumes && volumes_down(w, &acts, err) < 0))
+        return -1;
+    *ret_any = acts.len > 0;
+    return team_run(w, &acts, err);
+}

@@ -1,0 +1,119 @@
+#include "shim/compose/team.h"
+
+#include "compat/base/alloc.h"
+#include "compat/base/cleanup.h"
+#include "compat/base/err.h"
+#include "compat/docker/opt.h"
+#include "shim/app.h"
+#include "shim/compose/lock.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+void team_init(struct team *w, struct app *app)
+{
+    *w = (struct team){.app = app, .lock_fd = -1};
+}
+
+void team_clear(struct team *w)
+{
+    team_unlock(w, false);
+    display_free(w->display);
+    members_clear(&w->members);
+    services_clear(&w->services);
+    if (w->loaded)
+        compose_project_clear(&w->project);
+    free(w->name);
+    free(w->stop_timeout);
+    team_init(w, w->app);
+}
+
+/* A service alone with nobody to speak to needs no network of its own; then its container is its sandbox. */
+static bool is_alone(const struct team *w)
+{
+    const struct cnode *services = cnode_get(w->project.model, "services"), *networks;
+
+    if (!services || services->len != 1 || w->project.disabled->len || w->services.len != 1 ||
+        w->services.items[0].scale > 1)
+        return false;
+    networks = cnode_get(services->items[0], "networks");
+    if (!networks)
+        return true;
+    if (networks->len != 1 || !cnode_is(networks, CNODE_MAP))
+        return false;
+    networks = cnode_get(cnode_get(w->project.model, "networks"), networks->keys[0]);
+    return !cnode_true(networks, "external") && !cnode_true(networks, "internal");
+}
+
+int team_load(struct team *w, const struct strlist *services, bool deps, struct err *err)
+{
+    if (compose_open(w->app, &(struct compose_how){.services = services}, &w->project, err) < 0)
+        return -1;
+    w->loaded = true;
+    w->name = xstrdup(w->project.name);
+    if (services_read(w->app, &w->project, services, deps, &w->services, err) < 0)
+        return -1;
+    w->alone = is_alone(w);
+    return 0;
+}
+
+/* As docker compose takes it where no file is read. */
+static void lower_name(struct team *w)
+{
+    for (char *p = w->name; p && *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+}
+
+int team_load_or_name(struct team *w, const struct strlist *services, struct err *err)
+{
+    if (compose_open_or_name(w->app, &(struct compose_how){.services = services}, &w->project, &w->loaded, &w->name,
+                             err) < 0)
+        return -1;
+    lower_name(w);
+    if (w->loaded && services_read(w->app, &w->project, NULL, true, &w->services, err) < 0)
+        return -1;
+    return 0;
+}
+
+int team_name(struct team *w, struct err *err)
+{
+    w->name = compose_name(w->app, err);
+    lower_name(w);
+    return w->name ? 0 : -1;
+}
+
+void team_timeout(struct team *w, const struct opt_parsed *opts)
+{
+    if (opt_given(opts, "timeout"))
+        w->stop_timeout = xstrdup(opt_str(opts, "timeout"));
+}
+
+int team_show(struct team *w, const char *title, struct err *err)
+{
+    w->display = display_open(w->app, title, err);
+    return w->display ? 0 : -1;
+}
+
+int team_lock(struct team *w, struct err *err)
+{
+    jobs_rest(w->app); /* nothing is held open while somebody else is waited for */
+    w->lock_fd = project_lock(w->name, err);
+    return w->lock_fd < 0 ? -1 : 0;
+}
+
+void team_unlock(struct team *w, bool gone)
+{
+    project_unlock(w->name, w->lock_fd, gone);
+    w->lock_fd = -1;
+}
+
+int team_look(struct team *w, const struct strlist *services, unsigned flags, struct err *err)
+{
+    members_clear(&w->members);
+    return members_list(w->app, w->name, services, flags, &w->members, err);
+}
+
+int team_run(struct team *w, struct acts *acts, struct err *err)
+{
+    return acts_run(acts, w->app, w->display, 0, err);
+}
