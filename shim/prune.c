@@ -1,7 +1,9 @@
 #include "shim/prune.h"
 
+#include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/docker/units.h"
 #include "shim/when.h"
 
 #include <ctype.h>
@@ -82,4 +84,19 @@ bool prune_confirmed(const struct opt_parsed *opts, const char *warning)
     answer += strspn(answer, " \t\r\n");
     len = strcspn(answer, " \t\r\n");
     return len == 1 && tolower((unsigned char)*answer) == 'y' && !answer[len + strspn(answer + len, " \t\r\n")];
+}
+
+void prune_heading(struct pruned *pruned, const char *heading)
+{
+    if (pruned->headed)
+        return;
+    printf("%s%s\n", pruned->any ? "\n" : "", heading);
+    pruned->headed = pruned->any = true;
+}
+
+void prune_total(const struct pruned *pruned)
+{
+    cleanup_free char *reclaimed = units_size((double)pruned->bytes);
+
+    printf("%sTotal reclaimed space: %s\n", pruned->any ? "\n" : "", reclaimed);
 }

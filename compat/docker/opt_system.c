@@ -84,10 +84,10 @@ const struct cmd_def cmd_def_system_df = {
 };
 
 static const struct opt_def options_system_prune[] = {
-    FLAG("all", 'a', "Remove all unused images not just dangling ones", LATER),
-    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"label=<key>=<value>\")", LATER),
-    FLAG("force", 'f', "Do not prompt for confirmation", LATER),
-    FLAG("volumes", 0, "Prune anonymous volumes", LATER),
+    FLAG("all", 'a', "Remove all unused images not just dangling ones", OURS),
+    OPT("filter", 0, OPT_FILTER, "filter", "Provide filter values (e.g. \"label=<key>=<value>\")", OURS),
+    FLAG("force", 'f', "Do not prompt for confirmation", OURS),
+    FLAG("volumes", 0, "Prune anonymous volumes", OURS),
     END_OF_OPTIONS,
 };
 
@@ -97,5 +97,5 @@ const struct cmd_def cmd_def_system_prune = {
     .summary = "Remove unused data",
     .options = options_system_prune,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
