@@ -27,14 +27,14 @@ const struct rpc_method *rpc_find(const char *path)
         const char *service;
         const struct rpc_method *methods;
     } tables[] = {
-        {CONTROL, svc_app_methods},          {CONTROL, svc_auth_methods},       {CONTROL, svc_blob_methods},
-        {CONTROL, svc_environment_methods},  {CONTROL, svc_image_methods},      {CONTROL, svc_mount_methods},
-        {CONTROL, svc_sandbox_io_methods},   {CONTROL, svc_sandbox_methods},    {CONTROL, svc_sandbox_names_methods},
-        {CONTROL, svc_secret_methods},       {ROUTER, svc_exec_methods},        {ROUTER, svc_exec_stdin_methods},
-        {ROUTER, svc_stdio_v2_methods},      {CONTROL, svc_snapshot_methods},   {ROUTER, svc_task_snapshot_methods},
-        {CONTROL, svc_image_names_methods},  {ENGINE, svc_engine_methods},      {CONTROL, svc_volume_methods},
-        {CONTROL, svc_volume_files_methods}, {ROUTER, svc_task_volume_methods},
-        {CONTROL, svc_volume_blocks_methods}, {ROUTER, svc_container_methods},
+        {CONTROL, svc_app_methods},          {CONTROL, svc_auth_methods},         {CONTROL, svc_blob_methods},
+        {CONTROL, svc_environment_methods},  {CONTROL, svc_image_methods},        {CONTROL, svc_mount_methods},
+        {CONTROL, svc_sandbox_io_methods},   {CONTROL, svc_sandbox_methods},      {CONTROL, svc_sandbox_names_methods},
+        {CONTROL, svc_secret_methods},       {ROUTER, svc_exec_methods},          {ROUTER, svc_exec_stdin_methods},
+        {ROUTER, svc_stdio_v2_methods},      {CONTROL, svc_snapshot_methods},     {ROUTER, svc_task_snapshot_methods},
+        {CONTROL, svc_image_names_methods},  {ENGINE, svc_engine_methods},        {CONTROL, svc_volume_methods},
+        {CONTROL, svc_volume_files_methods}, {ROUTER, svc_task_volume_methods},   {CONTROL, svc_volume_blocks_methods},
+        {ROUTER, svc_container_methods},     {CONTROL, svc_container_v2_methods},
     };
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

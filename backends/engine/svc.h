@@ -19,6 +19,7 @@ struct waiter;
 extern const struct rpc_method svc_app_methods[];
 extern const struct rpc_method svc_auth_methods[];
 extern const struct rpc_method svc_blob_methods[];
+extern const struct rpc_method svc_container_v2_methods[];
 extern const struct rpc_method svc_environment_methods[];
 extern const struct rpc_method svc_image_methods[];
 extern const struct rpc_method svc_image_names_methods[];

@@ -1,6 +1,6 @@
 /*
- * Sidecars on the task command router (protocol 5.12). What has ended can be asked for as long as the sandbox's record
- * is kept, also when the task has finished.
+ * Sidecars, on the task command router (protocol 5.12) but for one call of newer clients. What has ended can be asked
+ * for as long as the sandbox's record is kept, also when the task has finished.
  */
 #include "backends/engine/engine.h"
 #include "backends/engine/ids.h"
@@ -8,6 +8,7 @@
 #include "backends/engine/router.h"
 #include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
+#include "backends/engine/svc_sandbox.h"
 #include "backends/engine/waiter.h"
 
 #include "compat/base/alloc.h"
@@ -19,57 +20,35 @@
 
 #define MAIN "main" /* the first container's name */
 
-typedef Modal__TaskCommandRouter__TaskContainerCreateRequest create_request;
 typedef Modal__TaskCommandRouter__TaskContainerInfo container_info;
 
 /* ---- create ---- */
 
-static int check_create(const create_request *r, struct err *err)
+/* What a sidecar cannot have, of the things that a Sandbox definition can say; plan_make() refuses the rest. */
+static int check_definition(const Modal__Client__Sandbox *def, struct err *err)
 {
-    const char *name = svc_text(r->container_name);
+    const Modal__Client__Resources *r = def->resources;
 
+    if (def->network_access &&
+        (int)def->network_access->network_access_type == MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__BLOCKED)
+        return svc_err(err, GRPC_INVALID_ARGUMENT,
+                       "a sidecar cannot have its network blocked, it would not reach the main container: use an empty "
+                       "allow list");
+    if (r && (r->memory_mb || r->memory_mb_max || r->milli_cpu || r->milli_cpu_max))
+        return svc_err(err, GRPC_UNIMPLEMENTED, "a sidecar has no memory or CPU of its own, it shares the Sandbox's");
+    if (def->open_ports_oneof_case || def->readiness_probe || def->block_network || svc_text(def->name)[0] ||
+        def->n_mount_ids || def->timeout_secs || (def->has_idle_timeout_secs && def->idle_timeout_secs))
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "ports, probes, names, mounts and time-outs are the Sandbox's");
+    return 0;
+}
+
+static int check_name(const char *name, struct err *err)
+{
     if (strcmp(name, MAIN) == 0)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the container name \"" MAIN "\" is the main container's");
     if (!name_is_valid(name))
         return svc_err(err, GRPC_INVALID_ARGUMENT, "Invalid container name: \"%s\"", name);
-    if (r->network_access &&
-        (int)r->network_access->network_access_type == MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__BLOCKED)
-        return svc_err(err, GRPC_INVALID_ARGUMENT,
-                       "a sidecar cannot have its network blocked, it would not reach the main container: use an empty "
-                       "allow list");
-    return svc_no_unknown(&r->base, "the container", err);
-}
-
-/* A sidecar is a Sandbox definition with fewer fields: one place decides what they mean. */
-static int make_plan(struct engine *e, const create_request *r, struct plan *ret, struct err *err)
-{
-    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
-    Modal__Client__StringMap variables = MODAL__CLIENT__STRING_MAP__INIT;
-
-    variables.contents = r->env;
-    variables.n_contents = r->n_env;
-    def.image_id = r->image_id;
-    def.entrypoint_args = r->args;
-    def.n_entrypoint_args = r->n_args;
-    def.workdir = r->workdir;
-    def.secret_ids = r->secret_ids;
-    def.n_secret_ids = r->n_secret_ids;
-    def.volume_mounts = r->volume_mounts;
-    def.n_volume_mounts = r->n_volume_mounts;
-    def.network_access = r->network_access;
-    def.pty_info = r->pty_info;
-    def.environment_variables = &variables;
-    return plan_make(e, &def, /* v2= */ NULL, ret, err);
-}
-
-static void reply_create(struct call *c, const struct sidecar *sidecar)
-{
-    Modal__TaskCommandRouter__TaskContainerCreateResponse response =
-        MODAL__TASK_COMMAND_ROUTER__TASK_CONTAINER_CREATE_RESPONSE__INIT;
-
-    response.container_id = sidecar->id;
-    response.container_name = sidecar->name;
-    call_reply(c, &response);
+    return 0;
 }
 
 struct creation { /* a call that waits for its container */
@@ -84,6 +63,21 @@ static void release_creation(struct call *c)
 
     waiter_del(&w->waiter);
     free(w);
+}
+
+/* Both create calls answer alike. */
+static void reply_create(struct call *c, const struct sidecar *sidecar)
+{
+    Modal__TaskCommandRouter__TaskContainerCreateResponse router =
+        MODAL__TASK_COMMAND_ROUTER__TASK_CONTAINER_CREATE_RESPONSE__INIT;
+    Modal__Client__SandboxContainerCreateV2Response control = MODAL__CLIENT__SANDBOX_CONTAINER_CREATE_V2_RESPONSE__INIT;
+
+    router.container_id = control.container_id = sidecar->id;
+    router.container_name = control.container_name = sidecar->name;
+    if (c->method->flags & RPC_ROUTER)
+        call_reply(c, &router);
+    else
+        call_reply(c, &control);
 }
 
 /* The container has been started, or was not; one that has run and ended already was. */
@@ -105,19 +99,18 @@ static void on_start(struct waiter *waiter, void *arg)
         reply_create(c, sidecar);
 }
 
-static void task_container_create(struct call *c, const void *request)
+/* A sidecar is a Sandbox definition with fewer fields: one place decides what they mean. v2 has more variables. */
+static void create(struct call *c, struct sandbox *s, const char *name, const Modal__Client__Sandbox *def,
+                   const Modal__Client__SandboxCreateV2Request *v2)
 {
-    const create_request *r = request;
-    struct sandbox *s = router_running(c, r->task_id);
-    struct plan plan = {0};
     cleanup_err struct err err = ERR_INIT;
     struct sidecar *sidecar = NULL;
+    struct plan plan = {0};
     struct creation *w;
 
-    if (!s)
-        return;
-    if (check_create(r, &err) == 0 && make_plan(c->engine, r, &plan, &err) == 0)
-        sidecar = sidecar_create(s, r->container_name, &plan, &err);
+    if (check_name(svc_text(name), &err) == 0 && svc_no_unknown(c->request, "the container", &err) == 0 &&
+        check_definition(def, &err) == 0 && plan_make(c->engine, def, v2, &plan, &err) == 0)
+        sidecar = sidecar_create(s, name, &plan, &err);
     plan_clear(&plan);
     if (!sidecar) {
         svc_fail(c, &err);
@@ -129,6 +122,73 @@ static void task_container_create(struct call *c, const void *request)
     c->state = w;
     c->release = release_creation;
     waiter_add(&sidecar->changes, &w->waiter, on_start, w);
+}
+
+static void task_container_create(struct call *c, const void *request)
+{
+    const Modal__TaskCommandRouter__TaskContainerCreateRequest *r = request;
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__StringMap variables = MODAL__CLIENT__STRING_MAP__INIT;
+    Modal__Client__SandboxCreateV2Request more = MODAL__CLIENT__SANDBOX_CREATE_V2_REQUEST__INIT;
+    struct sandbox *s = router_running(c, r->task_id);
+
+    if (!s)
+        return;
+    if (r->has_memory_reserve_consume_mib) {
+        call_fail(c, GRPC_UNIMPLEMENTED, "a memory reserve for sidecars is not supported by this server");
+        return;
+    }
+    variables.contents = r->env;
+    variables.n_contents = r->n_env;
+    def.image_id = r->image_id;
+    def.entrypoint_args = r->args;
+    def.n_entrypoint_args = r->n_args;
+    def.workdir = r->workdir;
+    def.secret_ids = r->secret_ids;
+    def.n_secret_ids = r->n_secret_ids;
+    def.volume_mounts = r->volume_mounts;
+    def.n_volume_mounts = r->n_volume_mounts;
+    def.network_access = r->network_access;
+    def.pty_info = r->pty_info;
+    def.environment_variables = &variables;
+    more.secret_sources = r->secret_sources;
+    more.n_secret_sources = r->n_secret_sources;
+    create(c, s, r->container_name, &def, &more);
+}
+
+static void again(struct call *c, bool timed_out)
+{
+    (void)timed_out;
+    c->method->handle(c, c->request);
+}
+
+/* Newer clients' way for V2 Sandboxes. */
+static void sandbox_container_create_v2(struct call *c, const void *request)
+{
+    const Modal__Client__SandboxContainerCreateV2Request *r = request;
+    Modal__Client__SandboxCreateV2Request more = MODAL__CLIENT__SANDBOX_CREATE_V2_REQUEST__INIT;
+    struct sandbox *s = svc_sandbox(c, r->sandbox_id);
+
+    if (!s)
+        return;
+    if (s->state == SANDBOX_STARTING) {
+        svc_park(c, &s->changes, /* seconds= */ -1, again);
+        return;
+    }
+    if (s->state == SANDBOX_ENDED) {
+        call_fail(c, GRPC_NOT_FOUND, "Sandbox %s has finished", s->id);
+        return;
+    }
+    if (!r->definition || r->n_cloud_bucket_mount_credentials) {
+        call_fail(c, r->definition ? GRPC_UNIMPLEMENTED : GRPC_INVALID_ARGUMENT, "%s",
+                  r->definition ? "cloud bucket mounts are not supported by this server"
+                                : "the request has no definition of the container");
+        return;
+    }
+    more.ephemeral_secrets = r->ephemeral_secrets;
+    more.secret_sources = r->secret_sources;
+    more.n_secret_sources = r->n_secret_sources;
+    create(c, s, r->container_name, r->definition, &more);
 }
 
 /* ---- get, list ---- */
@@ -297,5 +357,11 @@ const struct rpc_method svc_container_methods[] = {
     {"TaskContainerTerminate", SVC_ROUTER_REQUEST(task_container_terminate_request), RPC_UNARY, RPC_ROUTER,
      task_container_terminate},
     {"TaskContainerWait", SVC_ROUTER_REQUEST(task_container_wait_request), RPC_UNARY, RPC_ROUTER, task_container_wait},
+    {0},
+};
+
+const struct rpc_method svc_container_v2_methods[] = {
+    {"SandboxContainerCreateV2", SVC_REQUEST(sandbox_container_create_v2_request), RPC_UNARY, RPC_ONCE | RPC_V2,
+     sandbox_container_create_v2},
     {0},
 };

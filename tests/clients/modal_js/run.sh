@@ -49,6 +49,7 @@ export REGISTRY MODAL_CONFIG_PATH=$state/none.toml NODE_NO_WARNINGS=1
 cd "$work"
 for form in false true; do
     MODAL_SANDBOX_V2=$form timeout 120 node sandboxes.mjs
+    MODAL_SANDBOX_V2=$form timeout 120 node sidecars.mjs
 done
 
 # The end of the engine is clean too, and takes its environment file with it.
