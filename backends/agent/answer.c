@@ -140,6 +140,7 @@ static const struct answer_kind *const kinds[WIRE_ASK_MAX] = {
     [WIRE_ASK_CONFIG] = &answer_config,
     [WIRE_ASK_VOLUME_SAVE] = &answer_volume_save,
     [WIRE_ASK_FORWARD] = &answer_forward,
+    [WIRE_ASK_STATS] = &answer_stats,
 };
 
 const struct answer_kind *answer_find(uint8_t kind)

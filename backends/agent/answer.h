@@ -69,6 +69,6 @@ void answer_done(struct answer *a);
 void answer_refuse(struct answer *a, const struct err *err);
 
 extern const struct answer_kind answer_logs, answer_top, answer_stat, answer_read, answer_write, answer_list,
-    answer_volume_save, answer_layer, answer_config, answer_forward;
+    answer_volume_save, answer_layer, answer_config, answer_forward, answer_stats;
 
 #endif

@@ -144,3 +144,25 @@ int proc_signal_all(int signo, pid_t spare)
     free(l.items);
     return n;
 }
+
+int proc_open(pid_t pid, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+ssize_t proc_read(pid_t pid, const char *name, char *to, size_t size)
+{
+    cleanup_close int fd = proc_open(pid, name);
+    size_t have = 0;
+    ssize_t n = fd < 0 ? -1 : 1;
+
+    while (n > 0 && have < size) {
+        n = read(fd, to + have, size - have);
+        if (n > 0)
+            have += (size_t)n;
+    }
+    return n < 0 ? -1 : (ssize_t)have;
+}

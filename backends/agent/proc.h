@@ -6,6 +6,7 @@
 #define ATP_AGENT_PROC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 bool proc_available(void);
@@ -18,5 +19,9 @@ int proc_signal_all(int signo, pid_t spare);
 
 /* Calls fn for each living process below init; false without /proc. */
 bool proc_each(pid_t init, void (*fn)(void *arg, pid_t pid, pid_t parent), void *arg);
+
+/* /proc/PID/NAME: a descriptor, or its first bytes; -1: not there (any more). */
+int proc_open(pid_t pid, const char *name);
+ssize_t proc_read(pid_t pid, const char *name, char *to, size_t size);
 
 #endif

@@ -33,35 +33,13 @@ struct process {
 
 /* ---- /proc ---- */
 
-static int open_of(pid_t pid, const char *name)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-    return open(path, O_RDONLY | O_CLOEXEC);
-}
-
-static ssize_t read_of(pid_t pid, const char *name, char *to, size_t size)
-{
-    cleanup_close int fd = open_of(pid, name);
-    size_t have = 0;
-    ssize_t n = fd < 0 ? -1 : 1;
-
-    while (n > 0 && have < size) {
-        n = read(fd, to + have, size - have);
-        if (n > 0)
-            have += (size_t)n;
-    }
-    return n < 0 ? -1 : (ssize_t)have;
-}
-
 /* "pid (comm) state ppid pgrp session tty tpgid flags 4 faults utime stime 2 children's prio nice threads 0 start vsize
  * rss": the name may hold anything, so the last parenthesis counts. */
 static bool read_stat(pid_t pid, struct process *ret)
 {
     char text[1024], *open_at, *close_at;
     unsigned long long utime, stime;
-    ssize_t n = read_of(pid, "stat", text, sizeof(text) - 1);
+    ssize_t n = proc_read(pid, "stat", text, sizeof(text) - 1);
     size_t len;
 
     if (n <= 0)
@@ -86,7 +64,7 @@ static bool read_stat(pid_t pid, struct process *ret)
 static uid_t owner_of(pid_t pid)
 {
     char text[4096];
-    ssize_t n = read_of(pid, "status", text, sizeof(text) - 1);
+    ssize_t n = proc_read(pid, "status", text, sizeof(text) - 1);
     const char *at;
 
     if (n <= 0)
@@ -139,7 +117,7 @@ static int by_pid(const void *a, const void *b)
 static void add_argv(struct buf *b, pid_t pid)
 {
     cleanup_free char *text = xmalloc(CMDLINE_MAX);
-    ssize_t n = read_of(pid, "cmdline", text, CMDLINE_MAX);
+    ssize_t n = proc_read(pid, "cmdline", text, CMDLINE_MAX);
 
     buf_adds(b, ",\"argv\":[");
     for (ssize_t at = 0; at < n;) {

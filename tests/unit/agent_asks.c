@@ -234,6 +234,60 @@ static void test_top_and_record(void **state)
     rig_stop(&rig);
 }
 
+static unsigned long long number(const char *line, const char *key)
+{
+    cleanup_free char *quoted = xasprintf("\"%s\":", key);
+    const char *at = strstr(line, quoted);
+
+    if (!at)
+        fail_msg("no %s in %s", key, line);
+    return strtoull(at + strlen(quoted), NULL, 10);
+}
+
+static bool has_two_lines(struct run *r)
+{
+    const char *end = strchr(r->got[1].data, '\n');
+
+    return end && strchr(end + 1, '\n');
+}
+
+/* Two lines a second apart: what burns shows, and what it burnt before it ended counts as well. */
+static void test_stats(void **state)
+{
+    const struct wire_ask once = {.kind = WIRE_ASK_STATS};
+    const struct wire_ask follow = {.kind = WIRE_ASK_STATS, .flags = WIRE_ASK_FOLLOW};
+    const char *second;
+    struct rig rig;
+    struct run r;
+
+    (void)state;
+    rig_start(&rig, NULL);
+    expect_refused(&rig, &once);
+    begin_detached(&rig, "yes >/dev/null & yes >/dev/null & wait", WIRE_RESTART_NO, 0);
+    run_init(&r, &rig, NULL);
+    r.ask = &follow;
+    run_begin(&r, NULL, 0);
+    assert_true(run_turn(&r, RIG_DEADLINE, has_two_lines));
+    second = strchr(r.got[1].data, '\n') + 1;
+    assert_true(number(second, "cpu_ns") >= number(r.got[1].data, "cpu_ns") + 200000000);
+    assert_true(number(second, "system_cpu_ns") > number(r.got[1].data, "system_cpu_ns"));
+    assert_true(number(second, "read_ns") > number(r.got[1].data, "read_ns") + 900000000);
+    assert_int_equal(number(second, "pids"), 3);
+    assert_true(number(second, "online_cpus") >= 1);
+    assert_true(number(second, "mem_bytes") > 500000 && number(second, "mem_bytes") < number(second, "mem_limit"));
+    number(second, "net_rx");
+    number(second, "net_tx");
+    number(second, "blk_read");
+    number(second, "blk_write");
+    expect(&rig, &stop, 128 + SIGTERM, "");
+    run_turn(&r, RIG_DEADLINE, NULL);
+    assert_int_equal(r.result.end, SESSION_EXITED);
+    assert_int_equal(r.result.code, 0);
+    run_finish(&r);
+    run_clear(&r);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_attach),
         cmocka_unit_test(test_log_tail_and_follow),
         cmocka_unit_test(test_top_and_record),
+        cmocka_unit_test(test_stats),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
