@@ -146,9 +146,16 @@ static bool is_over(const struct follower *f)
     return f->signo || f->reader_gone || f->late || (f->until_ns && container_now_ns() > f->until_ns);
 }
 
+static void on_tick(struct loop *loop, void *arg)
+{
+    (void)arg;
+    loop_stop(loop);
+}
+
 static int follow(struct follower *f, struct err *err)
 {
     struct loop *loop = loop_new();
+    struct loop_timer *tick = loop_timer_add(loop, LOOK_MS, on_tick, f);
     struct loop_signal *signals[] = {loop_signal_add(loop, SIGINT, on_signal, f),
                                      loop_signal_add(loop, SIGTERM, on_signal, f)};
     int ret = 0;
@@ -159,10 +166,12 @@ static int follow(struct follower *f, struct err *err)
         ret = look_if_changed(f, err);
         if (over || nobody_reads())
             break;
-        loop_step(loop, LOOK_MS);
+        loop_timer_set(tick, LOOK_MS);
+        loop_run(loop);
     }
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         loop_signal_del(signals[i]);
+    loop_timer_del(tick);
     loop_free(loop);
     return ret < 0 ? -1 : f->signo ? SIGNALLED + f->signo : 0;
 }

@@ -72,6 +72,9 @@ static int prepare(struct exec *e, struct app *app, const struct opt_parsed *opt
         return err_set(err, 1, "the input device is not a TTY");
     if (container_load(&e->c, err) < 0 || fill_env(e, app, opts, err) < 0)
         return -1;
+    if (container_is(&e->c, "paused"))
+        return err_set(err, 1, "Error response from daemon: Container %s is paused, unpause the container before exec",
+                       args->items[0]);
     if (container_open(&e->c, err) < 0)
         return err_wrap(err, "Error response from daemon");
     return binds_open(&e->c.spec, e->c.row.id, &e->binds, err);
