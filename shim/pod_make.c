@@ -336,6 +336,7 @@ static void define(struct app *app, const struct state_pod *p, const struct moda
     strlist_add(&ret->args, AGENT_PATH);
     strlist_add(&ret->args, "init");
     strlist_add(&ret->args, "--hub");
+    strlist_add(&ret->args, "--hub-token");
     strlist_add(&ret->args, p->token);
     strlist_add(&ret->args, "--orphan-grace");
     strlist_addf(&ret->args, "%lld", (long long)modal_int(options, MODAL_KEY_ORPHAN_GRACE) * 1000);
