@@ -69,11 +69,12 @@ static int print_hashes(struct app *app, struct compose_project *p, const struct
 {
     const struct cnode *services = cnode_get(p->model, "services");
     cleanup_strlist struct strlist names = STRLIST_INIT;
+    bool all = strcmp(opt_str(opts, "hash"), "*") == 0;
 
     (void)app;
-    if (strcmp(opt_str(opts, "hash"), "*") != 0)
+    if (!all)
         strlist_split(&names, opt_str(opts, "hash"), ',');
-    for (size_t i = 0; services && names.len == 0 && i < services->len; i++)
+    for (size_t i = 0; services && all && i < services->len; i++)
         strlist_add(&names, services->keys[i]);
     strlist_sort(&names);
     for (size_t i = 0; i < names.len; i++) {
