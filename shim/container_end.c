@@ -286,6 +286,8 @@ static int remove_locked(struct container *c, bool force, struct err *err)
                        "Error response from daemon: cannot remove container \"/%s\": container is running: stop the "
                        "container before removing or force remove",
                        row->name);
+    if (running)
+        event_kill(c, SIGKILL);
     container_set_status(row, "removing");
     if (state_container_update(c->app->state, row, STATE_PART_STATUS, err) < 0)
         return -1;
@@ -298,7 +300,6 @@ static int remove_locked(struct container *c, bool force, struct err *err)
     if (running) {
         container_set_status(row, "running"); /* in the value: so that it can end */
         container_set_exited(row, 128 + SIGKILL, 0);
-        event_container(c, "kill", "signal", "9", NULL);
         container_died(c);
     }
     event_container_once(c, "destroy", NULL);

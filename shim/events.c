@@ -77,9 +77,15 @@ void event_container(struct container *c, const char *action, ...)
     put(c->app, "container", action, c->row.id, map, NULL);
 }
 
+/* What is written once in a life; owned by caller. */
+static char *once_of(const struct container *c, const char *action)
+{
+    return xasprintf("%s %s %" PRId64, action, c->row.id, c->row.started_ns);
+}
+
 void event_container_once(struct container *c, const char *action, ...)
 {
-    cleanup_free char *once = xasprintf("%s %s %" PRId64, action, c->row.id, c->row.started_ns);
+    cleanup_free char *once = once_of(c, action);
     json_t *map = attributes_of(c);
     va_list ap;
 
@@ -91,10 +97,11 @@ void event_container_once(struct container *c, const char *action, ...)
 
 void event_died(struct container *c)
 {
-    cleanup_free char *code = xasprintf("%d", c->row.exit_code), *duration = NULL;
+    cleanup_free char *code = xasprintf("%d", c->row.exit_code), *duration = NULL, *start = once_of(c, "start");
     int64_t ended = c->row.finished_ns ? c->row.finished_ns : container_now_ns();
 
-    if (!c->row.started_ns)
+    /* one that could not be started never died */
+    if (!c->row.started_ns || app_state(c->app, NULL) < 0 || state_event_has(c->app->state, start, NULL) <= 0)
         return;
     duration = xasprintf("%" PRId64, ended > c->row.started_ns ? (ended - c->row.started_ns) / 1000000000 : 0);
     event_container_once(c, "die", "exitCode", code, "execDuration", duration, NULL);

@@ -316,6 +316,14 @@ static void finish(struct forwarder *f)
     loop_stop(f->app->loop);
 }
 
+/* Whether the row still speaks of the life whose ports these are. */
+static bool is_our_life(struct forwarder *f)
+{
+    if (state_is_lost(f->app->state) || container_reread(&f->c, NULL) < 0)
+        return false;
+    return f->c.row.sandbox_id && !strcmp(f->c.row.sandbox_id, f->life) && container_may_run(&f->c);
+}
+
 static void on_asked(void *arg, struct session *s)
 {
     struct forwarder *f = arg;
@@ -382,7 +390,8 @@ static void on_health_line(void *arg, const char *line)
 
     f->failures = 0;
     f->pause_ms = RETRY_FIRST_MS;
-    health_heard(&f->c, line);
+    if (is_our_life(f)) /* it may have another name by now */
+        health_heard(&f->c, line);
 }
 
 static const struct channel_handlers forward_handlers = {
@@ -394,14 +403,6 @@ static const struct channel_handlers forward_handlers = {
 };
 
 static const struct channel_handlers health_handlers = {.line = on_health_line, .over = on_health_over};
-
-/* Whether the row still speaks of the life whose ports these are. */
-static bool is_our_life(struct forwarder *f)
-{
-    if (state_is_lost(f->app->state) || container_reread(&f->c, NULL) < 0)
-        return false;
-    return f->c.row.sandbox_id && !strcmp(f->c.row.sandbox_id, f->life) && container_may_run(&f->c);
-}
 
 /* Whether another try makes sense: a network comes back, an engine on this machine that is dead does not. */
 static bool may_come_back(const struct forwarder *f)

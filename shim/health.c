@@ -65,7 +65,8 @@ void health_heard(struct container *c, const char *json)
         return;
     free(c->row.health);
     c->row.health = xstrdup(json);
-    if (state_container_update(c->app->state, &c->row, STATE_PART_HEALTH, NULL) > 0 && now != was) {
+    if (state_container_update(c->app->state, &c->row, STATE_PART_HEALTH, NULL) > 0 && now != was &&
+        now != HEALTH_STARTING) {
         cleanup_free char *action = xasprintf("health_status: %s", health_status_name(now));
 
         event_container(c, action, NULL);

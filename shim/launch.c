@@ -366,6 +366,7 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
     req.start.attach_stdin = streams->stdin_attached && c->process.open_stdin;
     if (c->process.tty && !tty_size(STDIN_FILENO, &req.start.rows, &req.start.cols))
         tty_size(STDOUT_FILENO, &req.start.rows, &req.start.cols);
+    event_container(c, "attach", NULL);
     attach_run(c->app, c->task, &req, &result);
     return finish(c, &result, err);
 }

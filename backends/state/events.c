@@ -38,6 +38,13 @@ int state_event_add(struct state *s, const struct state_event *e, const char *on
     return prune(s, sqlite3_last_insert_rowid(s->db), err) < 0 ? -1 : 1;
 }
 
+int state_event_has(struct state *s, const char *once, struct err *err)
+{
+    cleanup_stmt sqlite3_stmt *st = db_prepare(s, err, "SELECT 1 FROM events WHERE once = ?", "s", once);
+
+    return st ? db_step(s, st, err) : -1;
+}
+
 static void read_event(sqlite3_stmt *st, void *ret)
 {
     *(struct state_event *)ret = (struct state_event){

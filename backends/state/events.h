@@ -24,6 +24,9 @@ void state_event_clear(struct state_event *e);
 /* seq is given here. once: not NULL: only if no event with the same text is there. 1 = written, 0 = it was there. */
 int state_event_add(struct state *s, const struct state_event *e, const char *once, struct err *err);
 
+/* Whether one with this `once` is there: 1, 0, -1. */
+int state_event_has(struct state *s, const char *once, struct err *err);
+
 /* Those with a seq above `after` and a time of at least since_ns, oldest first, `max` at most; *ret is an array owned
  * by caller, each to be cleared. */
 int state_event_list(struct state *s, int64_t after, int64_t since_ns, size_t max, struct state_event **ret,
