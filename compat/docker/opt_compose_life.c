@@ -21,13 +21,13 @@ const struct cmd_def cmd_def_compose_cp = {
 };
 
 static const struct opt_def options_compose_pull[] = {
-    FLAG("ignore-buildable", 0, "Leave out images that can be built", LATER),
-    FLAG("ignore-pull-failures", 0, "Go on when an image cannot be pulled", LATER),
-    FLAG("include-deps", 0, "Include the services that others depend on", LATER),
-    FLAG("no-parallel", 0, "Pull one after the other", LATER, .def = "true", .flags = OPT_HIDDEN),
-    FLAG("parallel", 0, "Pull several at once", LATER, .def = "true", .flags = OPT_HIDDEN),
-    OPT("policy", 0, OPT_STRING, "string", "Which images to pull (\"missing\", \"always\")", LATER),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    FLAG("ignore-buildable", 0, "Leave out images that can be built", OURS),
+    FLAG("ignore-pull-failures", 0, "Go on when an image cannot be pulled", OURS),
+    FLAG("include-deps", 0, "Include the services that others depend on", OURS),
+    FLAG("no-parallel", 0, "Pull one after the other", OURS, .def = "true", .flags = OPT_HIDDEN),
+    FLAG("parallel", 0, "Pull several at once", OURS, .def = "true", .flags = OPT_HIDDEN),
+    OPT("policy", 0, OPT_STRING, "string", "Which images to pull (\"missing\", \"always\")", OURS),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
 };
 
@@ -38,13 +38,13 @@ const struct cmd_def cmd_def_compose_pull = {
     .options = options_compose_pull,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_push[] = {
-    FLAG("ignore-push-failures", 0, "Go on when an image cannot be pushed", LATER),
-    FLAG("include-deps", 0, "Include the services that others depend on", LATER),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    FLAG("ignore-push-failures", 0, "Go on when an image cannot be pushed", OURS),
+    FLAG("include-deps", 0, "Include the services that others depend on", OURS),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
 };
 
@@ -55,14 +55,14 @@ const struct cmd_def cmd_def_compose_push = {
     .options = options_compose_push,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_rm[] = {
-    FLAG("all", 'a', "No longer used", LATER, .flags = OPT_HIDDEN),
-    FLAG("force", 'f', "Ask nothing", LATER),
-    FLAG("stop", 's', "Stop containers first", LATER),
-    FLAG("volumes", 'v', "Remove anonymous volumes too", LATER),
+    FLAG("all", 'a', "No longer used", OURS, .flags = OPT_HIDDEN),
+    FLAG("force", 'f', "Ask nothing", OURS),
+    FLAG("stop", 's', "Stop containers first", OURS),
+    FLAG("volumes", 'v', "Remove anonymous volumes too", OURS),
     END_OF_OPTIONS,
 };
 
@@ -73,7 +73,7 @@ const struct cmd_def cmd_def_compose_rm = {
     .options = options_compose_rm,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_stop[] = {
@@ -92,8 +92,8 @@ const struct cmd_def cmd_def_compose_stop = {
 };
 
 static const struct opt_def options_compose_start[] = {
-    FLAG("wait", 0, "Wait until services are running or healthy", LATER),
-    OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", LATER),
+    FLAG("wait", 0, "Wait until services are running or healthy", OURS),
+    OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", OURS),
     END_OF_OPTIONS,
 };
 
@@ -104,12 +104,12 @@ const struct cmd_def cmd_def_compose_start = {
     .options = options_compose_start,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_restart[] = {
-    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
-    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", LATER),
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", OURS),
+    OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", OURS),
     END_OF_OPTIONS,
 };
 
@@ -120,7 +120,7 @@ const struct cmd_def cmd_def_compose_restart = {
     .options = options_compose_restart,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_kill[] = {
@@ -158,7 +158,7 @@ const struct cmd_def cmd_def_compose_unpause = {
 };
 
 static const struct opt_def options_compose_wait[] = {
-    FLAG("down-project", 0, "Take the project down when the first container ends", LATER),
+    FLAG("down-project", 0, "Take the project down when the first container ends", OURS),
     END_OF_OPTIONS,
 };
 
@@ -170,14 +170,14 @@ const struct cmd_def cmd_def_compose_wait = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_attach[] = {
-    OPT("detach-keys", 0, OPT_STRING, "string", "Keys that detach", LATER),
-    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
-    FLAG("no-stdin", 0, "Do not attach standard input", LATER),
-    FLAG("sig-proxy", 0, "Pass signals on", LATER, .def = "true"),
+    OPT("detach-keys", 0, OPT_STRING, "string", "Keys that detach", OURS),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
+    FLAG("no-stdin", 0, "Do not attach standard input", OURS),
+    FLAG("sig-proxy", 0, "Pass signals on", OURS, .def = "true"),
     END_OF_OPTIONS,
 };
 
@@ -189,11 +189,11 @@ const struct cmd_def cmd_def_compose_attach = {
     .min_args = 1,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_scale[] = {
-    FLAG("no-deps", 0, "Leave the services alone that others depend on", LATER),
+    FLAG("no-deps", 0, "Leave the services alone that others depend on", OURS),
     END_OF_OPTIONS,
 };
 
@@ -205,7 +205,7 @@ const struct cmd_def cmd_def_compose_scale = {
     .min_args = 1,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_watch[] = {

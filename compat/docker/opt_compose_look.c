@@ -80,8 +80,8 @@ const struct cmd_def cmd_def_compose_config = {
 };
 
 static const struct opt_def options_compose_images[] = {
-    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
 };
 
@@ -92,7 +92,7 @@ const struct cmd_def cmd_def_compose_images = {
     .options = options_compose_images,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_ls[] = {
@@ -118,12 +118,12 @@ const struct cmd_def cmd_def_compose_top = {
     .summary = "List the running processes",
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_port[] = {
-    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", LATER),
-    OPT("protocol", 0, OPT_STRING, "string", "tcp or udp", LATER, .def = "tcp"),
+    OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
+    OPT("protocol", 0, OPT_STRING, "string", "tcp or udp", OURS, .def = "tcp"),
     END_OF_OPTIONS,
 };
 
@@ -135,13 +135,13 @@ const struct cmd_def cmd_def_compose_port = {
     .min_args = 2,
     .max_args = 2,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_events[] = {
-    FLAG("json", 0, "Print one object per line", LATER),
-    OPT("since", 0, OPT_STRING, "string", "Start at this time", LATER),
-    OPT("until", 0, OPT_STRING, "string", "End at this time", LATER),
+    FLAG("json", 0, "Print one object per line", OURS),
+    OPT("since", 0, OPT_STRING, "string", "Start at this time", OURS),
+    OPT("until", 0, OPT_STRING, "string", "End at this time", OURS),
     END_OF_OPTIONS,
 };
 
@@ -152,7 +152,7 @@ const struct cmd_def cmd_def_compose_events = {
     .options = options_compose_events,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_stats[] = {

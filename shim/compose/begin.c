@@ -86,6 +86,8 @@ static int plan_service(struct start *st, size_t i, struct err *err)
             return err_set(err, 1, "%s is missing dependency %s", s->name, on->name);
     }
     acts_after(&st->acts, st->started[i], gate);
+    if (s->oneoff)
+        return 0;
     if (!count_of(w, s) && s->scale > 0)
         return err_set(err, 1, "service \"%s\" has no container to start", s->name);
     while ((m = next_of(w, s, &at))) {

@@ -12,6 +12,7 @@ static int kill_run(struct app *app, const struct opt_parsed *opts, struct err *
                           .done = "Killed",
                           .members = MEMBERS_RUNNING,
                           .step_flags = STEP_FORGIVE, /* it has ended meanwhile */
+                          .orphans = opt_bool(opts, "remove-orphans"),
                           .none_is_error = true};
 
     if (opt_given(opts, "signal")) {

@@ -236,7 +236,8 @@ int team_create(struct team *w, struct err *err)
     int ret = 0;
 
     for (size_t i = 0; i < w->services.len && ret == 0; i++)
-        ret = plan_service(&p, &w->services.items[i], err);
+        if (!w->services.items[i].oneoff)
+            ret = plan_service(&p, &w->services.items[i], err);
     if (ret == 0)
         ret = plan_old(&p, err);
     if (ret == 0)

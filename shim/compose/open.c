@@ -26,8 +26,12 @@ static char *read_file(void *arg, const char *path, struct err *err)
     int code;
 
     (void)arg;
-    if (fs_read_file(path, &text, &why) == 0)
-        return buf_detach(&text);
+    if (fs_read_file(path, &text, &why) == 0) {
+        if (!memchr(text.data, '\0', text.len))
+            return buf_detach(&text);
+        err_set(&why, 1, "%s has a NUL byte in it", path);
+        why.code = EINVAL;
+    }
     code = why.code;
     err_move(err, &why);
     errno = code ? code : EIO;

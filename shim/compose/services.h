@@ -33,7 +33,8 @@ struct service {
     char *image_id;    /* sha256:...; NULL: not looked up */
     const char *title; /* container_name; NULL: project-service-number */
     int64_t scale;
-    bool asked; /* on the command line, or all are */
+    bool oneoff; /* `run` makes a container of its own: the others are left as they are */
+    bool asked;  /* on the command line, or all are */
     struct dependency *depends;
     size_t depends_len;
 };

@@ -28,7 +28,7 @@ int simple_run(struct app *app, const struct strlist *services, struct simple *w
         cleanup_free char *title = member_title(m);
         struct step *s;
 
-        if (what->takes && !what->takes(m))
+        if ((what->takes && !what->takes(m)) || (w.loaded && !what->orphans && team_is_orphan(&w, m)))
             continue;
         s = acts_call(&acts, acts_add(&acts, title), what->doing, what->done, what->path, NULL);
         s->flags = what->step_flags;

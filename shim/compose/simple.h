@@ -11,6 +11,7 @@ struct simple {
     unsigned step_flags;
     bool (*takes)(const struct member *m); /* NULL: all that are listed */
     unsigned members;                      /* MEMBERS_* */
+    bool orphans;                          /* those of services that the file no longer has too */
     bool none_is_error;                    /* "no container to <path>" */
 };
 

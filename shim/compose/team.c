@@ -37,8 +37,8 @@ static bool is_alone(const struct team *w)
         w->services.items[0].scale > 1)
         return false;
     networks = cnode_get(services->items[0], "networks");
-    if (!networks)
-        return true;
+    if (!networks || cnode_get(services->items[0], "network_mode"))
+        return false;
     if (networks->len != 1 || !cnode_is(networks, CNODE_MAP))
         return false;
     networks = cnode_get(cnode_get(w->project.model, "networks"), networks->keys[0]);
