@@ -18,10 +18,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define TIMEOUT_DEFAULT 300u /* seconds, what the SDKs send when nothing is said */
-#define TIMEOUT_MAX     86400u
-#define PATH_DEFAULT    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define MEMORY_MIN_MB   16 /* less does not start a container */
+#define TIMEOUT_DEFAULT  300u /* seconds, what the SDKs send when nothing is said */
+#define TIMEOUT_MAX      86400u
+#define PATH_DEFAULT     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PROBE_DEFAULT_MS 100
+#define MEMORY_MIN_MB    16 /* less does not start a container */
 
 void plan_clear(struct plan *p)
 {
@@ -33,6 +34,7 @@ void plan_clear(struct plan *p)
     strlist_clear(&p->env);
     strlist_clear(&p->lowers);
     strlist_clear(&p->cidrs);
+    strlist_clear(&p->probe_argv);
     strlist_clear(&p->mount_sources);
     strlist_clear(&p->mount_targets);
     *p = (struct plan){0};
@@ -72,7 +74,6 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
         {def->enable_snapshot, "memory snapshots"},
         {has_text(def->custom_domain), "a custom domain"},
         {def->include_oidc_identity_token, "an OIDC identity token"},
-        {def->readiness_probe != NULL, "a readiness probe"},
         {def->verbose, "verbose logs"},
         {has_text(def->worker_id), "a worker"},
         {has_text(def->runtime), "a choice of runtime"},
@@ -153,32 +154,69 @@ int plan_check_cidrs(char *const *cidrs, size_t len, struct err *err)
     return 0;
 }
 
-static int plan_network(const Modal__Client__Sandbox *def, struct plan *p, struct err *err)
+int plan_network(const Modal__Client__NetworkAccess *access, enum rt_network *ret, struct strlist *ret_cidrs,
+                 struct err *err)
 {
-    const Modal__Client__NetworkAccess *access = def->network_access;
     int type = access ? (int)access->network_access_type : 0;
 
-    /* Nobody outside can reach a Sandbox here, so who may does not matter; a list that is wrong is still told. */
-    if (plan_check_cidrs(def->inbound_cidr_allowlist, def->n_inbound_cidr_allowlist, err) < 0)
-        return -1;
     if (access && plan_check_cidrs(access->allowed_cidrs, access->n_allowed_cidrs, err) < 0)
         return -1;
     switch (type) {
     case MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__UNSPECIFIED:
     case MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__OPEN:
-        p->network = def->block_network ? RT_NETWORK_BLOCKED : RT_NETWORK_OPEN;
+        *ret = RT_NETWORK_OPEN;
         return 0;
     case MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__BLOCKED:
-        p->network = RT_NETWORK_BLOCKED;
+        *ret = RT_NETWORK_BLOCKED;
         return 0;
     case MODAL__CLIENT__NETWORK_ACCESS__NETWORK_ACCESS_TYPE__ALLOWLIST:
-        p->network = RT_NETWORK_ALLOWLIST;
+        *ret = RT_NETWORK_ALLOWLIST;
         for (size_t i = 0; i < access->n_allowed_cidrs; i++)
-            strlist_add(&p->cidrs, access->allowed_cidrs[i]);
+            strlist_add(ret_cidrs, access->allowed_cidrs[i]);
         return 0;
     default:
         return svc_err(err, GRPC_INVALID_ARGUMENT, "unknown network access type %d", type);
     }
+}
+
+static int plan_access(const Modal__Client__Sandbox *def, struct plan *p, struct err *err)
+{
+    /* Whoever can reach a Sandbox here is on this machine, so who may does not matter; a wrong list is still told. */
+    if (plan_check_cidrs(def->inbound_cidr_allowlist, def->n_inbound_cidr_allowlist, err) < 0 ||
+        plan_network(def->network_access, &p->network, &p->cidrs, err) < 0)
+        return -1;
+    if (p->network == RT_NETWORK_OPEN && def->block_network)
+        p->network = RT_NETWORK_BLOCKED;
+    return 0;
+}
+
+/* ---- the readiness probe ---- */
+
+static int plan_probe(const Modal__Client__Probe *probe, struct plan *p, struct err *err)
+{
+    size_t sum = 0;
+
+    if (!probe)
+        return 0;
+    p->probe_ms = probe->has_interval_ms ? probe->interval_ms : PROBE_DEFAULT_MS;
+    if (!p->probe_ms)
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "a readiness probe needs an interval above 0");
+    if (probe->probe_oneof_case == MODAL__CLIENT__PROBE__PROBE_ONEOF_TCP_PORT) {
+        if (probe->tcp_port < 1 || probe->tcp_port > 65535)
+            return svc_err(err, GRPC_INVALID_ARGUMENT, "%u is not a port that can be probed", probe->tcp_port);
+        p->probe_port = (uint16_t)probe->tcp_port;
+        return 0;
+    }
+    if (probe->probe_oneof_case != MODAL__CLIENT__PROBE__PROBE_ONEOF_EXEC_COMMAND || !probe->exec_command->n_argv ||
+        !probe->exec_command->argv[0][0])
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "a readiness probe needs a port or a command");
+    for (size_t i = 0; i < probe->exec_command->n_argv; i++) {
+        sum += strlen(probe->exec_command->argv[i]);
+        strlist_add(&p->probe_argv, probe->exec_command->argv[i]);
+    }
+    return sum > LIMIT_EXEC_ARGS ? svc_err(err, GRPC_INVALID_ARGUMENT,
+                                           "the probe's arguments have %zu bytes, more than %u", sum, LIMIT_EXEC_ARGS)
+                                 : 0;
 }
 
 /* ---- resources, times, names ---- */
@@ -330,9 +368,9 @@ int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__
 
     if (!def)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the request has no Sandbox definition");
-    if (check_placement(def, err) < 0 || check_features(def, err) < 0 || plan_network(def, &p, err) < 0 ||
-        plan_resources(def, &p, err) < 0 || plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 ||
-        plan_mounts(e, def, &p, err) < 0 ||
+    if (check_placement(def, err) < 0 || check_features(def, err) < 0 || plan_access(def, &p, err) < 0 ||
+        plan_probe(def->readiness_probe, &p, err) < 0 || plan_resources(def, &p, err) < 0 ||
+        plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 || plan_mounts(e, def, &p, err) < 0 ||
         vol_views_open(e->volumes, def->volume_mounts, def->n_volume_mounts, &p.views, err) < 0) {
         plan_clear(&p);
         return -1;

@@ -25,6 +25,9 @@ struct plan {
     uint32_t memory_mb_asked, milli_cpu_asked;   /* as asked for, for listings */
     uint32_t timeout_secs, idle_timeout_secs;    /* idle 0 = never */
     enum rt_network network;
+    struct strlist probe_argv; /* of a readiness probe that is a command */
+    uint16_t probe_port;       /* of one that is a port, 0 = none */
+    uint32_t probe_ms;         /* between two tries, 0 = there is no probe */
     bool pty;
     uint16_t pty_rows, pty_cols;
 };
@@ -34,6 +37,9 @@ int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__
               struct plan *ret, struct err *err);
 void plan_clear(struct plan *p);
 
+/* What an outbound policy means; NULL = open. */
+int plan_network(const Modal__Client__NetworkAccess *access, enum rt_network *ret, struct strlist *ret_cidrs,
+                 struct err *err);
 /* Checks a list of CIDRs; the wording "Invalid CIDR: ..." is part of the protocol (5.2). */
 int plan_check_cidrs(char *const *cidrs, size_t len, struct err *err);
 /* Sets the variables that a PTY brings (TERM and so on). */

@@ -185,6 +185,8 @@ int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist
 /* The group whose first container has this slot; it ends when that is detached. 0 = none. */
 unsigned rt_net_group(struct rt_net *net, struct rt_net_slot *slot);
 void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot);
+/* Replaces the allow list of a slot with an address; NULL = it may reach everything. */
+int rt_net_restrict(struct rt_net *net, struct rt_net_slot *slot, const struct strlist *cidrs, struct err *err);
 bool rt_net_joins(const struct rt_net *net); /* whether containers can be put into one group */
 int rt_net_check_cidrs(const struct strlist *cidrs, struct err *err);
 
@@ -345,6 +347,7 @@ struct rt_sandbox {
     char *cgroup_id, *hostname, *name; /* name: of one that is not the first, else NULL */
     struct rt_sandbox *main;           /* of one that is not the first, until it is cleaned; else NULL */
     bool cleaning;
+    bool changing; /* a thread works on its network */
     enum rt_state state;
     bool killed;   /* by us */
     bool released; /* rt_sandbox_free() was called */
@@ -368,6 +371,8 @@ void rt_argv(struct rt *rt, const char *log, struct strlist *ret);
 char *rt_find_program(const char *name);
 /* Docker's exit code for a runtime's error line. */
 int rt_start_code(const char *message);
+
+void rt_sandbox_changed(struct rt_sandbox *s); /* it is not `changing` any more */
 
 /* Removes what the runtime keeps about a container. */
 void rt_remove_state(const struct rt *rt, const char *id);

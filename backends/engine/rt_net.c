@@ -516,6 +516,23 @@ int rt_net_attach(struct rt_net *net, enum rt_network mode, const struct strlist
     return slot->joined ? answer_for_neighbours(link, err) : 0;
 }
 
+/* The new rules stand before the old ones until these are gone: there is no moment with neither. */
+int rt_net_restrict(struct rt_net *net, struct rt_net_slot *slot, const struct strlist *cidrs, struct err *err)
+{
+    struct strlist old = slot->rules;
+    char link[16];
+
+    link_name(net, slot->group, slot->index, link);
+    slot->rules = (struct strlist)STRLIST_INIT;
+    if (cidrs && rt_firewall_allow(net->number, link, cidrs, &slot->rules, err) < 0) {
+        slot->rules = old;
+        return -1;
+    }
+    rt_firewall_disallow(&old);
+    strlist_clear(&old);
+    return 0;
+}
+
 void rt_net_detach(struct rt_net *net, struct rt_net_slot *slot)
 {
     cleanup_close int fd = -1;

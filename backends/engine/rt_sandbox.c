@@ -354,11 +354,17 @@ static void clean_done(void *arg);
 /* Not before the sandbox's other containers: their places are within the first one's. */
 static void begin_cleaning(struct rt_sandbox *s)
 {
-    if (s->cleaning || !rt_pod_is_empty(s))
+    if (s->cleaning || s->changing || !rt_pod_is_empty(s))
         return;
     s->cleaning = true;
     s->keep = s->holds != 0;
     rt_job_run(s->rt, clean_work, clean_done, s);
+}
+
+void rt_sandbox_changed(struct rt_sandbox *s)
+{
+    if (s->state == RT_ENDED)
+        begin_cleaning(s);
 }
 
 static void clean_done(void *arg)

@@ -153,6 +153,19 @@ void rt_sandbox_kill(struct rt_sandbox *s); /* SIGKILL to all of it; on_end foll
  * to their outputs stays readable until the handle is released.
  */
 void rt_sandbox_free(struct rt_sandbox *s);
+/*
+ * A non-blocking connection to a port of a running container, made within its network: what listens on its loopback is
+ * reached too, and it needs no address. It stands, or is on its way; -1 and err when nobody listens there. Under runsc
+ * with --network=none nobody is ever reached.
+ */
+int rt_sandbox_connect(struct rt_sandbox *s, uint16_t port, struct err *err);
+/*
+ * Replaces what a running container may reach beside its neighbours: OPEN or ALLOWLIST. Connections that are no longer
+ * allowed are cut: nothing of them passes any more. done(arg, error) is called once from the loop, error NULL when it
+ * holds; not when -1 was returned. One at a time.
+ */
+int rt_sandbox_set_network(struct rt_sandbox *s, enum rt_network network, const struct strlist *cidrs,
+                           void (*done)(void *arg, const char *error), void *arg, struct err *err);
 /* Directory of the container's upper layer (its changes), for snapshots; borrowed. */
 const char *rt_sandbox_upper(const struct rt_sandbox *s);
 /* Keeps the files of one that has not ended until as many releases, or until the handle is released. */

@@ -7,6 +7,7 @@
 #include "backends/engine/images.h"
 #include "backends/engine/launch.h"
 #include "backends/engine/log.h"
+#include "backends/engine/ready.h"
 #include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/timer.h"
@@ -56,6 +57,7 @@ static void sandbox_free(struct sandbox *s)
     timer_stop(&s->idle);
     timer_stop(&s->later);
     timer_stop(&s->reap);
+    ready_stop(s);
     exec_free_all(s);
     sidecars_free(s);
     vol_views_close(steal(&s->plan.views));
@@ -97,6 +99,7 @@ static void drop_container(struct sandbox *s)
     release_image(s);
     if (!s->rt)
         return;
+    ready_stop(s);
     exec_free_all(s);
     sidecars_drop_containers(s);
     rt_sandbox_free(s->rt);
@@ -173,6 +176,7 @@ static void forget_words(struct plan *p)
     strlist_clear(&p->env);
     strlist_clear(&p->lowers);
     strlist_clear(&p->cidrs);
+    strlist_clear(&p->probe_argv);
     strlist_clear(&p->mount_sources);
     strlist_clear(&p->mount_targets);
 }
@@ -211,10 +215,12 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
              svc_text(exception));
     exec_sandbox_ended(s);
     sidecars_sandbox_ended(s);
+    ready_stop(s);
     release_image(s);
     vol_views_close(steal(&s->plan.views));
     forget_words(&s->plan);
     waiter_wake_all(&s->changes);
+    waiter_wake_all(&s->ready_waiters);
     waiter_wake_all(&s->readers[0]);
     waiter_wake_all(&s->readers[1]);
     limit_kept(s->engine->sandboxes);
@@ -305,6 +311,7 @@ static void on_started(struct rt_sandbox *rt, void *arg)
     if (die_after)
         timer_start(&s->later, s->engine->loop, die_after, on_die, s);
     sandbox_activity(s);
+    ready_begin(s);
     waiter_wake_all(&s->changes);
 }
 

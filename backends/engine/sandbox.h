@@ -22,6 +22,7 @@
 struct engine;
 struct err;
 struct exec;
+struct ready;
 struct sandboxes;
 struct sidecar;
 struct timer;
@@ -49,8 +50,12 @@ struct sandbox {
     struct exec *execs;        /* of all its containers */
     size_t execs_active;
     struct sidecar *sidecars; /* the newest first */
+    double ready_at;          /* when its probe succeeded, 0 = not yet */
+    struct waiter *ready_waiters;
 
     struct rt_sandbox *rt; /* the first container's; NULL before the container is made and when its output is gone */
+
+    struct ready *ready; /* private to ready.c */
 
     /* private to sandbox.c */
     struct timer *lifetime, *idle, *later, *reap;

@@ -34,7 +34,8 @@ const struct rpc_method *rpc_find(const char *path)
         {ROUTER, svc_stdio_v2_methods},      {CONTROL, svc_snapshot_methods},     {ROUTER, svc_task_snapshot_methods},
         {CONTROL, svc_image_names_methods},  {ENGINE, svc_engine_methods},        {CONTROL, svc_volume_methods},
         {CONTROL, svc_volume_files_methods}, {ROUTER, svc_task_volume_methods},   {CONTROL, svc_volume_blocks_methods},
-        {ROUTER, svc_container_methods},     {CONTROL, svc_container_v2_methods},
+        {ROUTER, svc_container_methods},     {CONTROL, svc_container_v2_methods}, {CONTROL, svc_ready_methods},
+        {ROUTER, svc_task_methods},
     };
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

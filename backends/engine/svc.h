@@ -24,6 +24,7 @@ extern const struct rpc_method svc_environment_methods[];
 extern const struct rpc_method svc_image_methods[];
 extern const struct rpc_method svc_image_names_methods[];
 extern const struct rpc_method svc_mount_methods[];
+extern const struct rpc_method svc_ready_methods[];
 extern const struct rpc_method svc_sandbox_io_methods[];
 extern const struct rpc_method svc_sandbox_methods[];
 extern const struct rpc_method svc_sandbox_names_methods[];
@@ -37,6 +38,7 @@ extern const struct rpc_method svc_container_methods[];
 extern const struct rpc_method svc_exec_methods[];
 extern const struct rpc_method svc_exec_stdin_methods[];
 extern const struct rpc_method svc_stdio_v2_methods[];
+extern const struct rpc_method svc_task_methods[];
 extern const struct rpc_method svc_task_snapshot_methods[];
 extern const struct rpc_method svc_task_volume_methods[];
 /* the engine's own */

@@ -235,6 +235,8 @@ static void fill_listed(struct listed *l, const struct sandbox *s)
     l->info.timeout_secs = s->plan.timeout_secs;
     l->info.has_idle_timeout_secs = s->plan.idle_timeout_secs != 0;
     l->info.idle_timeout_secs = s->plan.idle_timeout_secs;
+    l->info.has_ready_at = s->ready_at > 0;
+    l->info.ready_at = s->ready_at;
     fill_task(l, s);
     fill_resources(l, s);
     svc_tag_list_fill(&l->tags, &s->tags);

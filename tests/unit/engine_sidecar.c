@@ -361,7 +361,7 @@ static void test_they_end_with_the_sandbox(void **state)
     NEED_ENGINE();
     b = box_run(&def, words);
     one = sidecar(&b, "one", "trap '' TERM; sleep 600");
-    free(said(&b, "", "echo >/go", 0));
+    assert_int_equal(exec_in(&b, "", "go", "echo >/go"), GRPC_OK);
     assert_int_equal(box_wait(&b, NULL), 0);
     assert_int_equal(sidecar_wait(&b, one, 10, &status), 137);
     assert_int_equal(status, 3);

@@ -1,0 +1,205 @@
+/* link: atp_grpc atp_proto atp_sys atp_base */
+/* What a running sandbox offers beside execs, through the real engine: readiness, another outbound policy. */
+#include "tests/unit/engine_boxes.h"
+
+#include <stdlib.h>
+
+static bool has_network;
+
+/* Waits for readiness: the status; when it was in *ret_at. */
+static int await_ready(const struct box *b, float seconds, double *ret_at)
+{
+    Modal__TaskCommandRouter__SandboxWaitUntilReadyTcrRequest r =
+        MODAL__TASK_COMMAND_ROUTER__SANDBOX_WAIT_UNTIL_READY_TCR_REQUEST__INIT;
+    Modal__TaskCommandRouter__SandboxWaitUntilReadyTcrResponse *response;
+    void *got = NULL;
+    int status;
+
+    r.task_id = b->task;
+    r.has_timeout = 1;
+    r.timeout = seconds;
+    status = router_call(b, "SandboxWaitUntilReady", &r,
+                         &modal__task_command_router__sandbox_wait_until_ready_tcr_response__descriptor, &got);
+    if (status != GRPC_OK)
+        return status;
+    response = got;
+    *ret_at = response->ready_at;
+    modal__task_command_router__sandbox_wait_until_ready_tcr_response__free_unpacked(response, NULL);
+    return status;
+}
+
+static void test_ready_by_command(void **state)
+{
+    static const char *const words[] = {"/bin/sleep", "600", NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__Probe probe = MODAL__CLIENT__PROBE__INIT;
+    Modal__Client__Probe__ExecCommand command = MODAL__CLIENT__PROBE__EXEC_COMMAND__INIT;
+    char *argv[] = {TEXT("sh"), TEXT("-c"), TEXT("echo x >>/tries; [ -e /go ]")};
+    double at = 0, again = 0;
+    struct box b;
+
+    NEED_ENGINE();
+    command.argv = argv;
+    command.n_argv = 3;
+    probe.probe_oneof_case = MODAL__CLIENT__PROBE__PROBE_ONEOF_EXEC_COMMAND;
+    probe.exec_command = &command;
+    def.readiness_probe = &probe;
+    b = box_run(&def, words);
+    assert_int_equal(await_ready(&b, 0.5, &at), GRPC_DEADLINE_EXCEEDED);
+    assert_int_equal(exec_shell(&b, "go", "echo >/go"), GRPC_OK);
+    assert_int_equal(await_ready(&b, 10, &at), GRPC_OK);
+    assert_true(at > 1e9);
+    /* Once is for ever. */
+    assert_int_equal(exec_shell(&b, "no", "busybox rm /go"), GRPC_OK);
+    assert_int_equal(await_ready(&b, 10, &again), GRPC_OK);
+    assert_true(at >= again && again >= at);
+    assert_int_equal(exec_shell(&b, "tries", "busybox cp /tries /t; sleep 0.5; busybox cmp /t /tries"), GRPC_OK);
+    assert_int_equal(exec_wait(&b, "tries"), 0);
+    box_end(&b);
+}
+
+/* A listener on the container's own loopback will do. */
+static void test_ready_by_port(void **state)
+{
+    static const char *const words[] = {
+        "/bin/sh", "-c", "while ! [ -e /go ]; do sleep 0.1; done; busybox nc -ll -p 4321 -e /bin/true", NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__Probe probe = MODAL__CLIENT__PROBE__INIT;
+    double at = 0;
+    struct box b;
+
+    NEED_ENGINE();
+    if (!has_network)
+        skip();
+    probe.probe_oneof_case = MODAL__CLIENT__PROBE__PROBE_ONEOF_TCP_PORT;
+    probe.tcp_port = 4321;
+    def.readiness_probe = &probe;
+    b = box_run(&def, words);
+    assert_int_equal(await_ready(&b, 0.5, &at), GRPC_DEADLINE_EXCEEDED);
+    assert_int_equal(exec_shell(&b, "go", "echo >/go"), GRPC_OK);
+    assert_int_equal(await_ready(&b, 10, &at), GRPC_OK);
+    box_end(&b);
+}
+
+static void test_probes_that_are_refused(void **state)
+{
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__Probe probe = MODAL__CLIENT__PROBE__INIT;
+    Modal__Client__Probe__ExecCommand command = MODAL__CLIENT__PROBE__EXEC_COMMAND__INIT;
+    double at = 0;
+    struct box b;
+
+    NEED_ENGINE();
+    def.image_id = image_id;
+    def.readiness_probe = &probe;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT); /* neither */
+    probe.probe_oneof_case = MODAL__CLIENT__PROBE__PROBE_ONEOF_EXEC_COMMAND;
+    probe.exec_command = &command;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    probe.probe_oneof_case = MODAL__CLIENT__PROBE__PROBE_ONEOF_TCP_PORT;
+    probe.tcp_port = 0;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    probe.tcp_port = 65536;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    probe.tcp_port = 80;
+    probe.has_interval_ms = 1;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    b = box_asleep();
+    assert_int_equal(await_ready(&b, 5, &at), GRPC_FAILED_PRECONDITION);
+    box_end(&b);
+}
+
+/* A wait ends with the sandbox. */
+static void test_never_ready(void **state)
+{
+    static const char *const words[] = {"/bin/sleep", "1", NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__Probe probe = MODAL__CLIENT__PROBE__INIT;
+    double at = 0;
+    struct box b;
+
+    NEED_ENGINE();
+    probe.probe_oneof_case = MODAL__CLIENT__PROBE__PROBE_ONEOF_TCP_PORT;
+    probe.tcp_port = 4321;
+    def.readiness_probe = &probe;
+    b = box_run(&def, words);
+    assert_int_equal(await_ready(&b, 15, &at), GRPC_NOT_FOUND);
+    box_wait(&b, NULL);
+    box_clear(&b);
+}
+
+/* ---- the outbound policy ---- */
+
+static int set_network(const struct box *b, int type, const char *cidr)
+{
+    Modal__TaskCommandRouter__TaskSetNetworkAccessRequest r =
+        MODAL__TASK_COMMAND_ROUTER__TASK_SET_NETWORK_ACCESS_REQUEST__INIT;
+    Modal__Client__NetworkAccess access = MODAL__CLIENT__NETWORK_ACCESS__INIT;
+    char *cidrs[] = {TEXT(cidr)};
+
+    r.task_id = b->task;
+    r.network_access = &access;
+    access.has_network_access_type = 1;
+    access.network_access_type = (Modal__Client__NetworkAccess__NetworkAccessType)type;
+    access.allowed_cidrs = cidrs;
+    access.n_allowed_cidrs = cidr != NULL;
+    return router_call(b, "TaskSetNetworkAccess", &r, NULL, NULL);
+}
+
+enum { OPEN = 1, BLOCKED = 2, ALLOWLIST = 3 };
+
+static void test_network_policy(void **state)
+{
+    static const char probe[] = "busybox nc -w 1 192.0.2.1 80 </dev/null; exit 0";
+    Modal__Client__NetworkAccess access = MODAL__CLIENT__NETWORK_ACCESS__INIT;
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    static const char *const words[] = {"/bin/sleep", "600", NULL};
+    struct box b;
+
+    NEED_ENGINE();
+    if (!has_network)
+        skip();
+    b = box_asleep();
+    assert_int_equal(set_network(&b, BLOCKED, NULL), GRPC_INVALID_ARGUMENT);
+    assert_int_equal(set_network(&b, ALLOWLIST, "everybody"), GRPC_INVALID_ARGUMENT);
+    assert_int_equal(set_network(&b, 77, NULL), GRPC_INVALID_ARGUMENT);
+    assert_int_equal(set_network(&b, ALLOWLIST, NULL), GRPC_OK);
+    assert_int_equal(exec_shell(&b, "probe", probe), GRPC_OK);
+    assert_int_equal(exec_wait(&b, "probe"), 0);
+    assert_int_equal(set_network(&b, ALLOWLIST, "192.0.2.0/24"), GRPC_OK);
+    assert_int_equal(set_network(&b, OPEN, NULL), GRPC_OK);
+    assert_int_equal(set_network(&b, OPEN, NULL), GRPC_OK);
+    box_end(&b);
+    /* One that was made without a network has none to change. */
+    access.has_network_access_type = 1;
+    access.network_access_type = (Modal__Client__NetworkAccess__NetworkAccessType)BLOCKED;
+    def.network_access = &access;
+    b = box_run(&def, words);
+    assert_int_equal(set_network(&b, OPEN, NULL), GRPC_FAILED_PRECONDITION);
+    box_end(&b);
+}
+
+static int begin_tasks(void **state)
+{
+    int result = begin(state);
+    struct box b;
+
+    if (result == 0 && image_id) {
+        b = box_asleep();
+        assert_int_equal(exec_shell(&b, "net", "busybox ip -4 -o addr show dev eth0 | busybox grep -q inet"), GRPC_OK);
+        has_network = exec_wait(&b, "net") == 0;
+        box_end(&b);
+    }
+    return result;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ready_by_command),        cmocka_unit_test(test_ready_by_port),
+        cmocka_unit_test(test_probes_that_are_refused), cmocka_unit_test(test_never_ready),
+        cmocka_unit_test(test_network_policy),
+    };
+
+    return cmocka_run_group_tests(tests, begin_tasks, end);
+}
