@@ -317,6 +317,66 @@ static void test_network_allow_list(void **st)
     remove_outside();
 }
 
+static void policy_set(void *arg, const char *error)
+{
+    if (error)
+        fail_msg("policy: %s", error);
+    *(bool *)arg = true;
+}
+
+static void set_policy(struct box *b, enum rt_network network, const char *cidr)
+{
+    cleanup_strlist struct strlist cidrs = STRLIST_INIT;
+    cleanup_err struct err err = ERR_INIT;
+    bool done = false;
+
+    if (cidr)
+        strlist_add(&cidrs, cidr);
+    if (rt_sandbox_set_network(b->s, network, &cidrs, policy_set, &done, &err) < 0)
+        fail_msg("policy: %s", err.msg);
+    wait_for(&done);
+}
+
+/* Another policy holds at once, for connections that stand as well. */
+static void test_network_policy_changes(void **st)
+{
+    static const char ask[] =
+        "for i in 1 2 3 4 5; do nc -w 2 198.51.100.2 8000 </dev/null && exit 0; sleep 0.2; done; exit 1";
+    static const char once[] = "nc -w 1 198.51.100.2 8000 </dev/null";
+    struct run held;
+    pid_t servers[2];
+    struct box b;
+    char *text;
+
+    (void)st;
+    if (rt_network_reason(rt))
+        skip();
+    make_outside();
+    start_box(&b, "sleep 1000");
+    servers[0] = serve("ip netns exec " OUTSIDE " busybox nc -ll -p 8000 -e echo outside");
+    servers[1] = serve("ip netns exec " OUTSIDE " busybox nc -l -p 8001 -e cat");
+    free(exec_text(&b, ask, 0));
+    exec_script(&b, &held, "{ echo one; sleep 3; echo two; sleep 1; } | nc -w 2 198.51.100.2 8001 >/tmp/held");
+    free(exec_text(&b, "for i in 1 2 3 4 5 6 7 8 9 10; do [ -s /tmp/held ] && exit 0; sleep 0.1; done; exit 1", 0));
+    set_policy(&b, RT_NETWORK_ALLOWLIST, NULL);
+    free(exec_text(&b, once, 1));
+    free(exec_text(&b, "sleep 3.5", 0));
+    text = exec_text(&b, "cat /tmp/held", 0);
+    assert_string_equal(text, "one\n");
+    free(text);
+    set_policy(&b, RT_NETWORK_ALLOWLIST, "203.0.113.0/24");
+    free(exec_text(&b, once, 1));
+    set_policy(&b, RT_NETWORK_ALLOWLIST, "198.51.100.2/32");
+    free(exec_text(&b, ask, 0));
+    set_policy(&b, RT_NETWORK_OPEN, NULL);
+    free(exec_text(&b, ask, 0));
+    rt_exec_free(held.e);
+    stop(servers[0]);
+    stop(servers[1]);
+    end_box(&b);
+    remove_outside();
+}
+
 static void test_network_blocked(void **st)
 {
     cleanup_free char *devices = NULL;
@@ -415,8 +475,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_memory_limit),       cmocka_unit_test(test_cpu_limit),
         cmocka_unit_test(test_pids_limit),         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_root_is_layered),    cmocka_unit_test(test_network),
-        cmocka_unit_test(test_network_allow_list), cmocka_unit_test(test_network_blocked),
-        cmocka_unit_test(test_recovery),
+        cmocka_unit_test(test_network_allow_list), cmocka_unit_test(test_network_policy_changes),
+        cmocka_unit_test(test_network_blocked),    cmocka_unit_test(test_recovery),
     };
 
     if (argc == 4 && strcmp(argv[1], "--doomed") == 0) {
