@@ -195,13 +195,13 @@ static void container_ended(struct attached *a, const struct member *m)
     bool on_fail = opt_bool(a->opts, "abort-on-container-failure");
     bool on_exit = opt_bool(a->opts, "abort-on-container-exit") || (*from && !on_fail);
     cleanup_free char *name = member_short_name(a->w->app, m);
-    cleanup_with(members_clear) struct members now = MEMBERS_INIT;
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    cleanup_free char *text = NULL;
     int code = 0;
 
-    members_list(a->w->app, a->w->name, NULL, 0, &now, NULL);
-    for (size_t i = 0; i < now.len; i++)
-        if (!strcmp(now.items[i].row.id, m->row.id))
-            code = now.items[i].row.exit_code;
+    strlist_add(&words, m->row.id); /* its output has ended, the rest of it is about to */
+    if (jobs_command(a->w->app, "wait", &words, &text, NULL) == 0)
+        code = (int)strtol(text, NULL, 10);
     jobs_rest(a->w->app);
     printf("%s exited with code %d\n", name, code);
     fflush(stdout);

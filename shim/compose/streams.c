@@ -70,6 +70,7 @@ bool streams_busy(const struct streams *s)
 static int64_t wait_for_life(struct app *app, const char *id, int64_t after_ns)
 {
     cleanup_with(container_clear) struct container c;
+    int64_t started;
 
     container_init(&c, app);
     if (container_find(&c, id, NULL) < 0)
@@ -79,7 +80,12 @@ static int64_t wait_for_life(struct app *app, const char *id, int64_t after_ns)
         if (container_reread(&c, NULL) < 0)
             return -1;
     }
-    return c.row.started_ns;
+    started = c.row.started_ns;
+    /* who starts it holds the lock until its process is there, and with it its log */
+    if (container_lock(&c, NULL) < 0)
+        return -1;
+    container_unlock(&c);
+    return started;
 }
 
 static int follow(struct app *app, const struct stream_request *r)
