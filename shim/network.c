@@ -7,6 +7,7 @@
 #include "compat/docker/units.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "shim/make.h"
 #include "translate/record.h"
 
@@ -162,8 +163,10 @@ int network_create(struct app *app, const struct network_request *request, struc
     };
     if (!*request->name)
         err_set(&why, 1, "network with name  already exists");
-    else if (state_network_add(app->state, ret, &why) == 0)
+    else if (state_network_add(app->state, ret, &why) == 0) {
+        event_network(app, "create", ret->id, ret->name, /* container= */ NULL);
         return 0;
+    }
     state_network_clear(ret);
     err_move(err, &why);
     err_wrap(err, "Error response from daemon");
@@ -283,6 +286,8 @@ int network_remove(struct app *app, const char *word, struct err *err)
         fail_as(NETWORK_IN_USE, err);
     } else if (!active) {
         ret = state_network_remove(app->state, n.id, err) < 0 ? -1 : 0;
+        if (ret == 0)
+            event_network(app, "destroy", n.id, n.name, /* container= */ NULL);
     }
     state_network_clear(&n);
     return ret;

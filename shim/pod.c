@@ -8,6 +8,7 @@
 #include "compat/base/err.h"
 #include "shim/agent.h"
 #include "shim/app.h"
+#include "shim/events.h"
 #include "shim/network.h"
 #include "shim/pod_private.h"
 #include "shim/sandbox.h"
@@ -257,8 +258,11 @@ int pod_create_container(struct container *c, const char *modal_image, char *int
         state_pod_clear(&p);
     }
     modal_sidecar_spec_clear(&spec);
-    if (got == 0)
+    if (got == 0) {
+        for (size_t i = 0; i < c->spec.networks.len; i++)
+            event_network(c->app, "connect", c->spec.networks.items[i].id, c->spec.networks.items[i].name, c->row.id);
         return 0;
+    }
     if (got > 0)
         err_set(err, 125, "the sandbox of its networks ended at once");
     if (pending)

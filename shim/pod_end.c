@@ -6,6 +6,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "shim/app.h"
+#include "shim/events.h"
 #include "shim/pod_private.h"
 #include "shim/sandbox.h"
 
@@ -74,6 +75,21 @@ static int find_by_sandbox(struct app *app, const char *sandbox_id, struct state
     return found;
 }
 
+/* It has left its networks, which may be gone themselves. */
+static void tell_networks(struct app *app, const struct state_container *row)
+{
+    cleanup_strlist struct strlist ids = STRLIST_INIT;
+
+    pod_ids_read(row->networks, &ids);
+    for (size_t i = 0; i < ids.len; i++) {
+        struct state_network n = {0};
+
+        if (state_network_find(app->state, ids.items[i], &n, NULL) > 0)
+            event_network(app, "disconnect", n.id, n.name, row->id);
+        state_network_clear(&n);
+    }
+}
+
 /* The container's row names no pod any more, if the place is what it has; another life of it is left alone. */
 static void clear_pod(struct app *app, const char *container_id, const char *place)
 {
@@ -81,6 +97,7 @@ static void clear_pod(struct app *app, const char *container_id, const char *pla
 
     if (state_container_find(app->state, container_id, &row, NULL) > 0 && !strcmp(row.id, container_id) && row.pod &&
         row.sandbox_id && !strcmp(row.sandbox_id, place)) {
+        tell_networks(app, &row);
         free(row.pod);
         row.pod = NULL;
         state_container_update(app->state, &row, STATE_PART_POD, NULL);

@@ -53,7 +53,7 @@ exit status 1" docker network rm nn
     says 1 "$daemon plugin \"foo\" not found" docker network create -d foo mm
     says 1 "$daemon only one instance of \"host\" network is allowed" docker network create -d host mm
     says 1 "--driver macvlan is not carried out by atp-docker: networks here are bridges" docker network create -d macvlan mm
-    run -1 docker network create --subnet 10.0.0.0/8 mm
+    run -125 docker network create --subnet 10.0.0.0/8 mm
     run -1 docker network create -o com.docker.network.bridge.enable_icc=false mm
     run -1 docker network create -o modal.nosuch=1 mm
     run -1 docker network create -o modal.memory=many mm
