@@ -278,8 +278,11 @@ static int dispatch_compose(struct app *app, int argc, char **argv, struct err *
     cleanup_err struct err err = ERR_INIT;
 
     app->group = opt_parse_as(def, 1, argc - 1, argv + 1, &err);
-    if (!app->group)
+    if (!app->group) {
+        if (err.code == OPT_NO_SUCH_COMMAND)
+            opt_print_help_as(def, 1, stdout);
         return report(ERROR_PLAIN, def, &err, 1);
+    }
     if (opt_help_asked(app->group)) {
         opt_print_help_as(def, 1, stdout);
         return 0;

@@ -90,8 +90,19 @@ static int usage_error(const struct opt_parsed *p, int exit_code, const char *po
                    name);
 }
 
+/* Compose, which is a plugin of docker's, says only what is wrong. */
+static bool is_compose(const struct cmd_def *cmd)
+{
+    return !strncmp(cmd->path, "compose", 7) && (!cmd->path[7] || cmd->path[7] == ' ');
+}
+
 static int flag_error(const struct opt_parsed *p, struct err *err)
 {
+    if (is_compose(p->cmd)) {
+        if (err)
+            err->exit_code = 1;
+        return -1;
+    }
     return usage_error(p, EXIT_USAGE, "Run", err);
 }
 
@@ -256,8 +267,12 @@ static int check_below(struct opt_parsed *p, const char *name, struct err *err)
     free(words[0]);
     if (cmd && found == 2)
         return 0;
-    if (!strcmp(p->cmd->path, "compose"))
-        return err_set(err, 1, "unknown docker command: \"compose %s\"", p->args.items[0]);
+    if (!strcmp(p->cmd->path, "compose")) {
+        err_set(err, 1, "unknown docker command: \"compose %s\"", p->args.items[0]);
+        if (err)
+            err->code = OPT_NO_SUCH_COMMAND;
+        return -1;
+    }
     err_set(err, 0, "docker: unknown command: %s %s", name, p->args.items[0]);
     return usage_error(p, 1, "Run", err);
 }
@@ -272,6 +287,8 @@ static int check_args(struct opt_parsed *p, struct err *err)
         return len ? check_below(p, name, err) : 0;
     if (len >= min && (max < 0 || len <= max))
         return 0;
+    if (is_compose(p->cmd) && max < 0 && strcmp(p->cmd->path, "compose wait") != 0)
+        return err_set(err, 1, "requires at least %d arg(s), only received %d", min, len);
     if (!max)
         err_set(err, 0, "docker: '%s' accepts no arguments", name);
     else if (max < 0)

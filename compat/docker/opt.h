@@ -93,6 +93,8 @@ struct cmd_def {
     enum cmd_section section; /* where `docker --help` lists it */
 };
 
+enum { OPT_NO_SUCH_COMMAND = 0x1101 }; /* err->code: compose, whose help is printed too, has no such command */
+
 /* What one command line said. Values live as long as it; argv is borrowed and must outlive it. */
 struct opt_parsed;
 

@@ -99,6 +99,8 @@ static int call_command(struct app *app, void *arg, char **ret_text, struct err 
 {
     const struct step *s = arg;
 
+    if (s->flags & STEP_FORGIVE)
+        return jobs_command_quiet(app, s->path, &s->words, ret_text, err);
     return jobs_command(app, s->path, &s->words, ret_text, err);
 }
 

@@ -55,6 +55,8 @@ static int carry_out(struct team *w, const struct opt_parsed *opts, struct err *
     if (team_look(w, NULL, w->remove_orphans ? MEMBERS_ONEOFF : 0, err) < 0)
         return -1;
     list = choose(w, opt_args(opts), &len);
+    if (!w->loaded && opt_args(opts)->len && !len)
+        return 0; /* no file says whether there are such services */
     if (team_stop(w, list, len, /* remove= */ true, volumes, err) < 0 || team_resources_down(w, volumes, &any, err) < 0)
         return -1;
     if (*opt_str(opts, "rmi") && remove_images(w, opt_str(opts, "rmi"), &images, err) < 0)

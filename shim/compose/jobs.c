@@ -257,7 +257,8 @@ static char *file_text(int fd)
     return buf_detach(&text);
 }
 
-int jobs_command(struct app *app, const char *path, const struct strlist *words, char **ret_text, struct err *err)
+static int command(struct app *app, const char *path, const struct strlist *words, bool quiet, char **ret_text,
+                   struct err *err)
 {
     cleanup_close int out = memfd_create("out", MFD_CLOEXEC), said = memfd_create("err", MFD_CLOEXEC);
     cleanup_close int old_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3),
@@ -277,11 +278,21 @@ int jobs_command(struct app *app, const char *path, const struct strlist *words,
     text = file_text(said);
     if (code > 0)
         return err_set(err, code, "%s", *text ? text : "it failed");
-    if (*text)
+    if (*text && !quiet)
         fprintf(stderr, "%s\n", text);
     if (code == 0 && ret_text)
         *ret_text = file_text(out);
     return code;
+}
+
+int jobs_command(struct app *app, const char *path, const struct strlist *words, char **ret_text, struct err *err)
+{
+    return command(app, path, words, false, ret_text, err);
+}
+
+int jobs_command_quiet(struct app *app, const char *path, const struct strlist *words, char **ret_text, struct err *err)
+{
+    return command(app, path, words, true, ret_text, err);
 }
 
 void jobs_free(struct jobs *jobs)

@@ -52,6 +52,9 @@ void jobs_end_waiters(struct jobs *jobs);
  */
 struct strlist;
 int jobs_command(struct app *app, const char *path, const struct strlist *words, char **ret_text, struct err *err);
+/* The same; what it says on stderr without failing is dropped. */
+int jobs_command_quiet(struct app *app, const char *path, const struct strlist *words, char **ret_text,
+                       struct err *err);
 
 /* Closes what app holds open, but for what its command line said. */
 void jobs_rest(struct app *app);

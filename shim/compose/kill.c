@@ -13,7 +13,7 @@ static int kill_run(struct app *app, const struct opt_parsed *opts, struct err *
                           .members = MEMBERS_RUNNING,
                           .step_flags = STEP_FORGIVE, /* it has ended meanwhile */
                           .orphans = opt_bool(opts, "remove-orphans"),
-                          .none_is_error = true};
+                          .none = "no container to kill"};
 
     if (opt_given(opts, "signal")) {
         strlist_add(&what.options, "-s");

@@ -13,14 +13,14 @@ static bool is_paused(const struct member *m)
 
 static int pause_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct simple what = {.path = "pause", .doing = "Pausing", .done = "Paused", .takes = is_running};
+    struct simple what = {.path = "pause", .done = "Paused", .takes = is_running};
 
     return simple_run(app, opt_args(opts), &what, err);
 }
 
 static int unpause_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct simple what = {.path = "unpause", .doing = "Unpausing", .done = "Unpaused", .takes = is_paused};
+    struct simple what = {.path = "unpause", .done = "Unpaused", .takes = is_paused};
 
     return simple_run(app, opt_args(opts), &what, err);
 }

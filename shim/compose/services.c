@@ -159,7 +159,7 @@ int services_scale(struct services *s, const struct strlist *words, struct err *
         if (errno || end == equals + 1 || *end)
             return err_set(err, 1, "strconv.Atoi: parsing \"%s\": invalid syntax", equals + 1);
         if (!one)
-            return err_set(err, 1, "no such service: %s", name);
+            return err_set(err, 1, "no such service: %s: not found", name);
         if (n < 0 || n > SCALE_MAX)
             return err_set(err, 1, "invalid --scale option \"%s\": a service has 0 to %d containers", word, SCALE_MAX);
         one->scale = n;

@@ -3,6 +3,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int check_services(const struct team *w, const struct strlist *services, struct err *err)
@@ -35,10 +36,14 @@ int simple_run(struct app *app, const struct strlist *services, struct simple *w
         strlist_copy(&s->words, &what->options);
         strlist_add(&s->words, m->row.id);
     }
-    if (!acts.len && what->none_is_error)
-        err_set(err, 1, "no container to %s", what->path);
-    else
+    if (!acts.len && what->none) {
+        fputs(what->none, stderr);
+        ret = 0;
+    } else if (!w.members.len && !w.loaded && what->wants_some) {
+        err_set(err, 1, "no container found for project \"%s\": not found", w.name);
+    } else {
         ret = team_run(&w, &acts, err);
+    }
 out:
     strlist_clear(&what->options);
     return ret;

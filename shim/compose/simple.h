@@ -12,7 +12,8 @@ struct simple {
     bool (*takes)(const struct member *m); /* NULL: all that are listed */
     unsigned members;                      /* MEMBERS_* */
     bool orphans;                          /* those of services that the file no longer has too */
-    bool none_is_error;                    /* "no container to <path>" */
+    const char *none;                      /* said when there is nothing to do it to; NULL: nothing is */
+    bool wants_some;                       /* without a file it is an error that the project has no containers */
 };
 
 /* services: the words of the line. Without a file all of the project's containers are meant. 0 or -1. */

@@ -11,7 +11,8 @@ static bool is_still(const struct member *m)
 
 static int start_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct simple by_label = {.path = "start", .doing = "Starting", .done = "Started", .takes = is_still};
+    struct simple by_label = {
+        .path = "start", .doing = "Starting", .done = "Started", .takes = is_still, .wants_some = true};
     cleanup_with(team_clear) struct team w;
 
     team_init(&w, app);
