@@ -241,6 +241,140 @@ static void check_busybox(const char *runtime)
     run_clear(&main);
 }
 
+/* One question to the container's agent; owned by the caller. */
+static char *ask_kind(struct rig *rig, uint8_t kind)
+{
+    const struct wire_ask ask = {.kind = kind};
+    struct run r;
+    char *out;
+
+    run_init(&r, rig, NULL);
+    r.ask = &ask;
+    run_all(&r, NULL, 0);
+    if (r.error)
+        fail_msg("ask %u: %s", kind, r.error);
+    out = xstrdup(r.got[1].data);
+    run_clear(&r);
+    return out;
+}
+
+static void await_health(struct rig *rig, const char *status)
+{
+    int64_t until = loop_now() + RIG_DEADLINE;
+
+    for (;;) {
+        cleanup_free char *line = ask_kind(rig, WIRE_ASK_HEALTH);
+
+        if (strstr(line, status))
+            return;
+        if (loop_now() > until)
+            fail_msg("%s", line);
+        usleep(50000);
+    }
+}
+
+static int on_port(void *arg, const struct wire_frame *f, struct err *err)
+{
+    struct run *r = arg;
+    const uint8_t *bytes;
+    uint32_t id;
+    size_t len;
+
+    if (f->type == WIRE_PORT_DATA && wire_get_port_data(f, &id, &bytes, &len, err) == 0)
+        buf_add(&r->got[1], bytes, len);
+    if (f->type == WIRE_PORT_CLOSED)
+        buf_adds(&r->got[1], "closed");
+    return 0;
+}
+
+static bool is_ready(struct run *r)
+{
+    return session_prelude_done(r->session);
+}
+
+/* One connection to a port of the container. */
+static void check_port(struct rig *rig)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_FORWARD};
+    cleanup_buf struct buf frame = BUF_INIT(1024);
+    struct session_callbacks callbacks = run_callbacks;
+    struct run r;
+
+    callbacks.port = on_port;
+    run_init(&r, rig, NULL);
+    r.ask = &ask;
+    r.callbacks = &callbacks;
+    run_begin(&r, NULL, 0);
+    assert_true(run_turn(&r, RIG_DEADLINE, is_ready));
+    wire_put_port_open(&frame, 1, 8080);
+    run_out(&r, frame.data, frame.len);
+    assert_true(run_turn(&r, RIG_DEADLINE, has_output));
+    assert_true(!strncmp(r.got[1].data, "from inside\n", 12));
+    session_detach(r.session);
+    run_finish(&r);
+    run_clear(&r);
+}
+
+static off_t count_now(struct rig *rig)
+{
+    struct run r;
+    off_t size;
+
+    run_init(&r, rig, "wc -c < /tmp/count");
+    run_all(&r, NULL, 0);
+    size = strtol(r.got[1].data, NULL, 10);
+    run_clear(&r);
+    return size;
+}
+
+/* What the agent does for a container that is a service: names, its port, its health, pause, stats. */
+static void check_services(const char *runtime)
+{
+    struct wire_health health = {.interval_ns = 100000000, .retries = 1};
+    struct wire_names names = {.self = (char *)"aaaaaaaaaaaa"};
+    struct rig rig;
+    struct run r;
+    char *line;
+
+    container_start(&rig, runtime, true);
+    sh("chmod 1777 %s/root/tmp; printf '10.0.0.5 aaaaaaaaaaaa\n' > %s/root/etc/hosts", rig.dir, rig.dir);
+    strlist_add(&health.test, "CMD-SHELL");
+    strlist_add(&health.test, "test $(id -u) = 1000 && busybox nslookup web | grep -q 10.0.0.5");
+    strlist_add(&names.members, "net/web");
+    strlist_add(&names.hosts, "extra:192.0.2.7");
+    run_init(&r, &rig,
+             "echo up; busybox nc -ll -p 8080 -e echo from inside & "
+             "i=0; while test $i -lt 400; do i=$((i+1)); echo x >> /tmp/count; sleep 0.1; done; kill $!");
+    r.start.main = r.start.keep = true;
+    r.start.user = "app";
+    r.start.health = &health;
+    r.start.names = &names;
+    run_begin(&r, NULL, 0);
+    assert_true(run_turn(&r, RIG_DEADLINE, has_output));
+    rig_expect(&rig, "busybox grep -c '^nameserver 127.0.0.11$' /etc/resolv.conf", 0, "1\n", "");
+    rig_expect(&rig, "busybox nslookup extra | busybox grep -c 192.0.2.7", 0, "1\n", "");
+    await_health(&rig, "\"healthy\"");
+    check_port(&rig);
+    line = ask_kind(&rig, WIRE_ASK_STATS);
+    assert_non_null(strstr(line, "\"pids\":"));
+    free(line);
+    free(ask_kind(&rig, WIRE_ASK_PAUSE));
+    usleep(500000);
+    await_health(&rig, "\"unhealthy\""); /* nothing is probed */
+    free(ask_kind(&rig, WIRE_ASK_UNPAUSE));
+    assert_true(count_now(&rig) > 0);
+    await_health(&rig, "\"healthy\"");
+    session_signal(r.session, SIGKILL, false);
+    run_turn(&r, RIG_DEADLINE, NULL);
+    assert_int_equal(r.result.code, 137);
+    run_finish(&r);
+    run_clear(&r);
+    strlist_clear(&health.test);
+    strlist_clear(&names.members);
+    strlist_clear(&names.hosts);
+    rig_stop(&rig);
+}
+
 static void check(const char *runtime)
 {
     if (!installed(runtime)) {
@@ -249,6 +383,7 @@ static void check(const char *runtime)
     }
     check_scratch(runtime);
     check_busybox(runtime);
+    check_services(runtime);
 }
 
 static void test_crun(void **state)
