@@ -22,6 +22,7 @@
 #define TIMEOUT_MAX      86400u
 #define PATH_DEFAULT     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PROBE_DEFAULT_MS 100
+#define PORTS_MAX        64 /* a listener or two for each */
 #define MEMORY_MIN_MB    16 /* less does not start a container */
 
 void plan_clear(struct plan *p)
@@ -30,6 +31,7 @@ void plan_clear(struct plan *p)
     free(p->image_id);
     free(p->workdir);
     free(p->name);
+    free(p->ports);
     strlist_clear(&p->args);
     strlist_clear(&p->env);
     strlist_clear(&p->lowers);
@@ -57,8 +59,6 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
 {
     const Modal__Client__Resources *r = def->resources;
     const Modal__Client__GPUConfig *gpu = r ? r->gpu_config : NULL;
-    const Modal__Client__PortSpecs *ports =
-        def->open_ports_oneof_case == MODAL__CLIENT__SANDBOX__OPEN_PORTS_ONEOF_OPEN_PORTS ? def->open_ports : NULL;
     const struct {
         bool wanted;
         const char *what;
@@ -66,7 +66,6 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
         {gpu && (gpu->count || gpu->type || has_text(gpu->gpu_type)), "a GPU"},
         {r && r->ephemeral_disk_mb, "a disk size"},
         {r && r->rdma, "RDMA"},
-        {ports && ports->n_ports, "open ports (tunnels)"},
         {def->n_cloud_bucket_mounts > 0, "cloud bucket mounts"},
         {def->n_nfs_mounts > 0, "network file systems"},
         {def->i6pn_enabled, "private IPv6 (i6pn)"},
@@ -219,6 +218,37 @@ static int plan_probe(const Modal__Client__Probe *probe, struct plan *p, struct 
                                  : 0;
 }
 
+/* ---- tunnels ---- */
+
+static int plan_ports(const Modal__Client__Sandbox *def, struct plan *p, struct err *err)
+{
+    const Modal__Client__PortSpecs *ports =
+        def->open_ports_oneof_case == MODAL__CLIENT__SANDBOX__OPEN_PORTS_ONEOF_OPEN_PORTS ? def->open_ports : NULL;
+
+    if (!ports || !ports->n_ports)
+        return 0;
+    if (p->network == RT_NETWORK_BLOCKED)
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "a Sandbox whose network is blocked cannot have open ports");
+    if (ports->n_ports > PORTS_MAX)
+        return svc_err(err, GRPC_INVALID_ARGUMENT, "%zu open ports are more than %d", ports->n_ports, PORTS_MAX);
+    p->ports = xcalloc(ports->n_ports, sizeof(*p->ports));
+    for (size_t i = 0; i < ports->n_ports; i++) {
+        const Modal__Client__PortSpec *spec = ports->ports[i];
+
+        if (spec->port < 1 || spec->port > 65535)
+            return svc_err(err, GRPC_INVALID_ARGUMENT, "%u is not a port that can be opened", spec->port);
+        for (size_t j = 0; j < p->ports_len; j++)
+            if (p->ports[j].number == spec->port)
+                return svc_err(err, GRPC_INVALID_ARGUMENT, "the port %u is opened twice", spec->port);
+        p->ports[p->ports_len++] = (struct plan_port){
+            .number = (uint16_t)spec->port,
+            .unencrypted = spec->has_unencrypted && spec->unencrypted,
+            .h2 = spec->has_tunnel_type && spec->tunnel_type == MODAL__CLIENT__TUNNEL_TYPE__TUNNEL_TYPE_H2,
+        };
+    }
+    return 0;
+}
+
 /* ---- resources, times, names ---- */
 
 /* Requests are a floor, which this machine gives anyway; only the maxima limit. */
@@ -369,8 +399,9 @@ int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__
     if (!def)
         return svc_err(err, GRPC_INVALID_ARGUMENT, "the request has no Sandbox definition");
     if (check_placement(def, err) < 0 || check_features(def, err) < 0 || plan_access(def, &p, err) < 0 ||
-        plan_probe(def->readiness_probe, &p, err) < 0 || plan_resources(def, &p, err) < 0 ||
-        plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 || plan_mounts(e, def, &p, err) < 0 ||
+        plan_probe(def->readiness_probe, &p, err) < 0 || plan_ports(def, &p, err) < 0 ||
+        plan_resources(def, &p, err) < 0 || plan_rest(def, &p, err) < 0 || plan_image(e, def, v2, &p, err) < 0 ||
+        plan_mounts(e, def, &p, err) < 0 ||
         vol_views_open(e->volumes, def->volume_mounts, def->n_volume_mounts, &p.views, err) < 0) {
         plan_clear(&p);
         return -1;

@@ -16,6 +16,11 @@ struct engine;
 struct err;
 struct vol_views;
 
+struct plan_port { /* one that is reached from outside */
+    uint16_t number;
+    bool unencrypted, h2;
+};
+
 struct plan {
     char *image_id, *workdir, *name; /* name NULL = none */
     struct strlist args, env, lowers, cidrs;
@@ -28,6 +33,8 @@ struct plan {
     struct strlist probe_argv; /* of a readiness probe that is a command */
     uint16_t probe_port;       /* of one that is a port, 0 = none */
     uint32_t probe_ms;         /* between two tries, 0 = there is no probe */
+    struct plan_port *ports;
+    size_t ports_len;
     bool pty;
     uint16_t pty_rows, pty_cols;
 };

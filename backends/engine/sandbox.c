@@ -11,6 +11,7 @@
 #include "backends/engine/sidecar.h"
 #include "backends/engine/svc.h"
 #include "backends/engine/timer.h"
+#include "backends/engine/tunnel.h"
 #include "backends/engine/vol_view.h"
 #include "backends/engine/waiter.h"
 #include "compat/base/alloc.h"
@@ -57,6 +58,7 @@ static void sandbox_free(struct sandbox *s)
     timer_stop(&s->idle);
     timer_stop(&s->later);
     timer_stop(&s->reap);
+    tunnels_close(s);
     ready_stop(s);
     exec_free_all(s);
     sidecars_free(s);
@@ -99,6 +101,7 @@ static void drop_container(struct sandbox *s)
     release_image(s);
     if (!s->rt)
         return;
+    tunnels_close(s);
     ready_stop(s);
     exec_free_all(s);
     sidecars_drop_containers(s);
@@ -216,6 +219,7 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
     exec_sandbox_ended(s);
     sidecars_sandbox_ended(s);
     ready_stop(s);
+    tunnels_close(s);
     release_image(s);
     vol_views_close(steal(&s->plan.views));
     forget_words(&s->plan);
@@ -291,7 +295,7 @@ void sandbox_activity(struct sandbox *s)
 {
     if (s->state != SANDBOX_RUNNING || !s->plan.idle_timeout_secs)
         return;
-    if (s->execs_active)
+    if (s->execs_active || s->tunnels_active)
         timer_stop(&s->idle);
     else
         timer_start(&s->idle, s->engine->loop, (uint64_t)s->plan.idle_timeout_secs * 1000, on_idle, s);
@@ -379,6 +383,10 @@ struct sandbox *sandbox_create(struct sandboxes *all, bool is_v2, const char *ap
         s->created_at = all->last_created + 0.001;
     strlist_env_set(&s->plan.env, "MODAL_SANDBOX_ID", s->id);
     strlist_env_set(&s->plan.env, "MODAL_TASK_ID", s->task_id);
+    if (tunnels_open(s, err) < 0) {
+        sandbox_free(s);
+        return NULL;
+    }
     if (slow_start) {
         timer_start(&s->later, e->loop, slow_start, start_later, s);
     } else if (start(s, err) < 0) {

@@ -26,6 +26,7 @@ struct ready;
 struct sandboxes;
 struct sidecar;
 struct timer;
+struct tunnels;
 struct waiter;
 
 enum sandbox_state { SANDBOX_STARTING, SANDBOX_RUNNING, SANDBOX_ENDED };
@@ -55,7 +56,9 @@ struct sandbox {
 
     struct rt_sandbox *rt; /* the first container's; NULL before the container is made and when its output is gone */
 
-    struct ready *ready; /* private to ready.c */
+    size_t tunnels_active;   /* connections */
+    struct tunnels *tunnels; /* private to tunnel.c */
+    struct ready *ready;     /* private to ready.c */
 
     /* private to sandbox.c */
     struct timer *lifetime, *idle, *later, *reap;

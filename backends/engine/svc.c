@@ -35,7 +35,7 @@ const struct rpc_method *rpc_find(const char *path)
         {CONTROL, svc_image_names_methods},  {ENGINE, svc_engine_methods},        {CONTROL, svc_volume_methods},
         {CONTROL, svc_volume_files_methods}, {ROUTER, svc_task_volume_methods},   {CONTROL, svc_volume_blocks_methods},
         {ROUTER, svc_container_methods},     {CONTROL, svc_container_v2_methods}, {CONTROL, svc_ready_methods},
-        {ROUTER, svc_task_methods},
+        {CONTROL, svc_tunnel_methods},       {ROUTER, svc_task_methods},
     };
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

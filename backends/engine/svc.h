@@ -30,6 +30,7 @@ extern const struct rpc_method svc_sandbox_methods[];
 extern const struct rpc_method svc_sandbox_names_methods[];
 extern const struct rpc_method svc_secret_methods[];
 extern const struct rpc_method svc_snapshot_methods[];
+extern const struct rpc_method svc_tunnel_methods[];
 extern const struct rpc_method svc_volume_blocks_methods[];
 extern const struct rpc_method svc_volume_files_methods[];
 extern const struct rpc_method svc_volume_methods[];

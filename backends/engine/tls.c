@@ -38,12 +38,14 @@ static int set_openssl_err(struct err *err, const char *what)
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
                        unsigned int inlen, void *arg)
 {
-    static const unsigned char offered[] = "\x02h2\x08http/1.1";
+    static const unsigned char both[] = "\x02h2\x08http/1.1";
+    bool without = SSL_get_app_data(ssl) != NULL;
+    const unsigned char *offered = without ? both + 3 : both;
+    unsigned int len = without ? sizeof(both) - 4 : sizeof(both) - 1;
     unsigned char *chosen;
 
-    (void)ssl;
     (void)arg;
-    if (SSL_select_next_proto(&chosen, outlen, offered, sizeof(offered) - 1, in, inlen) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, outlen, offered, len, in, inlen) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -142,6 +144,22 @@ void stls_session_free(struct tls_session *s)
         return;
     SSL_free(s->ssl);
     free(s);
+}
+
+void stls_without_h2(struct tls_session *s)
+{
+    SSL_set_app_data(s->ssl, s);
+}
+
+bool stls_is_ready(const struct tls_session *s)
+{
+    return SSL_is_init_finished(s->ssl);
+}
+
+void stls_finish(struct tls_session *s)
+{
+    ERR_clear_error();
+    SSL_shutdown(s->ssl);
 }
 
 int stls_feed(struct tls_session *s, const uint8_t *bytes, size_t len, struct buf *plain)

@@ -1,5 +1,5 @@
 /* link: atp_grpc atp_proto atp_sys atp_base */
-/* What a running sandbox offers beside execs, through the real engine: readiness, another outbound policy. */
+/* What a running sandbox offers beside execs, through the real engine: readiness, another outbound policy, tunnels. */
 #include "tests/unit/engine_boxes.h"
 
 #include <stdlib.h>
@@ -58,7 +58,6 @@ static void test_ready_by_command(void **state)
     box_end(&b);
 }
 
-/* A listener on the container's own loopback will do. */
 static void test_ready_by_port(void **state)
 {
     static const char *const words[] = {
@@ -179,6 +178,160 @@ static void test_network_policy(void **state)
     box_end(&b);
 }
 
+/* ---- tunnels ---- */
+
+struct tunnel {
+    unsigned port, raw; /* on this machine; raw 0 = none */
+};
+
+static int get_tunnels(const struct box *b, struct tunnel *ret, size_t len)
+{
+    Modal__Client__SandboxGetTunnelsRequest r = MODAL__CLIENT__SANDBOX_GET_TUNNELS_REQUEST__INIT;
+    Modal__Client__SandboxGetTunnelsResponse *response;
+    void *got = NULL;
+    int status;
+
+    r.sandbox_id = b->id;
+    r.has_timeout = 1;
+    r.timeout = 10;
+    status =
+        engine_call(shared, "SandboxGetTunnelsV2", &r, &modal__client__sandbox_get_tunnels_response__descriptor, &got);
+    if (status != GRPC_OK)
+        return status;
+    response = got;
+    assert_int_equal(response->result->status, 1);
+    assert_int_equal(response->n_tunnels, len);
+    for (size_t i = 0; i < len; i++) {
+        assert_string_equal(response->tunnels[i]->host, "127.0.0.1");
+        assert_int_equal(response->tunnels[i]->container_port, 8000 + i);
+        ret[i] = (struct tunnel){.port = response->tunnels[i]->port, .raw = response->tunnels[i]->unencrypted_port};
+        assert_int_equal(response->tunnels[i]->has_unencrypted_port, ret[i].raw != 0);
+    }
+    modal__client__sandbox_get_tunnels_response__free_unpacked(response, NULL);
+    return status;
+}
+
+/* What a program said; its exit code in *ret. Owned by caller. */
+static char *output_of(const char *script, int *ret)
+{
+    FILE *p = popen(script, "re");
+    struct buf out = BUF_INIT(16u << 20);
+    char bytes[4096];
+    size_t n;
+
+    assert_non_null(p);
+    while ((n = fread(bytes, 1, sizeof(bytes), p)) > 0)
+        buf_add(&out, bytes, n);
+    *ret = pclose(p);
+    return buf_detach(&out);
+}
+
+/* An encrypted port, one for h2, one that is raw too, and one where nobody listens; eight megabytes both ways. */
+static void test_tunnels(void **state)
+{
+    static const char *const words[] = {"/bin/sh", "-c",
+                                        "busybox nc -ll -p 8000 -e /bin/cat & busybox nc -ll -p 8001 -e /bin/cat & "
+                                        "busybox nc -ll -p 8002 -e /bin/cat & sleep 600",
+                                        NULL};
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__PortSpecs specs = MODAL__CLIENT__PORT_SPECS__INIT;
+    Modal__Client__PortSpec ports[4], *list[4];
+    cleanup_free char *script = NULL, *text = NULL;
+    struct tunnel tunnels[4];
+    struct box b;
+    int code;
+
+    NEED_ENGINE();
+    if (!has_network)
+        skip();
+    for (unsigned i = 0; i < 4; i++) {
+        modal__client__port_spec__init(&ports[i]);
+        ports[i].has_port = 1;
+        ports[i].port = 8000 + i;
+        list[i] = &ports[i];
+    }
+    ports[1].has_tunnel_type = 1;
+    ports[1].tunnel_type = MODAL__CLIENT__TUNNEL_TYPE__TUNNEL_TYPE_H2;
+    ports[2].has_unencrypted = ports[2].unencrypted = 1;
+    specs.ports = list;
+    specs.n_ports = 4;
+    def.open_ports_oneof_case = MODAL__CLIENT__SANDBOX__OPEN_PORTS_ONEOF_OPEN_PORTS;
+    def.open_ports = &specs;
+    b = box_run(&def, words);
+    assert_int_equal(get_tunnels(&b, tunnels, 4), GRPC_OK);
+    assert_true(tunnels[0].port && tunnels[1].port && tunnels[2].port && tunnels[2].raw);
+    assert_true(!tunnels[0].raw && !tunnels[1].raw);
+    /* TLS offers what the port was opened for. */
+    script = xasprintf(
+        "for i in 1 2 3 4 5 6 7 8 9 10; do (echo hello; sleep 1) | timeout 5 openssl s_client -quiet -connect "
+        "127.0.0.1:%u 2>/dev/null | grep hello && exit 0; sleep 0.2; done; exit 1",
+        tunnels[0].port);
+    text = output_of(script, &code);
+    assert_string_equal(text, "hello\n");
+    for (int i = 0; i < 3; i++) {
+        free(script);
+        free(text);
+        script =
+            xasprintf("timeout 5 openssl s_client -alpn h2,http/1.1 -connect 127.0.0.1:%u </dev/null 2>/dev/null | "
+                      "grep -c 'ALPN protocol: %s'",
+                      tunnels[i].port, i == 1 ? "h2" : "http/1.1");
+        text = output_of(script, &code);
+        assert_string_equal(text, "1\n");
+    }
+    free(script);
+    free(text);
+    script = xasprintf(
+        "for i in 1 2 3 4 5; do head -c 8000000 /dev/zero | timeout 20 busybox nc -w 5 127.0.0.1 %u | wc -c | "
+        "grep 8000000 && exit 0; sleep 0.3; done",
+        tunnels[2].raw);
+    text = output_of(script, &code);
+    assert_string_equal(text, "8000000\n");
+    /* Nobody listens there: closed at once. */
+    free(script);
+    free(text);
+    script = xasprintf(
+        "timeout 5 openssl s_client -connect 127.0.0.1:%u </dev/null >/dev/null 2>&1; c=$?; [ $c != 0 ] && [ $c "
+        "!= 124 ] && echo closed",
+        tunnels[3].port);
+    text = output_of(script, &code);
+    assert_string_equal(text, "closed\n");
+    box_end(&b);
+    free(script);
+    free(text);
+    script = xasprintf("busybox nc -w 2 127.0.0.1 %u </dev/null && echo open; true", tunnels[2].raw);
+    text = output_of(script, &code);
+    assert_string_equal(text, "");
+}
+
+static void test_ports_that_are_refused(void **state)
+{
+    Modal__Client__Sandbox def = MODAL__CLIENT__SANDBOX__INIT;
+    Modal__Client__PortSpecs specs = MODAL__CLIENT__PORT_SPECS__INIT;
+    Modal__Client__PortSpec one = MODAL__CLIENT__PORT_SPEC__INIT, *list[] = {&one, &one};
+    struct tunnel none;
+    struct box b;
+
+    NEED_ENGINE();
+    specs.ports = list;
+    specs.n_ports = 1;
+    one.has_port = 1;
+    def.image_id = image_id;
+    def.open_ports_oneof_case = MODAL__CLIENT__SANDBOX__OPEN_PORTS_ONEOF_OPEN_PORTS;
+    def.open_ports = &specs;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    one.port = 65536;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    one.port = 80;
+    specs.n_ports = 2;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    specs.n_ports = 1;
+    def.has_block_network = def.block_network = 1;
+    assert_int_equal(box_create(&def, &b), GRPC_INVALID_ARGUMENT);
+    b = box_asleep();
+    assert_int_equal(get_tunnels(&b, &none, 0), GRPC_OK);
+    box_end(&b);
+}
+
 static int begin_tasks(void **state)
 {
     int result = begin(state);
@@ -198,7 +351,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ready_by_command),        cmocka_unit_test(test_ready_by_port),
         cmocka_unit_test(test_probes_that_are_refused), cmocka_unit_test(test_never_ready),
-        cmocka_unit_test(test_network_policy),
+        cmocka_unit_test(test_network_policy),          cmocka_unit_test(test_tunnels),
+        cmocka_unit_test(test_ports_that_are_refused),
     };
 
     return cmocka_run_group_tests(tests, begin_tasks, end);
