@@ -8,6 +8,7 @@
 #include "shim/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -194,6 +195,7 @@ static int fill_words(struct one *o, struct err *err)
 /* In a process of its own, which may write progress as it likes; its stdout is our stderr, where progress belongs. */
 static int carry_out(struct one *o, struct err *err)
 {
+    bool quiet = strlist_has(&o->words, "-q"); /* it would print the id */
     int status = 0;
     pid_t pid;
 
@@ -204,9 +206,10 @@ static int carry_out(struct one *o, struct err *err)
         return err_set_errno(err, 1, errno, "building %s", o->s->name);
     if (pid == 0) {
         struct err why = ERR_INIT;
-        int code;
+        int code, null;
 
-        dup2(STDERR_FILENO, STDOUT_FILENO);
+        null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(quiet && null >= 0 ? null : STDERR_FILENO, STDOUT_FILENO);
         code = command_call(o->w->app, "build", &o->words, &why);
         if (code < 0) {
             fprintf(stderr, "%s\n", strncmp(why.msg, "ERROR: ", 7) == 0 ? why.msg + 7 : why.msg);

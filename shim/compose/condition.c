@@ -2,15 +2,17 @@
 
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/loop.h"
 #include "shim/container.h"
 #include "shim/health.h"
 #include "translate/wire/wire.h"
 
 #include <time.h>
 
-#define NAP_NS     50000000           /* between two looks at what nobody tells of */
-#define MATURE_NS  INT64_C(200000000) /* a process that has run so long has not failed at its start */
-#define LOOK_LIMIT 20                 /* looks without an answer in a row */
+#define NAP_NS     50000000            /* between two looks at what nobody tells of */
+#define MATURE_MS  200                 /* a process that has run so long did not fail at its start */
+#define OLD_NS     INT64_C(3000000000) /* and one that was started so long ago has run */
+#define LOOK_LIMIT 20                  /* looks without an answer in a row */
 
 static void nap(void)
 {
@@ -54,6 +56,8 @@ static int wait_completed(struct container *c, const struct condition *how, stru
 /* It runs, and did not fall over at once. */
 static int wait_running(struct container *c, struct err *err)
 {
+    const int64_t mature = loop_now() + MATURE_MS;
+
     for (;;) {
         cleanup_err struct err why = ERR_INIT;
 
@@ -61,7 +65,7 @@ static int wait_running(struct container *c, struct err *err)
             return err_move(err, &why);
         if (container_is(c, "exited"))
             return has_exited(c, err);
-        if (container_is(c, "running") && container_now_ns() - c->row.started_ns >= MATURE_NS)
+        if (container_is(c, "running") && (loop_now() >= mature || container_now_ns() - c->row.started_ns >= OLD_NS))
             return 0;
         nap();
         if (container_reread(c, err) < 0)
