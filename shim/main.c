@@ -55,6 +55,7 @@ static const struct command *const commands[] = {
     &cmd_compose_unpause,
     &cmd_compose_up,
     &cmd_compose_version,
+    &cmd_compose_volumes,
     &cmd_compose_wait,
     &cmd_container_inspect,
     &cmd_container_prune,

@@ -174,8 +174,8 @@ const struct cmd_def cmd_def_compose_stats = {
 };
 
 static const struct opt_def options_compose_volumes[] = {
-    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", LATER, .def = "table"),
-    FLAG("quiet", 'q', "Print only what is asked for", LATER),
+    OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
+    FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
 };
 
@@ -186,7 +186,7 @@ const struct cmd_def cmd_def_compose_volumes = {
     .options = options_compose_volumes,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_version[] = {

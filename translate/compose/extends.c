@@ -143,7 +143,7 @@ static int read_extends(const struct extends *x, const char *name, const struct 
         return err_set(x->err, 1, "services.%s.extends.file must be a string", name);
     *ret_ref = ref->text;
     *ret_file = cnode_text(file);
-    return 0;
+    return *ret_file ? file_check_local(*ret_file, x->err) : 0;
 }
 
 /* The service that is extended is of another file. */

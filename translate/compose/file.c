@@ -23,6 +23,17 @@ struct step {
     struct err *err;
 };
 
+int file_check_local(const char *path, struct err *err)
+{
+    static const char *const remote[] = {"oci://", "git://", "git@", "ssh://", "https://", "http://", "github.com/"};
+
+    for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++)
+        if (!strncmp(path, remote[i], strlen(remote[i])))
+            return err_set(err, 1, "%s: compose files are read from this machine only, not from a registry or from git",
+                           path);
+    return 0;
+}
+
 char *file_read(struct loader *l, const char *path, struct err *err)
 {
     cleanup_err struct err why = ERR_INIT;

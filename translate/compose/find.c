@@ -132,6 +132,8 @@ static int files_of_variable(const struct loader *l, struct project_files *p, st
         const char *next = strstr(names, separator);
         cleanup_free char *name = next ? xstrndup(names, (size_t)(next - names)) : xstrdup(names);
 
+        if (file_check_local(name, err) < 0)
+            return -1;
         add_file(l, p, name);
         if (strcmp(name, "-") != 0 && !exists(l, p->files.items[p->files.len - 1], &dir))
             return err_set(err, 1, "stat %s: no such file or directory", p->files.items[p->files.len - 1]);
@@ -211,12 +213,15 @@ static int read_texts(struct loader *l, struct project_files *p, struct err *err
 int project_find(struct loader *l, struct project_files *ret, struct err *err)
 {
     struct project_files p = {.files = STRLIST_INIT, .env = cnode_new(CNODE_MAP)};
-    int rc;
+    int rc = 0;
 
     take_environment(l, p.env);
-    for (size_t i = 0; i < l->in->files.len; i++)
+    for (size_t i = 0; rc == 0 && i < l->in->files.len; i++) {
+        rc = file_check_local(l->in->files.items[i], err);
         add_file(l, &p, l->in->files.items[i]);
-    rc = read_env_files(l, &p, err);
+    }
+    if (rc == 0)
+        rc = read_env_files(l, &p, err);
     if (rc == 0 && p.files.len == 0)
         rc = files_of_variable(l, &p, err);
     if (rc == 0 && p.files.len == 0)

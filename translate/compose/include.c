@@ -93,7 +93,11 @@ static int check_circle(const struct include *x, const char *path)
 static int settle_paths(const struct include *x, struct entry *e, const char *project_dir)
 {
     for (size_t i = 0; i < e->paths.len; i++) {
-        char *path = path_absolute(x->scope->dir, e->paths.items[i]);
+        char *path;
+
+        if (file_check_local(e->paths.items[i], x->err) < 0)
+            return -1;
+        path = path_absolute(x->scope->dir, e->paths.items[i]);
 
         free(e->paths.items[i]);
         e->paths.items[i] = path;

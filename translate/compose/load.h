@@ -133,6 +133,8 @@ int file_load(struct loader *l, const struct scope *scope, const char *name, con
 /* All files of a scope over one another, with defaults, checked, with paths. texts: NULL, or one for each name. */
 int files_load(struct loader *l, const struct scope *scope, const struct strlist *names, char *const *texts,
                const struct included *included, struct cnode **ret, struct err *err);
+/* Compose files of registries and of git are not read: an error that says so. */
+int file_check_local(const char *path, struct err *err);
 /* A file's text, owned by caller; errors as the operating system's through Go. */
 char *file_read(struct loader *l, const char *path, struct err *err);
 
