@@ -5,6 +5,7 @@
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
 #include "compat/sys/fs.h"
+#include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/compose.h"
 #include "shim/compose/config.h"
@@ -217,12 +218,17 @@ static int check_names(const struct compose_project *p, struct err *err)
     return 0;
 }
 
+static bool all_resources(const struct app *app)
+{
+    return app->group && opt_bool(app->group, "all-resources");
+}
+
 static int config_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
+    /* --no-env-resolution changes nothing in docker compose either: the loader has read the files by then. */
     struct compose_how how = {.no_normalize = opt_bool(opts, "no-normalize"),
                               .no_consistency = opt_bool(opts, "no-consistency"),
                               .no_path_resolution = opt_bool(opts, "no-path-resolution"),
-                              .no_env_resolution = opt_bool(opts, "no-env-resolution"),
                               .no_interpolate = opt_bool(opts, "no-interpolate")};
     struct strlist none = STRLIST_INIT;
     struct compose_project p;
@@ -245,7 +251,7 @@ static int config_run(struct app *app, const struct opt_parsed *opts, struct err
     r = how.no_interpolate ? 0 : compose_select(&p, how.services, err);
     if (r == 0 && print == print_model && !how.no_interpolate && !how.no_consistency)
         r = check_names(&p, err);
-    if (r == 0 && words && how.services->len > 0 && !how.no_interpolate)
+    if (r == 0 && words && how.services->len > 0 && !how.no_interpolate && !all_resources(app))
         compose_drop_unused(&p);
     if (r == 0)
         r = print(app, &p, opts, err);

@@ -114,7 +114,7 @@ static int print_variables(const struct cnode *variables, const char *format, st
     if (strcmp(format, "json") == 0) {
         cleanup_free char *text = json_dumps(named, JSON_INDENT(4));
 
-        printf("%s\n", text);
+        printf("%s\n\n", text);
     } else {
         r = table_print(rows, format, columns, err);
     }

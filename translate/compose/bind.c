@@ -373,6 +373,12 @@ static struct cnode *bind_ulimits(const struct cnode *value, const struct shape 
             cnode_free(map);
             return fail(below, err);
         }
+        if (item->kind == CNODE_INT && strcmp(item->text, "0") == 0) { /* docker compose takes 0 for "not said" */
+            cnode_free(item);
+            item = cnode_new(CNODE_MAP);
+            cnode_set(item, "soft", cnode_int(0));
+            cnode_set(item, "hard", cnode_int(0));
+        }
         cnode_set(map, value->keys[i], item);
     }
     return bind_sorted(map);

@@ -164,7 +164,8 @@ int files_load(struct loader *l, const struct scope *scope, const struct strlist
         return -1;
     if (scope->resolve_paths && compose_resolve_paths(tree, scope->shown_dir, l->in->home, err) < 0)
         return -1;
-    compose_resolve_variables(tree, scope->env);
+    if (!l->in->no_interpolate)
+        compose_resolve_variables(tree, scope->env);
     *ret = steal(&tree);
     return 0;
 }

@@ -89,7 +89,7 @@ static int settle(const struct compose_input *in, struct compose_project *p, str
         return -1;
     if (!in->no_consistency && compose_consistent(p, err) < 0)
         return -1;
-    if (!in->no_env_resolution && compose_resolve_files(p, in, err) < 0)
+    if (compose_resolve_files(p, in, err) < 0)
         return -1;
     if (!in->all_resources)
         compose_drop_unused(p);

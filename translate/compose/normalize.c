@@ -224,7 +224,8 @@ static void copy_scale(struct cnode *service)
 int compose_normalize(struct compose_project *p, const struct compose_input *in, struct err *err)
 {
     static const char *const sections[] = {"networks", "volumes", "configs", "secrets"};
-    struct cnode *env = compose_environment_map(&p->environment), *services, *model;
+    static const struct strlist none = STRLIST_INIT; /* without interpolation no variable is known */
+    struct cnode *env = compose_environment_map(in->no_interpolate ? &none : &p->environment), *services, *model;
 
     if (!in->no_normalize) {
         normalize_networks(p->model);

@@ -143,6 +143,17 @@ static struct cnode *shaped_object(const struct cnode *n, const struct shape *s)
     return map;
 }
 
+static void drop_zero_limits(struct cnode *ulimits)
+{
+    for (size_t i = 0; i < ulimits->len; i++) {
+        if (cnode_number(ulimits->items[i], "soft", 0) == 0)
+            cnode_remove(ulimits->items[i], "soft");
+        if (cnode_number(ulimits->items[i], "hard", 0) == 0)
+            cnode_remove(ulimits->items[i], "hard");
+    }
+    cnode_sort(ulimits);
+}
+
 static struct cnode *shaped(const struct cnode *n, const struct shape *s, enum form form)
 {
     struct cnode *copy;
@@ -165,6 +176,8 @@ static struct cnode *shaped(const struct cnode *n, const struct shape *s, enum f
         return copy;
     }
     copy = cnode_copy(n);
+    if (form == FORM_ULIMITS)
+        drop_zero_limits(copy);
     if (form == FORM_ENV || form == FORM_MAPPING || form == FORM_LISTS)
         cnode_sort(copy);
     return copy;

@@ -133,7 +133,8 @@ int compose_resolve_files(struct compose_project *p, const struct compose_input 
     int r = 0;
 
     for (size_t i = 0; services && i < services->len && r == 0; i++) {
-        r = resolve_environment(p, in, services->items[i], env, err);
+        if (!in->no_env_resolution)
+            r = resolve_environment(p, in, services->items[i], env, err);
         if (r == 0)
             r = resolve_labels(p, in, services->items[i], err);
     }

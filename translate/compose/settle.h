@@ -29,7 +29,7 @@ struct cnode *compose_bind(const struct cnode *tree, struct err *err);
 int compose_select(struct compose_project *p, const struct strlist *names, struct err *err);
 /* Networks, volumes, secrets and configs that no service uses go away. */
 void compose_drop_unused(struct compose_project *p);
-/* env_file goes into environment, label_file into labels. */
+/* env_file goes into environment (unless nobody wants that), label_file into labels. */
 int compose_resolve_files(struct compose_project *p, const struct compose_input *in, struct err *err);
 
 /* All maps in the order in which YAML is printed: "a2" before "a10". */
