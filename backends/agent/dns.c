@@ -108,13 +108,13 @@ static bool read_extras(const uint8_t *bytes, size_t len, size_t at, struct dns_
         if (get16(bytes + at) == DNS_OPT) {
             q->edns = true;
             q->udp_max = get16(bytes + at + 2);
+            if (q->udp_max < DNS_UDP_MAX)
+                q->udp_max = DNS_UDP_MAX;
         }
         if (len - at - 10 < data)
             return false;
         at += 10 + data;
     }
-    if (q->udp_max < DNS_UDP_MAX)
-        q->udp_max = DNS_UDP_MAX;
     return true;
 }
 
