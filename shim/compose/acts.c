@@ -160,7 +160,7 @@ static void step_ended(struct run *r, struct job_end *end, struct err *first)
         show(r, DISPLAY_DONE, a, s->done && end->ok && *end->text && s->fn ? end->text : s->done);
     }
     free(a->text);
-    a->text = steal(&end->text);
+    a->text = end->ok ? steal(&end->text) : NULL; /* what a forgiven one said is no answer */
     a->at++;
     if (first->msg)
         a->state = a->at == a->len ? ACT_DONE : ACT_FAILED;
