@@ -49,9 +49,10 @@ static bool has_text(const char *s)
     return s && *s;
 }
 
-static bool is_true(const char *value)
+/* As the SDKs write "off": anything else asks for something. */
+static bool is_off(const char *value)
 {
-    return strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0;
+    return !has_text(value) || strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0;
 }
 
 /* Features of the platform that this server does not have. Off is always fine. */
@@ -90,7 +91,7 @@ static int check_features(const Modal__Client__Sandbox *def, struct err *err)
             return svc_err(err, GRPC_UNIMPLEMENTED, "the experimental option \"%s\" is not supported by this server",
                            svc_text(def->experimental_options[i]->key));
     for (size_t i = 0; i < def->n_experimental_options_v2; i++)
-        if (has_text(def->experimental_options_v2[i]->value) && is_true(def->experimental_options_v2[i]->value))
+        if (!is_off(def->experimental_options_v2[i]->value))
             return svc_err(err, GRPC_UNIMPLEMENTED, "the experimental option \"%s\" is not supported by this server",
                            svc_text(def->experimental_options_v2[i]->key));
     return svc_no_unknown(&def->base, "the Sandbox definition", err);

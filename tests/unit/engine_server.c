@@ -164,7 +164,7 @@ static void test_unknown_methods(void **state)
     engine_metadata(shared, NULL, &metadata);
     assert_int_equal(engine_call_with(shared, &metadata, CONTROL "QueuePut", &empty, NULL, NULL, NULL),
                      GRPC_UNIMPLEMENTED);
-    assert_int_equal(engine_call_with(shared, &metadata, ROUTER "TaskContainerCreate", &empty, NULL, NULL, NULL),
+    assert_int_equal(engine_call_with(shared, &metadata, ROUTER "TaskSnapshotMemory", &empty, NULL, NULL, NULL),
                      GRPC_UNIMPLEMENTED);
     assert_int_equal(engine_call_with(shared, &metadata, "/", &empty, NULL, NULL, NULL), GRPC_UNIMPLEMENTED);
     assert_int_equal(engine_call_with(shared, &metadata, CONTROL, &empty, NULL, NULL, NULL), GRPC_UNIMPLEMENTED);

@@ -596,6 +596,53 @@ static void test_limits_are_for_the_sum(void **state)
     box_end(&b);
 }
 
+/* ---- what is left ---- */
+
+static unsigned count_entries(const char *path)
+{
+    cleanup_dir DIR *dir = opendir(path);
+    const struct dirent *e;
+    unsigned n = 0;
+
+    while (dir && (e = readdir(dir)))
+        n += e->d_name[0] != '.';
+    return n;
+}
+
+/* Many that come and go leave no descriptor, no folder, no cgroup, and no device. */
+static void test_leftovers(void **state)
+{
+    enum { MANY = 24 };
+    cleanup_free char *fds = NULL, *folders = NULL, *cgroups = NULL;
+    unsigned before, at_first, devices;
+    struct box b;
+
+    NEED_ENGINE();
+    fds = xasprintf("/proc/%d/fd", (int)shared->pid);
+    folders = engine_path(shared, "state/runtime/containers");
+    b = box_asleep();
+    free(said(&b, "", "exit 0", 0));
+    before = count_entries(fds);
+    at_first = count_entries(folders);
+    devices = count_entries("/sys/class/net");
+    for (int i = 0; i < MANY; i++) {
+        cleanup_free char *id = sidecar(&b, "one", i % 2 ? "sleep 600" : "exit 0");
+
+        free(cgroups);
+        cgroups = xasprintf("find /sys/fs/cgroup -name %s | grep . && exit 1; exit 0", id);
+        if (i % 2)
+            assert_int_equal(sidecar_kill(&b, id), GRPC_OK);
+        assert_int_equal(sidecar_wait(&b, id, 10, NULL), i % 2 ? 137 : 0);
+    }
+    for (int i = 0; i < 60 && (count_entries(fds) > before || count_entries(folders) > at_first); i++)
+        engine_pause(100); /* a moment after their end */
+    assert_in_range(count_entries(fds), 0, before);
+    assert_int_equal(count_entries(folders), at_first);
+    assert_true(count_entries("/sys/class/net") < devices + MANY / 2); /* others make devices too */
+    assert_int_equal(WEXITSTATUS(pclose(popen(cgroups, "re"))), 0);
+    box_end(&b);
+}
+
 /* ---- an engine that is killed ---- */
 
 /* Processes of this machine whose command line has the word. */
@@ -670,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_closed_network),
         cmocka_unit_test(test_limits_are_for_the_sum),
+        cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_recovery), /* the last one */
     };
 
