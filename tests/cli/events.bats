@@ -1,0 +1,151 @@
+# docker events: what is told, how it is written, how soon, and what a filter lets pass. And pause, which is one.
+bats_require_minimum_version 1.5.0
+load common
+
+setup_file() { suite_start; }
+teardown_file() { suite_stop; }
+setup() {
+    WORK=$(mktemp -d "$SUITE/work-XXXXXX")
+    cd "$WORK"
+    SINCE=$(date +%s.%N)
+}
+teardown() {
+    docker ps -aq | xargs -r "$ATP_BIN/atp-docker" rm -f >/dev/null
+    [ -z "$(docker ps -aq)" ]
+}
+
+# What happened in this test so far.
+told() { docker events --since "$SINCE" --until "$(date +%s.%N)" "$@"; }
+actions() { told --format '{{.Action}}' "$@" | xargs; }
+
+@test "a container's life, in order, each end once" {
+    docker run --name c1 --label k=v "$IMAGE" sh -c 'exit 3' || [ $? -eq 3 ]
+    docker start c1
+    docker wait c1
+    docker rm c1
+    [ "$(actions --filter type=container)" = "create attach start die start die destroy" ]
+    [ "$(told --filter event=die --format '{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.name}} {{.Actor.Attributes.k}}' | head -1)" = "3 c1 v" ]
+}
+
+@test "stop, kill, restart, rename, exec, pause, rm -f" {
+    docker run -d --name c1 "$IMAGE" sleep 1000
+    docker exec c1 true
+    docker pause c1
+    docker unpause c1
+    docker rename c1 d1
+    docker restart -t 0 d1
+    docker stop -t 0 d1
+    docker start d1
+    docker kill d1
+    docker rm d1
+    docker run -d --name e1 "$IMAGE" sleep 1000
+    docker rm -f e1
+    run actions --filter type=container
+    [ "$output" = "create start exec_create: true exec_start: true exec_die pause unpause rename kill die stop start restart kill kill die stop start kill die destroy create start kill die destroy" ] ||
+        [ "$output" = "create start exec_create: true exec_start: true exec_die pause unpause rename kill die stop start restart kill die stop start kill die destroy create start kill die destroy" ]
+    [ "$(told --filter event=rename --format '{{.Actor.Attributes.oldName}} {{.Actor.Attributes.name}}')" = "/c1 d1" ]
+    [ "$(told --filter event=exec_create --format '{{.Action}}')" = "exec_create: true " ]
+}
+
+@test "one that could not be started never started and never died" {
+    docker run --name bad "$IMAGE" nosuch 2>/dev/null || [ $? -eq 127 ]
+    docker rm bad
+    [ "$(actions)" = "create attach destroy" ]
+}
+
+@test "as text, as JSON, as a template" {
+    id=$(docker run -d --name c1 --label a=b "$IMAGE" sleep 1000)
+    told --filter event=start >line
+    grep -qE "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}(Z|[+-][0-9]{2}:[0-9]{2}) container start $id \(a=b, image=$IMAGE, name=c1\)$" line
+    told --filter event=start --format '{{json .}}' >json
+    told --filter event=start --format json | cmp - json
+    grep -qE '^\{"status":"start","id":"'"$id"'","from":"'"$IMAGE"'","Type":"container","Action":"start","Actor":\{"ID":"'"$id"'","Attributes":\{"a":"b","image":"'"$IMAGE"'","name":"c1"\}\},"scope":"local","time":[0-9]{10},"timeNano":[0-9]{19}\}$' json
+    [ "$(told --filter event=start --format '{{.Status}} {{.ID}} {{.Type}} {{.Actor.ID}} {{.Scope}}')" = "start $id container $id local" ]
+    [ "$(told --filter event=start --format '{{.TimeNano}}')" = "$(sed 's,.*"timeNano":,,; s,}$,,' json)" ]
+    run -64 docker events --format '{{' --until 0
+    [[ "$output" = *"Error parsing format: template: :1:"* ]]
+}
+
+@test "filters: the same key twice is or, two keys are and" {
+    docker run -d --name one --label set=x "$IMAGE" sleep 1000
+    docker run -d --name two "$IMAGE" sleep 1000
+    [ "$(actions --filter container=one)" = "create start" ]
+    [ "$(actions --filter container=one --filter container=two --filter event=start)" = "start start" ]
+    [ "$(actions --filter label=set)" = "create start" ]
+    [ "$(actions --filter label=set=y)" = "" ]
+    [ "$(actions --filter image="$IMAGE" --filter event=create)" = "create create" ]
+    [ "$(actions --filter type=network)" = "" ]
+    run -1 docker events --until 0 --filter nosuch=1
+    [ "$output" = "Error response from daemon: invalid filter 'nosuch'" ]
+}
+
+@test "followed: the line is there within a tenth of a second, and a signal ends it" {
+    "$ATP_BIN/atp-docker" events --format '{{json .}}' --filter event=start >lines 3>&- &
+    follower=$!
+    sleep 0.3
+    docker run -d --name c1 "$IMAGE" sleep 1000
+    sleep 0.1
+    [ "$(jq -r .Actor.Attributes.name lines)" = c1 ]
+    kill -INT "$follower"
+    code=0
+    wait "$follower" || code=$?
+    [ "$code" -eq 130 ]
+    "$ATP_BIN/atp-docker" events 3>&- >/dev/null &
+    follower=$!
+    sleep 0.2
+    kill "$follower"
+    code=0
+    wait "$follower" || code=$?
+    [ "$code" -eq 143 ]
+}
+
+@test "an attached run is told while it runs; health too" {
+    "$ATP_BIN/atp-docker" events --filter event=start --filter event=health_status >lines 3>&- &
+    follower=$!
+    sleep 0.3
+    "$ATP_BIN/atp-docker" run --name c1 --health-cmd true --health-interval 200ms "$IMAGE" sleep 1000 3>&- &
+    client=$!
+    for _ in $(seq 100); do
+        ! grep -q 'health_status: healthy' lines || break
+        sleep 0.05
+    done
+    grep -q ' container start ' lines
+    grep -q ' container health_status: healthy ' lines
+    kill "$follower"
+    wait "$follower" || true
+    docker kill c1
+    wait "$client" || [ $? -eq 137 ]
+}
+
+@test "what ends of itself while nobody looks" {
+    docker run -d --name c1 "$IMAGE" sh -c 'sleep 0.2; exit 9'
+    docker wait c1
+    [ "$(told --filter event=die --format '{{.Actor.Attributes.exitCode}}')" = 9 ]
+    docker run -d --rm --name gone "$IMAGE" true
+    for _ in $(seq 100); do
+        [ -n "$(told --filter event=destroy)" ] && break
+        sleep 0.05
+    done
+    [ "$(actions --filter container=gone)" = "create start die destroy" ]
+}
+
+@test "pause: nothing runs until unpause; what cannot be paused" {
+    docker run -d --name c1 "$IMAGE" sh -c 'i=0; while :; do i=$((i+1)); echo $i >/n; sleep 0.05; done'
+    [ "$(docker pause c1)" = c1 ]
+    [ "$(docker inspect --format '{{.State.Status}} {{.State.Paused}} {{.State.Running}}' c1)" = "paused true true" ]
+    [[ "$(docker ps --format '{{.Status}}')" = "Up "*" (Paused)" ]]
+    run -1 docker exec c1 true
+    [ "$output" = "Error response from daemon: Container c1 is paused, unpause the container before exec" ]
+    run -1 docker pause c1
+    [[ "$output" = "Error response from daemon: Container "*" is already paused" ]]
+    [ "$(docker unpause c1)" = c1 ]
+    run -1 docker unpause c1
+    [[ "$output" = "Error response from daemon: Container "*" is not paused" ]]
+    first=$(docker exec c1 cat /n)
+    sleep 0.3
+    [ "$(docker exec c1 cat /n)" -gt "$first" ]
+    docker pause c1
+    docker stop -t 0 c1
+    run -1 docker pause c1
+    [[ "$output" = "Error response from daemon: Container "*" is not running" ]]
+}
