@@ -108,6 +108,7 @@ static int begin(struct container *c, struct err *err)
     c->dying = c->again = false;
     c->last_save = NOT_SAVED;
     keeper_go(c->keeper);
+    names_join(c->names);
     c->began = loop_now();
     c->started_ns = wall_ns();
     if (c->stdin_over)
@@ -198,6 +199,7 @@ static void end_for_good(struct container *c)
     if (c->last_save == IS_SAVING)
         return;
     c->state = WIRE_MAIN_ENDED;
+    names_leave(c->names);
     c->dying = false;
     loop_timer_stop(c->kill_timer);
     loop_timer_stop(c->back_off_timer);

@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STRANGERS_MAX 64 /* connections that have not said JOIN */
+#define STRANGERS_MAX 64         /* connections that have not said JOIN */
+#define BEHIND_MAX    (4u << 20) /* bytes for a member that does not read: it misses what comes then */
 
 /* One connection. */
 struct guest {
@@ -64,7 +65,7 @@ static void broadcast(struct hub *h)
     wire_put_table(&frame, &t);
     free(t.items); /* what is in them is the guests' */
     for (struct guest *g = h->guests; g; g = g->next)
-        if (is_member(g)) {
+        if (is_member(g) && link_pending(&g->link) < BEHIND_MAX) {
             buf_add(&g->link.queue, frame.data, frame.len);
             link_send(&g->link);
         }

@@ -284,15 +284,28 @@ struct names *names_new(struct loop *loop, const struct agent_options *options, 
 
     n->loop = loop;
     n->options = options;
-    n->born = loop_now();
     wire_names_copy(&n->words, names);
     n->hosts = hosts_new(path);
     n->have_table = !names->hub || !names->hub[0];
-    if (!n->have_table)
-        n->member = member_new(loop, options, &n->words, &member_events, n);
     if (start_resolver(n, &err) < 0)
         *note = xasprintf("only the names in %s are known: %s", path, err.msg);
     return n;
+}
+
+void names_join(struct names *n)
+{
+    if (!n || n->member || !n->words.hub || !n->words.hub[0])
+        return;
+    n->born = loop_now();
+    n->member = member_new(n->loop, n->options, &n->words, &member_events, n);
+}
+
+void names_leave(struct names *n)
+{
+    if (!n)
+        return;
+    member_free(n->member);
+    n->member = NULL;
 }
 
 void names_free(struct names *n)

@@ -30,6 +30,10 @@ struct names *names_new(struct loop *loop, const struct agent_options *options, 
                         char **note);
 void names_free(struct names *n); /* NULL is fine */
 
+/* The others know it from here on, and until it leaves: while its process lives. NULL is fine, and so is once more. */
+void names_join(struct names *n);
+void names_leave(struct names *n);
+
 /* records has room for NAMES_RECORDS. Addresses come in turns. */
 enum names_found names_find(struct names *n, const char *name, uint16_t type, struct dns_record *records,
                             size_t *ret_n);

@@ -285,6 +285,29 @@ static void test_follow(void **state)
     rig_stop(&rig);
 }
 
+static struct session_peer peer;
+
+static void on_greeted(void *arg, const struct session_peer *p)
+{
+    (void)arg;
+    peer = *p;
+}
+
+/* What HELLO says of the container. */
+static void greet(struct rig *rig)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_BARRIER};
+    struct session_callbacks callbacks = run_callbacks;
+    struct run r;
+
+    callbacks.greeted = on_greeted;
+    run_init(&r, rig, NULL);
+    r.ask = &ask;
+    r.callbacks = &callbacks;
+    run_all(&r, NULL, 0);
+    run_clear(&r);
+}
+
 /* Paused: nothing of it runs, nothing is probed, no exec; a stop wakes it. */
 static void test_pause(void **state)
 {
@@ -310,6 +333,9 @@ static void test_pause(void **state)
     assert_true(before.st_size == after.st_size);
     line = ask_once(&rig, WIRE_ASK_HEALTH, NULL);
     assert_has(line, "\"unhealthy\"");
+    greet(&rig);
+    assert_true(peer.paused && peer.health == WIRE_HEALTH_UNHEALTHY && peer.main_state == WIRE_MAIN_RUNNING);
+    assert_true(peer.capabilities & WIRE_CAP_HEALTH && peer.capabilities & WIRE_CAP_FORWARD);
     assert_null(ask_once(&rig, WIRE_ASK_PAUSE, &why));
     assert_string_equal(why, "container is already paused");
 
@@ -329,6 +355,8 @@ static void test_pause(void **state)
     line = health_until(&rig, "\"healthy\"");
     stat(count, &after);
     assert_true(before.st_size < after.st_size);
+    greet(&rig);
+    assert_true(!peer.paused && peer.health == WIRE_HEALTH_HEALTHY);
     rig_expect(&rig, "echo yes", 0, "yes\n", "");
 
     free(out);

@@ -105,6 +105,17 @@ static void box_main(struct box *b)
     run_clear(&b->run);
 }
 
+static void box_ask(struct box *b, const struct wire_ask *ask)
+{
+    struct run r;
+
+    run_init(&r, &b->rig, NULL);
+    r.ask = ask;
+    run_all(&r, NULL, 0);
+    assert_int_equal(r.result.end, SESSION_EXITED);
+    run_clear(&r);
+}
+
 static void box_stop(struct box *b)
 {
     rig_stop(&b->rig);
@@ -445,6 +456,11 @@ static void test_names(void **state)
     expect(&b, "db.main", A, "10.9.0.33");
     rig_stop(&c.rig);
     expect_soon(&b, "db.main", A, "NXDOMAIN");
+    /* what has ended is not known any more, though its agent lives; started again, it is */
+    box_ask(&a, &(struct wire_ask){.kind = WIRE_ASK_STOP, .signo = SIGKILL});
+    expect_soon(&b, "web-1", A, "NXDOMAIN");
+    box_ask(&a, &(struct wire_ask){.kind = WIRE_ASK_RESTART, .signo = SIGKILL});
+    expect_soon(&b, "web-1", A, "SERVFAIL");
     rig_remove(c.etc);
     wire_names_clear(&c.names);
     box_start(&c, &pod, "dddddddddddd", three);
