@@ -166,7 +166,6 @@ default-1  | two" ]
     second=$(dc ps -q)
     [ "$second" != "$first" ]
     [ "$(dc exec -T default sh -c 'echo $META')" = other ]
-    up --no-recreate
     dc --progress quiet up -d --no-recreate
     [ "$(dc ps -q)" = "$second" ]
     run -0 --separate-stderr dc up -d --force-recreate -t 0
