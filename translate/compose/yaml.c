@@ -493,8 +493,8 @@ int yaml_parse(const char *file, const char *text, size_t len, size_t *nodes_lef
     diag_cfg.fp = NULL;
     diag = fy_diag_create(&diag_cfg);
     fy_diag_set_collect_errors(diag, true);
-    r.parser =
-        fy_parser_create(&(struct fy_parse_cfg){.flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS, .diag = diag});
+    r.parser = fy_parser_create(&(struct fy_parse_cfg){
+        .flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_SLOPPY_FLOW_INDENTATION, .diag = diag});
     fy_parser_set_string(r.parser, text, len);
     rc = read_stream(&r, diag, &docs);
     reader_clear_document(&r);
