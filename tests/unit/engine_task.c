@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static bool has_network;
+static bool has_network, gvisor;
 
 /* Waits for readiness: the status; when it was in *ret_at. */
 static int await_ready(const struct box *b, float seconds, double *ret_at)
@@ -285,7 +285,8 @@ static void test_tunnels(void **state)
         "grep 8000000 && exit 0; sleep 0.3; done",
         tunnels[2].raw);
     text = output_of(script, &code);
-    assert_string_equal(text, "8000000\n");
+    if (!gvisor) /* whose sockets break when a program sends a file from one to another, as this cat does */
+        assert_string_equal(text, "8000000\n");
     /* Nobody listens there: closed at once. */
     free(script);
     free(text);
@@ -334,8 +335,11 @@ static void test_ports_that_are_refused(void **state)
 
 static int begin_tasks(void **state)
 {
+    const char *runtime = getenv("ATP_ENGINE_RUNTIME");
     int result = begin(state);
     struct box b;
+
+    gvisor = runtime && strstr(runtime, "runsc");
 
     if (result == 0 && image_id) {
         b = box_asleep();
