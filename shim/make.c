@@ -88,15 +88,15 @@ char *making_json(const struct strlist *list)
     return text;
 }
 
-int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *err)
+int making_prepare(struct making *m, const struct opt_parsed *opts, bool to_run, struct err *err)
 {
     struct container_spec *spec = &m->c.spec;
     struct app *app = m->c.app;
     struct oci_config config = {0};
     int ret;
 
-    if (app_input(app, err) < 0 || spec_from_opts(opts, &app->input, spec, err) < 0 || check_terminal(spec, err) < 0 ||
-        check_cidfile(spec, err) < 0)
+    if (app_input(app, err) < 0 || spec_from_opts(opts, &app->input, spec, err) < 0 ||
+        (to_run && check_terminal(spec, err) < 0) || check_cidfile(spec, err) < 0)
         return -1;
     for (size_t i = 0; i < spec->notes.len; i++)
         app_trace(app, "%s", spec->notes.items[i]);
@@ -170,7 +170,8 @@ int making_register(struct making *m, bool to_run, struct err *err)
     }
     m->registered = true;
     event_container(c, "create", NULL);
-    if (volumes_register(c->app, &c->spec, err) < 0 || container_lock(c, err) < 0 || binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
+    if (volumes_register(c->app, &c->spec, err) < 0 || container_lock(c, err) < 0 ||
+        binds_open(&c->spec, c->spec.id, &m->binds, err) < 0)
         return -1;
     return write_cidfile(m, err);
 }

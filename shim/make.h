@@ -4,7 +4,8 @@
  *
  *     struct making m;
  *     making_init(&m, app);
- *     if (making_prepare(&m, opts, err) == 0 && making_register(&m, err) == 0) ... else making_undo(&m);
+ *     if (making_prepare(&m, opts, to_run, err) == 0 && making_register(&m, to_run, err) == 0) ...
+ *     else making_undo(&m);
  *     making_clear(&m);
  */
 #ifndef ATP_SHIM_MAKE_H
@@ -27,7 +28,7 @@ void making_init(struct making *m, struct app *app);
 void making_clear(struct making *m);
 
 /* The spec, the image that it names, the process that results. */
-int making_prepare(struct making *m, const struct opt_parsed *opts, struct err *err);
+int making_prepare(struct making *m, const struct opt_parsed *opts, bool to_run, struct err *err);
 
 /*
  * Enters it, with its lock taken and the host side of its mounts opened; a generated name is made anew until it is

@@ -21,7 +21,9 @@ static int create_run(struct app *app, const struct opt_parsed *opts, struct err
     int ret;
 
     making_init(&m, app);
-    ret = making_prepare(&m, opts, err) < 0 || making_register(&m, /* to_run= */ false, err) < 0 ? -1 : 0;
+    ret = making_prepare(&m, opts, /* to_run= */ false, err) < 0 || making_register(&m, /* to_run= */ false, err) < 0
+              ? -1
+              : 0;
     if (ret == 0)
         puts(m.c.row.id);
     else

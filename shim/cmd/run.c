@@ -62,7 +62,7 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
     int code = -1;
 
     making_init(&m, app);
-    if (making_prepare(&m, opts, err) < 0 || making_register(&m, /* to_run= */ true, err) < 0)
+    if (making_prepare(&m, opts, /* to_run= */ true, err) < 0 || making_register(&m, /* to_run= */ true, err) < 0)
         making_undo(&m);
     else if (forward_bind(&m.c, err) < 0)
         port_refused(&m);
