@@ -66,6 +66,8 @@ static int build(struct container *c, const char *base, const char *path, char *
         spec.context_mount_id = mount_id;
         strlist_add(&spec.commands, "FROM base");
         strlist_add(&spec.commands, "ADD layer.tar /");
+        /* the same files of two containers, or of two ends of one, are two images: each is deleted by itself */
+        strlist_addf(&spec.commands, "LABEL atp.files=%.12s-%llx", c->row.id, (unsigned long long)container_now_ns());
         modal_image_forget(c->app->modal, &spec);
         ret = modal_image_build(c->app->modal, &spec, NULL, NULL, &built, err);
     }

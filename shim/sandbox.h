@@ -33,8 +33,9 @@ int sandbox_intend(struct app *app, const struct container_spec *spec, char **re
 /*
  * Creates the sandbox of a container (its row in the state exists) from the image's id on the server, and opens the way
  * to its task: with warm caches one round trip and a connection that is still being made when this returns. intent
- * is sandbox_intend()'s and taken, or NULL. volumes: what is mounted (shim/volume.h). container's server and sandbox_id are filled in, in the value and not in
- * the state. err->code GRPC_NOT_FOUND: the server does not know the image or the app any more.
+ * is sandbox_intend()'s and taken, or NULL. volumes: what is mounted (shim/volume.h). container's server and sandbox_id
+ * are filled in, in the value and not in the state. err->code GRPC_NOT_FOUND: the server does not know the image or the
+ * app any more.
  */
 int sandbox_create(struct app *app, const struct container_spec *spec, const char *modal_image, char *intent,
                    const struct modal_volume *volumes, size_t volume_count, struct state_container *container,

@@ -128,6 +128,18 @@ kept
     [ "$(docker run --rm committed cat /later)" = changed ]
 }
 
+@test "files that are the same are each container's own" {
+    for name in one two; do docker run -d --name $name --network net1 "$IMAGE" sleep 1000; done
+    docker stop -t 0 one two
+    docker start one
+    docker stop -t 0 one
+    docker start one
+    docker exec one true
+    docker rm -f one
+    docker start two
+    docker exec two true
+}
+
 @test "the hub goes with the last container, however it ends" {
     docker run -d --name one --network net1 "$IMAGE" sleep 1000
     docker run -d --name two --network net1 "$IMAGE" sleep 1000

@@ -88,6 +88,22 @@ walk() {
     until_true 20 nothing_left || complain "something is left"
 }
 
+@test "start of one that was stopped, killed at every step" {
+    after() {
+        docker ps -a >/dev/null || complain "ps does not work"
+        docker start leak >/dev/null || complain "it does not start any more"
+        [ "$(docker exec leak cat /kept)" = kept ] || complain "its files are gone"
+        docker stop -t 0 leak >/dev/null || complain "it does not stop"
+    }
+    docker run -d --name leak --network net1 "$IMAGE" sh -c 'echo kept >/kept; exec sleep 1000'
+    docker stop -t 0 leak
+    walk start leak
+    [ "$status" -eq 0 ]
+    docker rm -f leak
+    n=0
+    until_true 20 nothing_left || complain "something is left"
+}
+
 @test "a monitor that is killed is not missed" {
     docker run -d --rm --name leak --network net1 "$IMAGE" sleep 1
     kill -9 "$(pgrep -f "atp monitor $(docker ps -q --no-trunc --filter name=leak)")"
