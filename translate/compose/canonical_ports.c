@@ -65,7 +65,7 @@ static void cut(const char *text, struct spec *ret)
             ret->ip = xstrndup(text, (size_t)(host - 1 - text));
     }
     slash = strchr(target, '/');
-    if (slash && slash == target) { /* "/udp": no port at all */
+    if (!*target || slash == target) { /* "8080:", "/udp": no port at all */
         ret->target = xstrdup("");
         ret->protocol = xstrdup("");
         return;
@@ -84,10 +84,13 @@ static bool is_address(const char *ip)
     return inet_pton(AF_INET, ip, bytes) == 1 || inet_pton(AF_INET6, ip, bytes) == 1;
 }
 
-static int check_ip(struct spec *s, struct err *err)
+/* The protocol, then the address: brackets go. */
+static int check_ends(struct spec *s, struct err *err)
 {
     size_t len;
 
+    if (strcmp(s->protocol, "tcp") != 0 && strcmp(s->protocol, "udp") != 0 && strcmp(s->protocol, "sctp") != 0)
+        return err_set(err, 0, "invalid proto: %s", s->protocol);
     if (!s->ip || !*s->ip)
         return 0;
     len = strlen(s->ip);
@@ -116,8 +119,6 @@ static int add_ports(struct cnode *list, const char *text, const struct spec *s,
         return err_set(err, 0, "invalid hostPort: %s", s->host);
     if (published && last - first != host_last - host_first && last != first)
         return err_set(err, 0, "invalid ranges specified for container and host Ports: %s and %s", s->target, s->host);
-    if (strcmp(s->protocol, "tcp") != 0 && strcmp(s->protocol, "udp") != 0 && strcmp(s->protocol, "sctp") != 0)
-        return err_set(err, 0, "invalid proto: %s", s->protocol);
     for (unsigned long port = first; port <= last; port++) {
         struct cnode *map = canonical_map1("mode", "ingress");
         cleanup_free char *host = first == last && host_first != host_last
@@ -150,7 +151,7 @@ static int add_short(struct cnode *list, const char *text, struct err *err)
     int r;
 
     cut(text, &s);
-    r = check_ip(&s, err);
+    r = check_ends(&s, err);
     if (r == 0)
         r = add_ports(list, text, &s, err);
     spec_clear(&s);

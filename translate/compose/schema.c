@@ -6,7 +6,9 @@
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/limits.h"
 #include "compat/docker/quote.h"
+#include "translate/compose/render.h"
 #include "translate/compose/shape.h"
 
 #include <ctype.h>
@@ -226,17 +228,53 @@ static void check_map(struct fault *f, const struct place *at, const struct shap
         tell(f, at, 1, "additional properties %s not allowed", extra.data);
 }
 
-static void check_list(struct fault *f, const struct place *at, const struct shape *s, const struct cnode *list)
+struct entry {
+    struct buf text;
+    size_t at;
+};
+
+static int by_text(const void *a, const void *b)
 {
-    for (size_t i = 1; s->unique && i < list->len; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (!cnode_same(list->items[i], list->items[j]))
-                continue;
-            tell(f, at, 0, "items at %zu and %zu are equal", j, i);
-            i = list->len;
-            break;
+    const struct entry *x = a, *y = b;
+    int order = strcmp(x->text.data, y->text.data);
+
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+/* The first item that was there before, and where. Sorted, as a list may be very long. */
+static bool find_twice(const struct cnode *list, size_t *ret_first, size_t *ret_again)
+{
+    struct entry *entries = xcalloc(list->len + 1, sizeof(*entries));
+    size_t first = 0;
+    bool found = false;
+
+    for (size_t i = 0; i < list->len; i++) {
+        buf_init(&entries[i].text, LIMIT_CONFIG_FILE * 6);
+        json_node(&entries[i].text, list->items[i], /* depth= */ -1);
+        entries[i].at = i;
+    }
+    qsort(entries, list->len, sizeof(*entries), by_text);
+    for (size_t i = 1; i < list->len; i++) {
+        if (strcmp(entries[i].text.data, entries[first].text.data) != 0) {
+            first = i;
+        } else if (i == first + 1 && (!found || entries[i].at < *ret_again)) {
+            *ret_first = entries[first].at;
+            *ret_again = entries[i].at;
+            found = true;
         }
     }
+    for (size_t i = 0; i < list->len; i++)
+        buf_clear(&entries[i].text);
+    free(entries);
+    return found;
+}
+
+static void check_list(struct fault *f, const struct place *at, const struct shape *s, const struct cnode *list)
+{
+    size_t first, again;
+
+    if (s->unique && list->len > 1 && find_twice(list, &first, &again))
+        tell(f, at, 0, "items at %zu and %zu are equal", first, again);
     for (size_t i = 0; s->item && i < list->len; i++) {
         cleanup_free char *index = xasprintf("%zu", i);
         struct place below = {at, index, at->depth + 1};
