@@ -28,6 +28,11 @@
 /* The row after the sandbox is known to be gone: what was in it is lost. */
 static int settle_gone(struct container *c, int code)
 {
+    if (c->loaded && volumes_writable(&c->spec))
+        fprintf(stderr,
+                "docker: the sandbox of container %s is gone: its volumes are as they were saved last, %lld seconds "
+                "before at most\n",
+                c->row.name, (long long)modal_int(&c->spec.modal, MODAL_KEY_VOLUME_SAVE));
     sandbox_gone(c->app, c->row.id, c->row.sandbox_id, code);
     free(steal(&c->row.sandbox_id));
     container_set_exited(&c->row, code, 0);

@@ -15,6 +15,7 @@
 #include "shim/container.h"
 #include "shim/events.h"
 #include "shim/make.h"
+#include "shim/sandbox.h"
 #include "translate/spec.h"
 #include "translate/wire/volume.h"
 
@@ -27,9 +28,9 @@
 
 #define DAEMON         "Error response from daemon: "
 #define FOLDER         "/.atp/volumes" /* the agent's (backends/agent/agent.h) */
-#define SAVE_DEFAULT_S 60
 #define ANONYMOUS      "com.docker.volume.anonymous"
-#define SERVER_NAME    64 /* what Modal takes (protocol 9.3) */
+#define SERVER_NAME    64    /* what Modal takes (protocol 9.3) */
+#define SCRATCH_MODE   01777 /* Docker's */
 #define COMMIT_TRIES   5
 #define COMMIT_WAIT_NS 200000000
 
@@ -215,17 +216,21 @@ static void add_closed(const struct container_spec *spec, const struct mount *m,
 
 char *volumes_start_text(const struct container_spec *spec)
 {
-    cleanup_with(wire_volumes_clear) struct wire_volumes list = {.save_s = SAVE_DEFAULT_S};
+    cleanup_with(wire_volumes_clear) struct wire_volumes list = {.save_s =
+                                                                     modal_int(&spec->modal, MODAL_KEY_VOLUME_SAVE)};
 
-    if (is_native(spec))
-        return NULL;
-    if (modal_given(&spec->modal, MODAL_KEY_VOLUME_SAVE))
-        list.save_s = modal_int(&spec->modal, MODAL_KEY_VOLUME_SAVE);
     for (size_t i = 0; i < spec->mounts.len; i++) {
         const struct mount *m = &spec->mounts.items[i];
         struct wire_volume *v;
 
-        if (!is_volume(m))
+        if (m->type == MOUNT_TMPFS) {
+            v = wire_volumes_add(&list, "tmpfs", m->target);
+            v->scratch = true;
+            v->mode = m->tmpfs_mode ? m->tmpfs_mode : SCRATCH_MODE;
+            add_closed(spec, m, &v->closed);
+            continue;
+        }
+        if (!is_volume(m) || is_native(spec))
             continue;
         v = wire_volumes_add(&list, m->source, m->target);
         v->read_only = m->readonly;
@@ -291,7 +296,7 @@ static int settle_other(struct app *app, struct state_container *row, const stru
 {
     cleanup_with(container_clear) struct container other;
     const char *shared = NULL;
-    int rc = 0;
+    int rc = 0, code = 0;
 
     container_init(&other, app);
     other.row = *row;
@@ -311,8 +316,8 @@ static int settle_other(struct app *app, struct state_container *row, const stru
         container_unlock(&other);
         return rc < 0 ? -1 : 0;
     }
-    if (!writes_to(ours, shared))
-        return 0;
+    if (!writes_to(ours, shared) || sandbox_ended(app, other.row.sandbox_id, &code, NULL) > 0)
+        return 0; /* who watches it has not noticed yet that it is gone */
     return err_set(err, 125,
                    DAEMON "volume %s is in use by the running container %.12s (%s): atp-docker lets one container at a "
                           "time write to a volume; stop that one, or mount it read-only (%s:/path:ro)",

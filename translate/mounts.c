@@ -5,6 +5,7 @@
 #include "compat/base/err.h"
 #include "compat/base/paths.h"
 #include "compat/docker/quote.h"
+#include "compat/docker/units.h"
 #include "translate/input.h"
 #include "translate/mounts_private.h"
 #include "translate/names.h"
@@ -121,6 +122,53 @@ int mounts_add_volume(struct mounts *m, const char *spec, const struct input *in
         mount_clear(&mount);
     else
         mounts_take(m, &mount);
+    return 0;
+}
+
+/* One option of --tmpfs. False: the daemon does not know it. What is no matter of size and mode makes no difference to
+ * a directory that is the container's own. */
+static bool tmpfs_option(struct mount *m, const char *word)
+{
+    static const char *const known[] = {"rw",         "ro",          "exec",         "noexec",   "suid",
+                                        "nosuid",     "dev",         "nodev",        "sync",     "async",
+                                        "atime",      "noatime",     "relatime",     "diratime", "nodiratime",
+                                        "norelatime", "strictatime", "nostrictatime"};
+    static const char *const valued[] = {"uid=", "gid=", "nr_inodes=", "nr_blocks=", "mpol="};
+
+    if (strncmp(word, "size=", 5) == 0)
+        return units_parse_bytes(word + 5, &m->tmpfs_size, NULL) == 0;
+    if (strncmp(word, "mode=", 5) == 0) {
+        char *end;
+
+        m->tmpfs_mode = (uint32_t)strtoul(word + 5, &end, 8);
+        return word[5] && !*end && m->tmpfs_mode <= 07777;
+    }
+    for (size_t i = 0; i < sizeof(valued) / sizeof(valued[0]); i++)
+        if (strncmp(word, valued[i], strlen(valued[i])) == 0)
+            return false; /* it would make a difference */
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(word, known[i]) == 0)
+            return true;
+    return false;
+}
+
+int mounts_add_tmpfs(struct mounts *m, const char *spec, struct err *err)
+{
+    const char *colon = strchr(spec, ':');
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    struct mount mount = {.type = MOUNT_TMPFS, .spec = xstrdup(spec)};
+
+    mount.target = xstrndup(spec, colon ? (size_t)(colon - spec) : strlen(spec));
+    if (colon)
+        mount.mode = xstrdup(colon + 1);
+    if (colon && colon[1])
+        strlist_split(&words, colon + 1, ',');
+    for (size_t i = 0; i < words.len; i++)
+        if (!tmpfs_option(&mount, words.items[i])) {
+            mount_clear(&mount);
+            return err_set(err, 125, DAEMON "Invalid tmpfs option [\"%s\"]", words.items[i]);
+        }
+    mounts_take(m, &mount);
     return 0;
 }
 
@@ -370,7 +418,6 @@ static const char *volume_reason(const struct mount *m)
 static int check_ours(const struct mount *m, struct err *err)
 {
     static const char *const later[MOUNT_TYPE_MAX] = {
-        [MOUNT_TMPFS] = "tmpfs mounts are not carried out yet",
         [MOUNT_NPIPE] = "named pipes exist on Windows only",
         [MOUNT_IMAGE] = "image mounts are not carried out yet",
         [MOUNT_CLUSTER] = "cluster volumes belong to swarm mode, which is not carried out",

@@ -54,6 +54,9 @@ void mounts_clear(struct mounts *m);
 /* One -v value. Relative sources ("./x", "..") are resolved against in->cwd. The same word twice counts once. */
 int mounts_add_volume(struct mounts *m, const char *spec, const struct input *in, struct err *err);
 
+/* One --tmpfs value: target[:options]. */
+int mounts_add_tmpfs(struct mounts *m, const char *spec, struct err *err);
+
 /* One --mount value, a CSV record. Texts are the bare reasons ("target is required"), as compat/docker's parser quotes.
  */
 int mounts_add_mount(struct mounts *m, const char *spec, const struct input *in, struct err *err);
@@ -65,7 +68,8 @@ int mounts_add_mount(struct mounts *m, const char *spec, const struct input *in,
  */
 int mounts_finish(struct mounts *m, const struct input *in, struct err *err);
 
-/* A path that the image declares, if nothing is mounted there: an anonymous volume. Of what cannot be a target, none. */
+/* A path that the image declares, if nothing is mounted there: an anonymous volume. Of what cannot be a target, none.
+ */
 void mounts_add_declared(struct mounts *m, const char *path);
 
 const char *mount_type_name(enum mount_type type); /* "bind" */

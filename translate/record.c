@@ -161,6 +161,18 @@ static json_t *shown_mount(const struct mount *m)
     return object;
 }
 
+/* HostConfig.Tmpfs: those of --tmpfs, by their targets. */
+static void add_tmpfs(json_t *host, const struct mount *m)
+{
+    json_t *all = json_object_get(host, "Tmpfs");
+
+    if (!all) {
+        all = json_object();
+        json_object_set_new(host, "Tmpfs", all);
+    }
+    json_object_set_new(all, m->target, record_shown(m->mode ? m->mode : ""));
+}
+
 /* HostConfig.NetworkMode. */
 static const char *main_network(const struct container_spec *s)
 {
@@ -175,7 +187,9 @@ static json_t *host_config(json_t *bytes, const struct container_spec *s)
     for (size_t i = 0; i < s->mounts.len; i++) {
         const struct mount *m = &s->mounts.items[i];
 
-        if (m->from_mount)
+        if (m->type == MOUNT_TMPFS && !m->from_mount)
+            add_tmpfs(host, m);
+        else if (m->from_mount)
             json_array_append_new(asked, asked_mount(m));
         else
             strlist_add(&binds, m->spec);
@@ -252,8 +266,7 @@ static json_t *atp_mount(json_t *bytes, const struct mount *m, size_t index)
         bool value;
     } flags[] = {
         {"FromMount", m->from_mount}, {"ReadOnly", m->readonly}, {"CreateSource", m->create_source},
-        {"WholeHome", m->whole_home}, {"NoCopy", m->nocopy},
-        {"Anonymous", m->anonymous},
+        {"WholeHome", m->whole_home}, {"NoCopy", m->nocopy},     {"Anonymous", m->anonymous},
     };
     const struct {
         const char *key;
@@ -377,7 +390,8 @@ char *record_encode(const struct container_spec *spec, const struct process_spec
     json_object_set_new(root, "HostConfig", host_config(bytes, spec));
     json_object_set_new(root, "GraphDriver", json_pack("{s:n, s:s}", "Data", "Name", RECORD_DRIVER));
     for (size_t i = 0; i < spec->mounts.len; i++)
-        json_array_append_new(mounts, shown_mount(&spec->mounts.items[i]));
+        if (spec->mounts.items[i].type != MOUNT_TMPFS || spec->mounts.items[i].from_mount)
+            json_array_append_new(mounts, shown_mount(&spec->mounts.items[i]));
     json_object_set_new(root, "Mounts", mounts);
     json_object_set_new(root, "Config", config_json(bytes, spec, process));
     json_object_set_new(root, "NetworkSettings", network_settings(spec));

@@ -53,6 +53,7 @@ static const char *const carried[] = {
     "sig-proxy",
     "stop-signal",
     "stop-timeout",
+    "tmpfs",
     "tty",
     "user",
     "volume",
@@ -211,6 +212,9 @@ static int read_mounts(const struct opt_parsed *p, const struct input *in, struc
 {
     const struct strlist *volumes = opt_list(p, "volume"), *mounts = opt_list(p, "mount");
 
+    for (size_t i = 0; i < opt_list(p, "tmpfs")->len; i++)
+        if (mounts_add_tmpfs(&s->mounts, opt_list(p, "tmpfs")->items[i], err) < 0)
+            return -1;
     for (size_t i = 0; i < volumes->len; i++)
         if (mounts_add_volume(&s->mounts, volumes->items[i], in, err) < 0)
             return -1;

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -182,10 +183,14 @@ static void tell_waiters(struct container *c, bool started)
     }
 }
 
-static void on_saved(void *arg)
+static void on_saved(void *arg, const char *why)
 {
     struct container *c = arg;
+    cleanup_free char *line = why ? xasprintf("docker: %s\n", why) : NULL;
 
+    for (struct view *v = line ? c->views.first : NULL; v; v = v->next)
+        if (v->listens) /* who looks on is told; who settles the container saves again, and is told too */
+            view_write(v, c->start.flags & WIRE_START_TTY ? 0 : 1, line, strlen(line));
     c->last_save = IS_SAVED;
     if (!c->job) /* it may have been started again meanwhile */
         end_for_good(c);

@@ -33,7 +33,7 @@ struct keeper {
     pid_t pid; /* of the child that does it */
     bool last_wanted;
     void (*ready)(void *arg, const char *why);
-    void (*done)(void *arg);
+    void (*done)(void *arg, const char *why);
     void *arg;
 };
 
@@ -158,12 +158,12 @@ void keeper_go(struct keeper *k)
 static bool saves(const struct keeper *k)
 {
     for (size_t i = 0; i < k->list.len; i++)
-        if (!k->list.items[i].read_only)
+        if (!k->list.items[i].read_only && !k->list.items[i].scratch)
             return true;
     return false;
 }
 
-bool keeper_last(struct keeper *k, void (*done)(void *arg), void *arg)
+bool keeper_last(struct keeper *k, void (*done)(void *arg, const char *why), void *arg)
 {
     if (!k || !saves(k))
         return false;
@@ -218,7 +218,7 @@ bool keeper_reaped(struct keeper *k, pid_t pid, int status)
         return true;
     if (k->last_wanted) {
         k->last_wanted = false;
-        k->done(k->arg);
+        k->done(k->arg, why);
     } else {
         arm(k);
     }

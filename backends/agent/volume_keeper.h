@@ -24,8 +24,9 @@ void keeper_free(struct keeper *k); /* NULL is fine, here and below */
 int keeper_restore(struct keeper *k, void (*ready)(void *arg, const char *why), void *arg, struct err *err);
 /* The main process runs: saves from now on. */
 void keeper_go(struct keeper *k);
-/* It has ended: a last save; done comes from the loop. False: there is nothing to be saved, and no done. */
-bool keeper_last(struct keeper *k, void (*done)(void *arg), void *arg);
+/* It has ended: a last save; done comes from the loop, why NULL: all is saved. False: there is nothing to be saved, and
+ * no done. */
+bool keeper_last(struct keeper *k, void (*done)(void *arg, const char *why), void *arg);
 /* A last save or a restore is under way: no process of the container is to be killed now. */
 bool keeper_busy(const struct keeper *k);
 /* A child was reaped: true if it was ours. */

@@ -165,13 +165,12 @@ static int lay_link(const struct restore *r, const struct volume_entry *e, int d
 
 static int lay_fifo(const struct volume_entry *e, int dir, const char *name, struct err *err)
 {
-    cleanup_close int fd = -1;
-    struct stat st;
+    mode_t mask = umask(0);
+    int rc = beneath_mkfifo(dir, name, e->mode & 0777);
 
-    if (beneath_mkfifo(dir, name, 0600) < 0)
-        return fail(e, err);
-    fd = beneath_handle(dir, name, &st);
-    if (fd < 0 || beneath_chown(fd, e->uid, e->gid) < 0 || beneath_chmod(fd, e->mode) < 0)
+    umask(mask);
+    if (rc < 0 || beneath_link_chown(dir, name, e->uid, e->gid) < 0 ||
+        beneath_link_set_mtime(dir, name, e->mtime_ns) < 0)
         return fail(e, err);
     return 0;
 }
@@ -262,12 +261,30 @@ static int restore(struct restore *r, struct err *err)
     return r->volume->nocopy ? empty_target(r, err) : 0;
 }
 
+/* What is there of the image, or of the last life, goes. */
+static int make_scratch(const struct volume_dirs *dirs, const struct wire_volume *v, struct err *err)
+{
+    cleanup_with(target_clear) struct target target = {.dirfd = -1};
+    struct restore r = {.volume = v};
+
+    if (target_open(v->target, /* is_file= */ false, dirs->run_dir, &target, err) < 0)
+        return -1;
+    r.target = target.dirfd;
+    if (empty_target(&r, err) < 0)
+        return -1;
+    if (beneath_chown(target.dirfd, 0, 0) < 0 || beneath_chmod(target.dirfd, v->mode) < 0)
+        return err_set_errno(err, 125, errno, "%s", v->target);
+    return 0;
+}
+
 int volume_restore(const struct volume_dirs *dirs, const struct wire_volume *v, struct err *err)
 {
     cleanup_with(target_clear) struct target target = {.dirfd = -1};
     struct restore r = {.volume = v, .open = {.fd = -1}};
     int rc;
 
+    if (v->scratch)
+        return make_scratch(dirs, v, err);
     if (target_open(v->target, /* is_file= */ false, dirs->run_dir, &target, err) < 0 ||
         volume_store_open(dirs, v->key, /* write= */ false, &r.store, err) < 0)
         return -1;

@@ -580,7 +580,7 @@ int volumes_save(const struct volume_dirs *dirs, const struct wire_volumes *list
         cleanup_err struct err why = ERR_INIT;
         struct volume_report report;
 
-        if (v->read_only || (*only && strcmp(only, v->key) != 0))
+        if (v->read_only || v->scratch || (*only && strcmp(only, v->key) != 0))
             continue;
         if (volume_save(dirs, v, &report, &why) == 0) {
             buf_addf(out, "%s\t%llu\t%s\n", v->key, (unsigned long long)report.generation,

@@ -141,9 +141,6 @@ static int open_state(struct engine *e, struct err *err)
     e->tls = stls_new(err);
     if (!e->blobs || !e->tls)
         return -1;
-    e->volumes = volumes_new(config->state_dir, e->loop, err);
-    if (!e->volumes)
-        return -1;
     e->images = images_new(e->loop, &images, err);
     if (!e->images)
         return err_wrap(err, "opening the images");
@@ -151,6 +148,9 @@ static int open_state(struct engine *e, struct err *err)
     e->rt = rt_new(e->loop, &rt, err);
     if (!e->rt)
         return err_wrap(err, "starting the container runtime");
+    e->volumes = volumes_new(config->state_dir, e->loop, err); /* what an engine that was killed had running is gone */
+    if (!e->volumes)
+        return -1;
     /* Who comes over TCP may be anybody with a token: this machine's own network is none of their business. */
     e->runner = runner_new(e->loop, e->rt, /* host_network= */ e->config->network && !e->config->listen);
     images_set_runner(e->images, runner_run, e->runner);

@@ -148,8 +148,9 @@ struct volumes *volumes_new(const char *state_dir, uv_loop_t *loop, struct err *
         v->content_fd = open(content, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     /* what containers of an engine that was killed had not committed is gone, as it is with a lost machine */
-    if (v->content_fd < 0 || beneath_remove_tree(v->dirfd, "views") < 0 || fs_mkdirs(views, 0700, err) < 0 ||
-        load_all(v, err) < 0) {
+    if (v->content_fd >= 0 && beneath_remove_tree(v->dirfd, "views") < 0)
+        log_line("views of volumes are left: %s", strerror(errno));
+    if (v->content_fd < 0 || fs_mkdirs(views, 0700, err) < 0 || load_all(v, err) < 0) {
         err_wrap(err, "opening the volumes");
         volumes_free(v);
         return NULL;

@@ -575,7 +575,7 @@ int vol_views_open(struct volumes *v, Modal__Client__VolumeMount *const *mounts,
         return 0;
     all = xcalloc(1, sizeof(*all));
     all->volumes = v;
-    all->name = xasprintf("%llu", (unsigned long long)++v->drawn);
+    all->name = xasprintf("%lld-%llu", (long long)wall_ns(), (unsigned long long)++v->drawn);
     all->dir = xasprintf("%s/views/%s", v->dir, all->name);
     all->items = xcalloc(len, sizeof(*all->items));
     all->next = v->views;

@@ -137,7 +137,7 @@
         REFUSED("a sandbox has no storage driver")),
     OPT("sysctl", 0, OPT_MAP, "map", "Sysctl options", REFUSED("kernel settings of a sandbox cannot be changed"),
         .def = "map[]", .check = opt_check_sysctl),
-    OPT("tmpfs", 0, OPT_LIST, "list", "Mount a tmpfs directory", LATER),
+    OPT("tmpfs", 0, OPT_LIST, "list", "Mount a tmpfs directory", OURS),
     FLAG("tty", 't', "Allocate a pseudo-TTY", OURS),
     OPT("ulimit", 0, OPT_ULIMIT, "ulimit", "Ulimit options", LATER, .def = "[]"),
     FLAG("use-api-socket", 0, "Bind mount Docker API socket and required auth",

@@ -51,7 +51,10 @@ char *wire_volumes_text(const struct wire_volumes *v)
         put(&b, item->key);
         buf_addc(&b, '\t');
         put(&b, item->target);
-        buf_adds(&b, item->read_only ? item->nocopy ? "\tro,nocopy" : "\tro" : item->nocopy ? "\tnocopy" : "\t-");
+        if (item->scratch)
+            buf_addf(&b, "\ttmpfs:%o", (unsigned)item->mode);
+        else
+            buf_adds(&b, item->read_only ? item->nocopy ? "\tro,nocopy" : "\tro" : item->nocopy ? "\tnocopy" : "\t-");
         for (size_t n = 0; n < item->closed.len; n++) {
             buf_addc(&b, '\t');
             put(&b, item->closed.items[n]);
@@ -97,6 +100,13 @@ static bool is_key(const char *s)
 
 static bool read_flags(const char *word, struct wire_volume *v)
 {
+    if (strncmp(word, "tmpfs:", 6) == 0) {
+        char *end;
+
+        v->scratch = true;
+        v->mode = (uint32_t)strtoul(word + 6, &end, 8) & 07777;
+        return !*end && end > word + 6;
+    }
     v->read_only = strncmp(word, "ro", 2) == 0;
     v->nocopy = strcmp(word, "nocopy") == 0 || strcmp(word, "ro,nocopy") == 0;
     return strcmp(word, "-") == 0 || strcmp(word, "ro") == 0 || v->nocopy;

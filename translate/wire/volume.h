@@ -18,7 +18,9 @@ struct err;
 struct wire_volume {
     char *key, *target;
     bool read_only; /* never saved */
-    bool nocopy;    /* new: what the image has at the target goes, instead of becoming the volume's */
+    bool scratch; /* no volume, but an empty directory of this mode ("tmpfs:1777"), never saved; the key is anything */
+    uint32_t mode;
+    bool nocopy; /* new: what the image has at the target goes, instead of becoming the volume's */
     struct strlist closed;
 };
 
