@@ -3,6 +3,7 @@
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
 #include "shim/command.h"
+#include "shim/compose/contents.h"
 #include "shim/compose/up.h"
 
 #include <stdlib.h>
@@ -89,6 +90,8 @@ static int down_run(struct app *app, const struct opt_parsed *opts, struct err *
     if (team_show(&w, "Running", err) < 0 || team_lock(&w, err) < 0)
         return -1;
     ret = carry_out(&w, opts, err);
+    if (ret == 0 && !opt_args(opts)->len)
+        contents_remove(w.name);
     team_unlock(&w, /* gone= */ ret == 0 && !opt_args(opts)->len);
     return ret;
 }

@@ -4,6 +4,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "shim/compose/contents.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,8 @@ int team_words(struct team *w, const struct service *s, int number, const struct
 {
     cleanup_strlist struct strlist ours = STRLIST_INIT;
 
-    if (compose_service_words(&w->project, s->name, (unsigned)number, ret, err) < 0)
+    if (contents_write(&w->project, s->name, err) < 0 ||
+        compose_service_words(&w->project, s->name, (unsigned)number, ret, err) < 0)
         return -1;
     if (w->alone) {
         drop_option(ret, "--network");

@@ -137,7 +137,7 @@ static int add_file(const struct words *w, const struct cnode *use, const char *
         return 0; /* words_modal() has it */
     }
     if (!cnode_str(object, "file"))
-        return err_set(err, 0, "service \"%s\": %s %s: only files are carried out by atp-docker yet", w->name,
+        return err_set(err, 0, "service \"%s\": %s %s: its text was not written to a file", w->name,
                        secret ? "secret" : "config", key);
     add_field(&out, "type", "bind");
     add_field(&out, "source", cnode_str(object, "file"));
