@@ -121,7 +121,7 @@ void rt_pod_changed(struct rt_sandbox *s)
 {
     struct rt_sandbox *first = rt_pod_main(s);
 
-    if (first->state != RT_RUNNING)
+    if (first->state != RT_RUNNING || first->killed) /* they all go: nobody reads names any more */
         return;
     for (struct rt_sandbox *one = s->rt->sandboxes; one; one = one->next)
         if (rt_pod_main(one) == first && one->state == RT_RUNNING)

@@ -50,6 +50,7 @@ cd "$work"
 for form in false true; do
     MODAL_SANDBOX_V2=$form timeout 120 node sandboxes.mjs
     MODAL_SANDBOX_V2=$form timeout 120 node sidecars.mjs
+    MODAL_SANDBOX_V2=$form timeout 120 node ports.mjs
 done
 
 # The end of the engine is clean too, and takes its environment file with it.

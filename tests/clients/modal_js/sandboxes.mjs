@@ -191,7 +191,6 @@ test("what is not there is refused, not ignored", async () => {
   await refused({ cloud: "invalid-cloud" }, /Invalid cloud/);
   await refused({ regions: ["invalid-region"] }, /Invalid region/);
   await refused({ outboundCidrAllowlist: ["not-an-ip/8"] }, /Invalid CIDR: not-an-ip\/8/);
-  await refused({ encryptedPorts: [8080] }, /tunnels/);
   if (!v2) await refused({ gpu: "T4" }, /GPU/);
   const sandbox = await create("plain", { command: ["true"], cloud: "aws", regions: ["us-east-1", "us-west-2"] });
   assert.equal(await sandbox.wait(), 0);
