@@ -206,14 +206,17 @@ static int load(struct app *app, const struct compose_how *how, struct compose_p
 
 int compose_open(struct app *app, const struct compose_how *how, struct compose_project *ret, struct err *err)
 {
-    int got = load(app, how, ret, err);
+    int got;
 
+    *ret = (struct compose_project){0};
+    got = load(app, how, ret, err);
     /* compose says 1 for most of what is wrong with a file; a loader that knows better has set its own code */
     if (got < 0 && err && !err->exit_code)
         err->exit_code = 1;
-    if (got == 0 && !how->quiet)
-        for (size_t i = 0; i < ret->warnings.len; i++)
-            compose_warn(ret->warnings.items[i]);
+    for (size_t i = 0; !how->quiet && i < ret->warnings.len; i++)
+        compose_warn(ret->warnings.items[i]);
+    if (got < 0)
+        compose_project_clear(ret);
     return got;
 }
 
