@@ -9,6 +9,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "shim/keep.h"
 
 #include <jansson.h>
@@ -134,6 +135,7 @@ static int drop_ref(struct victim *v, const char *ref, struct catalog_gone *gone
         return -1;
     }
     strlist_add_owned(&gone->untagged, familiar);
+    event_image(v->app, "untag", v->id, v->id);
     return 0;
 }
 
@@ -294,6 +296,7 @@ static int delete_one(struct victim *v, struct catalog_gone *gone, struct err *e
     if (state_image_hide(v->app->state, v->id, err) < 0)
         return -1;
     strlist_add(&gone->deleted, v->id);
+    event_image(v->app, "delete", v->id, v->id);
     return v->others ? 0 : note_layers(v, gone, err);
 }
 

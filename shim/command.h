@@ -115,6 +115,7 @@ extern const struct command
     cmd_run,
     cmd_save,
     cmd_start,
+    cmd_stats,
     cmd_stop,
     cmd_system_prune,
     cmd_tag,

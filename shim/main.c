@@ -96,6 +96,7 @@ static const struct command *const commands[] = {
     &cmd_run,
     &cmd_save,
     &cmd_start,
+    &cmd_stats,
     &cmd_stop,
     &cmd_system_prune,
     &cmd_tag,

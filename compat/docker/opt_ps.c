@@ -88,10 +88,10 @@ const struct cmd_def cmd_def_port = {
 };
 
 static const struct opt_def options_stats[] = {
-    FLAG("all", 'a', "Show all containers", LATER, .def = "shows just running"),
-    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, LATER),
-    FLAG("no-stream", 0, "Disable streaming stats and only pull the first result", LATER),
-    FLAG("no-trunc", 0, "Do not truncate output", LATER),
+    FLAG("all", 'a', "Show all containers", OURS, .def = "shows just running"),
+    OPT("format", 0, OPT_STRING, "string", FORMAT_HELP, OURS),
+    FLAG("no-stream", 0, "Disable streaming stats and only pull the first result", OURS),
+    FLAG("no-trunc", 0, "Do not truncate output", OURS),
     END_OF_OPTIONS,
 };
 
@@ -103,7 +103,7 @@ const struct cmd_def cmd_def_stats = {
     .options = options_stats,
     .max_args = -1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 const struct cmd_def cmd_def_top = {

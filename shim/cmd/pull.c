@@ -6,6 +6,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
+#include "shim/events.h"
 
 #include <string.h>
 
@@ -46,12 +47,15 @@ static void print_status(const struct opt_parsed *opts, bool news, const char *f
 
 static int pull_reference(struct app *app, const struct opt_parsed *opts, struct image_ref *ref, struct err *err)
 {
-    cleanup_free char *full = image_ref_name(ref), *familiar = image_ref_familiar(ref);
+    cleanup_free char *full = image_ref_name(ref), *familiar = image_ref_familiar(ref), *told_name = NULL;
+    const char *slash = strrchr(familiar, '/'), *colon = strpbrk(slash ? slash : familiar, ":@");
     bool news = false;
 
     if (pull_one(app, opts, ref, &news, err) < 0)
         return -1;
     print_status(opts, news, familiar, full ? full : familiar);
+    told_name = xstrndup(familiar, colon ? (size_t)(colon - familiar) : strlen(familiar));
+    event_image(app, "pull", familiar, told_name);
     return 0;
 }
 

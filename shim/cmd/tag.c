@@ -4,6 +4,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
+#include "shim/events.h"
 
 #include <string.h>
 
@@ -55,6 +56,11 @@ static int tag_run(struct app *app, const struct opt_parsed *opts, struct err *e
         ret = err_set(err, 1, DAEMON "refusing to create an ambiguous tag using digest algorithm as name");
     else
         ret = state_image_tag(app->state, image.id, name, err);
+    if (ret >= 0) {
+        cleanup_free char *familiar = image_name_familiar(name);
+
+        event_image(app, "tag", image.id, familiar);
+    }
     state_image_clear(&image);
     return ret;
 }
