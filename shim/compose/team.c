@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
 void team_init(struct team *w, struct app *app)
 {
@@ -55,6 +56,35 @@ int team_load(struct team *w, const struct strlist *services, bool deps, struct 
         return -1;
     w->alone = is_alone(w);
     return 0;
+}
+
+/* Who wants approximations at any price is told by the words of `docker create` what is left. */
+static bool takes_anything(void)
+{
+    const char *env = getenv("ATP_DOCKER_APPROXIMATE");
+
+    return env && !strcmp(env, "all");
+}
+
+int team_check(const struct team *w, struct err *err)
+{
+    struct compose_finding *list = NULL;
+    size_t len = 0;
+    int ret;
+
+    if (takes_anything())
+        return 0;
+    ret = compose_report(&w->project, &list, &len, err);
+    for (size_t i = 0; ret == 0 && i < len; i++) {
+        const struct compose_finding *f = &list[i];
+
+        if (f->verdict != COMPOSE_REFUSED || (f->service && !services_find(&w->services, f->service)))
+            continue;
+        ret = err_set(err, 125, "%s%s%s%s is refused by atp-docker: %s", f->service ? "services." : "",
+                      f->service ? f->service : "", f->service ? "." : "", f->key, f->reason);
+    }
+    compose_findings_free(list, len);
+    return ret;
 }
 
 /* As docker compose takes it where no file is read. */

@@ -44,6 +44,8 @@ void team_clear(struct team *w);
 
 /* Loads the project with these services (their profiles too), and with what they depend on. */
 int team_load(struct team *w, const struct strlist *services, bool deps, struct err *err);
+/* What the chosen services and the file ask for can be done; else the first thing that cannot is told. */
+int team_check(const struct team *w, struct err *err);
 /* For verbs that can do without a file. */
 int team_load_or_name(struct team *w, const struct strlist *services, struct err *err);
 /* The name alone (compose_name()). */

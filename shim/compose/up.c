@@ -85,6 +85,8 @@ int up_options(struct team *w, const struct opt_parsed *opts, struct err *err)
     if (w->ignore_orphans && w->remove_orphans)
         return err_set(err, 1, "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans");
     team_timeout(w, opts);
+    if (team_check(w, err) < 0)
+        return -1;
     return read_pull(w, opts, err) < 0 ? -1 : services_scale(&w->services, opt_list(opts, "scale"), err);
 }
 

@@ -342,3 +342,12 @@ default-1 exited with code 4"* ]]
     run -1 --separate-stderr dc watch
     [[ "$stderr" == *"refused by atp-docker"* ]]
 }
+
+@test "what cannot be is refused before anything is made" {
+    sed -i 's|    init: true|    ipc: host|' compose.yaml
+    run -1 --separate-stderr dc up -d
+    [[ "$stderr" == "services.default.ipc is refused by atp-docker: "* ]]
+    [ -z "$(docker ps -aq)" ]
+    run -1 dc run --rm default true
+    [ -z "$(docker ps -aq)" ]
+}
