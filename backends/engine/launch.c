@@ -52,6 +52,7 @@ struct rt_sandbox *launch_start(struct engine *e, const struct launch *l, const 
         .pty_rows = p->pty_rows,
         .pty_cols = p->pty_cols,
         .beside = l->beside,
+        .silent = l->beside != NULL, /* the protocol has no call that would show it */
         .name = l->name,
     };
     struct rt_sandbox *made;

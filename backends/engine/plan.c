@@ -42,6 +42,17 @@ void plan_clear(struct plan *p)
     *p = (struct plan){0};
 }
 
+void plan_forget_words(struct plan *p)
+{
+    strlist_clear(&p->args);
+    strlist_clear(&p->env);
+    strlist_clear(&p->lowers);
+    strlist_clear(&p->cidrs);
+    strlist_clear(&p->probe_argv);
+    strlist_clear(&p->mount_sources);
+    strlist_clear(&p->mount_targets);
+}
+
 /* ---- what is refused ---- */
 
 static bool has_text(const char *s)

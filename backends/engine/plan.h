@@ -43,6 +43,7 @@ struct plan {
 int plan_make(struct engine *e, const Modal__Client__Sandbox *def, const Modal__Client__SandboxCreateV2Request *v2,
               struct plan *ret, struct err *err);
 void plan_clear(struct plan *p);
+void plan_forget_words(struct plan *p); /* what only a container that runs needs: it has ended */
 
 /* What an outbound policy means; NULL = open. */
 int plan_network(const Modal__Client__NetworkAccess *access, enum rt_network *ret, struct strlist *ret_cidrs,

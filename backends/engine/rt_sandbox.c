@@ -492,7 +492,14 @@ static int make_stdio(struct rt_sandbox *s, struct rt_start *start, struct err *
         rt_stream_end(s->streams[1]);
         return rt_console_listen(console, &start->console, err);
     }
-    if (rt_input_pipe(s->input, &start->fds[0], err) < 0 || rt_stream_pipe(s->streams[0], &start->fds[1], err) < 0)
+    if (rt_input_pipe(s->input, &start->fds[0], err) < 0)
+        return -1;
+    if (start->spec.silent) { /* to /dev/null */
+        rt_stream_end(s->streams[0]);
+        rt_stream_end(s->streams[1]);
+        return 0;
+    }
+    if (rt_stream_pipe(s->streams[0], &start->fds[1], err) < 0)
         return -1;
     return rt_stream_pipe(s->streams[1], &start->fds[2], err);
 }

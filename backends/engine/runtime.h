@@ -128,6 +128,7 @@ struct rt_sandbox_spec { /* everything borrowed for the call */
      * takes neither RT_NETWORK_BLOCKED nor RT_NETWORK_HOST. NULL = a sandbox of its own.
      */
     struct rt_sandbox *beside;
+    bool silent;      /* without a pty: what the first process writes is thrown away */
     const char *name; /* with beside: what the others know it by; [A-Za-z0-9._-], not "main" */
 };
 

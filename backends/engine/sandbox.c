@@ -172,18 +172,6 @@ static void settle(void *arg)
         drop_output(s);
 }
 
-/* What only a start needs. */
-static void forget_words(struct plan *p)
-{
-    strlist_clear(&p->args);
-    strlist_clear(&p->env);
-    strlist_clear(&p->lowers);
-    strlist_clear(&p->cidrs);
-    strlist_clear(&p->probe_argv);
-    strlist_clear(&p->mount_sources);
-    strlist_clear(&p->mount_targets);
-}
-
 /* Keeps the output of the last few ended sandboxes, and the records of the last few thousand. */
 static void limit_kept(struct sandboxes *all)
 {
@@ -222,7 +210,7 @@ static void end(struct sandbox *s, int status, int exit_code, const char *except
     tunnels_close(s);
     release_image(s);
     vol_views_close(steal(&s->plan.views));
-    forget_words(&s->plan);
+    plan_forget_words(&s->plan);
     waiter_wake_all(&s->changes);
     waiter_wake_all(&s->ready_waiters);
     waiter_wake_all(&s->readers[0]);

@@ -101,6 +101,7 @@ static void end(struct sidecar *c, int status, int exit_code, const char *except
              status, exit_code, exception ? ": " : "", svc_text(exception));
     exec_sidecar_ended(c->sandbox, c);
     release_image(c);
+    plan_forget_words(&c->plan);
     vol_views_close(steal(&c->plan.views));
     timer_start(&c->later, c->sandbox->engine->loop, SETTLE_MS, settle, c);
     waiter_wake_all(&c->changes);
@@ -165,7 +166,7 @@ static void on_started(struct rt_sandbox *rt, void *arg)
     waiter_wake_all(&c->changes);
 }
 
-/* Its first process's output is kept by the runtime, within bounds, and shown to nobody: the protocol has no call. */
+/* Of a terminal: the protocol has no call that would show it. */
 static void on_output(struct rt_sandbox *rt, void *arg)
 {
     (void)rt, (void)arg;
