@@ -6,6 +6,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/loop.h"
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/events.h"
@@ -17,8 +18,11 @@
 #include <string.h>
 #include <time.h>
 
-#define TASK_MS 120000 /* for a sandbox to be scheduled */
-#define DAEMON  "Error response from daemon: "
+#define TASK_MS      120000 /* for a sandbox to be scheduled */
+#define NAME_MS      15000  /* for a name to become free */
+#define NAME_TURN_MS 5000
+#define NAME_NAP_NS  50000000
+#define DAEMON       "Error response from daemon: "
 
 bool pod_wanted(const struct container *c)
 {
@@ -154,35 +158,46 @@ static void define(const struct container *c, const char *modal_image, const str
     }
 }
 
-/* One of our name is there: what a killed client left, in which nothing was started. */
-static int clear_name(struct container *c, const char *name, struct err *err)
+/* One of our name is there: what a killed client left, in which nothing was started. It may be on its way still. */
+static bool clear_name(struct container *c, const char *name)
 {
+    struct modal_ending ending = MODAL_ENDING_INIT;
     struct modal_sidecar_info info = {0};
-    int ret = modal_sidecar_get(c->task, name, /* terminated= */ false, &info, err);
+    bool found = modal_sidecar_get(c->task, name, /* terminated= */ false, &info, NULL) == 0;
 
-    if (ret == 0)
-        ret = modal_sidecar_terminate(c->task, info.id, err);
+    if (found && modal_sidecar_terminate(c->task, info.id, NULL) == 0)
+        modal_sidecar_wait(c->task, info.id, NAME_TURN_MS, &ending, NULL);
+    modal_ending_clear(&ending);
     modal_sidecar_info_clear(&info);
-    return ret;
+    return found;
+}
+
+/* Under a name that is only ours to use; an older one of it goes first. */
+static int create_named(struct container *c, const struct modal_sidecar_spec *spec, char **ret_id, struct err *err)
+{
+    const int64_t until = loop_now() + NAME_MS;
+
+    for (;;) {
+        struct err why = ERR_INIT;
+
+        if (modal_sidecar_create(c->task, spec, ret_id, &why) == 0)
+            return 0;
+        if ((why.code != GRPC_ALREADY_EXISTS && why.code != GRPC_INVALID_ARGUMENT) || loop_now() > until ||
+            (!clear_name(c, spec->name) && why.code == GRPC_INVALID_ARGUMENT))
+            return err_move(err, &why);
+        err_clear(&why);
+        nanosleep(&(struct timespec){.tv_nsec = NAME_NAP_NS}, NULL);
+    }
 }
 
 static int make_sidecar(struct container *c, const struct state_pod *p, const struct modal_sidecar_spec *spec,
                         struct err *err)
 {
     cleanup_free char *id = NULL;
-    struct err why = ERR_INIT;
 
-    if (modal_task_open(c->app->modal, p->sandbox_id, TASK_MS, &c->task, err) < 0)
+    if (modal_task_open(c->app->modal, p->sandbox_id, TASK_MS, &c->task, err) < 0 ||
+        create_named(c, spec, &id, err) < 0)
         return -1;
-    if (modal_sidecar_create(c->task, spec, &id, &why) < 0) {
-        if (why.code != GRPC_ALREADY_EXISTS && why.code != GRPC_INVALID_ARGUMENT)
-            return err_move(err, &why);
-        if (clear_name(c, spec->name, NULL) < 0)
-            return err_move(err, &why);
-        err_clear(&why);
-        if (modal_sidecar_create(c->task, spec, &id, err) < 0)
-            return -1;
-    }
     modal_task_set_container(c->task, id);
     free(c->row.server);
     free(c->row.sandbox_id);
