@@ -102,6 +102,8 @@ static const struct {
     {"s:\n\tw: 1\n", "yaml: line 2: found character that cannot start any token"},
     {"s:\n  w:\n    i: @x\n", "yaml: line 3: found character that cannot start any token"},
     {"s:\n  w:\n    i: a\n   c: x\n", "yaml: line 1: did not find expected key"},
+    {"s: [\n", "yaml: line 1: did not find expected node content"},
+    {"s: [a\n", "yaml: line 1: did not find expected ',' or ']'"},
     {"s: {a: 1\n", "yaml: line 1: did not find expected ',' or '}'"},
     {"s: \"a\n", "yaml: found unexpected end of stream"},
     {"a: \"\xff\"", "yaml: invalid leading UTF-8 octet"},

@@ -98,6 +98,8 @@ int yaml_syntax_error(struct fy_diag *diag, const struct cnode *const *open, siz
     for (size_t i = 0; !w.ours && i < sizeof(wordings) / sizeof(wordings[0]); i++)
         if (strstr(first->msg, wordings[i].theirs))
             w = wordings[i];
+    if (w.counting == AT_FLOW && depth && open[depth - 1]->kind == CNODE_LIST && open[depth - 1]->len == 0)
+        w.ours = "did not find expected node content";
     line = told_line(w.counting, first, open, depth);
     if (line <= 0)
         return err_set(err, 1, "yaml: %s", w.ours ? w.ours : first->msg);
