@@ -27,9 +27,10 @@ struct save {
     struct volume_manifest base; /* what is there; with looks if they are this container's */
     struct volume_manifest next;
     struct volume_packer packer;
-    uint32_t *names; /* base's entries, by path */
-    uint32_t *known; /* pieces of `next` by hash: open addressing, index + 1 */
-    size_t known_size;
+    uint32_t *names;          /* base's entries, by path */
+    struct volume_piece *all; /* that lie in packs, each once */
+    uint32_t *known;          /* of them by digest: open addressing, index + 1 */
+    size_t n_all, room_all, known_size;
     struct link_name *links;
     size_t n_links, room_links;
     bool changed;
@@ -89,37 +90,48 @@ static const struct volume_entry *base_entry(const struct save *s, const char *p
     return NULL;
 }
 
+/* Where the piece with this digest is in `known`, or belongs. */
 static size_t slot_of(const struct save *s, const uint8_t hash[SHA256_LEN])
 {
     uint64_t at;
 
     memcpy(&at, hash, sizeof(at));
     at &= s->known_size - 1;
-    while (s->known[at] && memcmp(s->next.pieces[s->known[at] - 1].hash, hash, SHA256_LEN) != 0)
+    while (s->known[at] && memcmp(s->all[s->known[at] - 1].hash, hash, SHA256_LEN) != 0)
         at = (at + 1) & (s->known_size - 1);
     return at;
 }
 
-static void know(struct save *s, uint32_t piece)
+/* The piece of that content that lies in a pack; NULL: none does. */
+static struct volume_piece *find_piece(const struct save *s, const uint8_t hash[SHA256_LEN])
 {
-    size_t slot;
+    size_t slot = s->known_size ? slot_of(s, hash) : 0;
 
-    if (s->next.pieces[piece].pack == VOLUME_HOLE)
+    return s->known_size && s->known[slot] ? &s->all[s->known[slot] - 1] : NULL;
+}
+
+static void grow_known(struct save *s)
+{
+    free(s->known);
+    s->known_size = s->known_size ? 2 * s->known_size : 1024;
+    s->known = xcalloc(s->known_size, sizeof(*s->known));
+    for (uint32_t i = 0; i < s->n_all; i++)
+        s->known[slot_of(s, s->all[i].hash)] = i + 1;
+}
+
+static void know(struct save *s, const struct volume_piece *p)
+{
+    if (p->pack == VOLUME_HOLE || find_piece(s, p->hash))
         return;
-    if (2 * s->next.n_pieces >= s->known_size) {
-        size_t all = s->next.n_pieces;
-
-        free(s->known);
-        for (s->known_size = 1024; s->known_size < 4 * all;)
-            s->known_size *= 2;
-        s->known = xcalloc(s->known_size, sizeof(*s->known));
-        for (uint32_t i = 0; i < piece; i++)
-            if (s->next.pieces[i].pack != VOLUME_HOLE && !s->known[slot_of(s, s->next.pieces[i].hash)])
-                s->known[slot_of(s, s->next.pieces[i].hash)] = i + 1;
+    if (s->n_all == s->room_all) {
+        s->room_all = s->room_all ? 2 * s->room_all : 256;
+        s->all = xreallocarray(s->all, s->room_all, sizeof(*s->all));
     }
-    slot = slot_of(s, s->next.pieces[piece].hash);
-    if (!s->known[slot])
-        s->known[slot] = piece + 1;
+    s->all[s->n_all++] = *p;
+    if (2 * s->n_all >= s->known_size)
+        grow_known(s);
+    else
+        s->known[slot_of(s, p->hash)] = (uint32_t)s->n_all;
 }
 
 /* ---- files ---- */
@@ -135,18 +147,18 @@ static int add_piece(struct save *s, size_t len)
     struct volume_piece p = {.len = (uint32_t)len, .pack = VOLUME_HOLE};
 
     if (!is_zero(s->piece, len)) {
-        uint32_t known;
+        const struct volume_piece *known;
 
         sha256(s->piece, len, p.hash);
-        known = s->known_size ? s->known[slot_of(s, p.hash)] : 0;
+        known = find_piece(s, p.hash);
         if (known)
-            p = s->next.pieces[known - 1];
+            p = *known;
         else if (volume_packer_add(&s->packer, s->piece, &p, s->err) < 0)
             return -1;
         s->report->bytes += known ? 0 : len;
     }
     *volume_add_piece(&s->next) = p;
-    know(s, (uint32_t)s->next.n_pieces - 1);
+    know(s, &p);
     return 0;
 }
 
@@ -174,8 +186,8 @@ static int read_file(struct save *s, int fd, struct volume_entry *e)
 {
     ssize_t n;
 
-    e->first_piece = (uint32_t)s->next.n_pieces;
     e->size = 0;
+    s->next.n_pieces = e->first_piece; /* what an earlier try has read is nobody's */
     if (lseek(fd, 0, SEEK_SET) < 0)
         return 0;
     while ((n = read_piece(s, fd)) > 0) {
@@ -201,6 +213,7 @@ static int pack_file(struct save *s, int dir, const char *name, struct volume_en
 
     if (fd < 0)
         return 0;
+    e->first_piece = (uint32_t)s->next.n_pieces;
     for (int i = 0; i < TRIES; i++) {
         struct stat after;
 
@@ -222,10 +235,8 @@ static void take_over(struct save *s, const struct volume_entry *was, struct vol
     e->first_piece = (uint32_t)s->next.n_pieces;
     e->pieces = was->pieces;
     e->size = was->size;
-    for (uint32_t i = 0; i < was->pieces; i++) {
+    for (uint32_t i = 0; i < was->pieces; i++)
         *volume_add_piece(&s->next) = s->base.pieces[was->first_piece + i];
-        know(s, (uint32_t)s->next.n_pieces - 1);
-    }
 }
 
 static bool is_as_saved(const struct volume_entry *was, const struct stat *st)
@@ -407,15 +418,14 @@ static bool *choose(const struct save *s)
     const struct volume_manifest *m = &s->next;
     bool *chosen = xcalloc(m->n_packs + 1, sizeof(*chosen));
     uint64_t *live = xcalloc(m->n_packs + 1, sizeof(*live));
-    bool *counted = xcalloc(m->n_pieces + 1, sizeof(*counted));
+    bool *counted = xcalloc(s->n_all + 1, sizeof(*counted));
     size_t small = 0;
 
     for (size_t i = 0; i < m->n_pieces; i++) {
-        const struct volume_piece *p = &m->pieces[i];
-        uint32_t first = p->pack == VOLUME_HOLE ? 0 : s->known[slot_of(s, p->hash)];
+        const struct volume_piece *p = m->pieces[i].pack == VOLUME_HOLE ? NULL : find_piece(s, m->pieces[i].hash);
 
-        if (first && !counted[first - 1]) {
-            counted[first - 1] = true;
+        if (p && !counted[p - s->all]) {
+            counted[p - s->all] = true;
             live[p->pack] += p->stored;
         }
     }
@@ -428,28 +438,24 @@ static bool *choose(const struct save *s)
     return chosen;
 }
 
-/* Where each piece went, so that its other uses follow. */
+/* Each piece of theirs goes into a new pack once, and all that have it follow. */
 static int move_pieces(struct save *s, const bool *chosen)
 {
     struct volume_open open = {.fd = -1};
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < s->next.n_pieces; i++) {
-        struct volume_piece *p = &s->next.pieces[i];
-        struct volume_piece *first;
+        struct volume_piece *p = &s->next.pieces[i], *first;
 
         if (p->pack == VOLUME_HOLE || p->pack >= s->base.n_packs || !chosen[p->pack])
             continue;
-        first = &s->next.pieces[s->known[slot_of(s, p->hash)] - 1];
-        if (first != p && (first->pack >= s->base.n_packs || !chosen[first->pack])) {
-            *p = *first;
-            continue;
+        first = find_piece(s, p->hash);
+        if (first->pack < s->base.n_packs && chosen[first->pack]) {
+            rc = volume_piece_read(&s->store, &s->base, first, &open, s->piece, s->err);
+            if (rc == 0)
+                rc = volume_packer_add(&s->packer, s->piece, first, s->err);
         }
-        rc = volume_piece_read(&s->store, &s->base, p, &open, s->piece, s->err);
-        if (rc == 0)
-            rc = volume_packer_add(&s->packer, s->piece, p, s->err);
-        if (rc == 0)
-            *first = *p;
+        *p = *first;
     }
     volume_open_close(&open);
     return rc;
@@ -529,6 +535,8 @@ static int save_all(struct save *s, int target)
     if (had < 0)
         return -1;
     index_names(s);
+    for (size_t i = 0; i < s->base.n_pieces; i++)
+        know(s, &s->base.pieces[i]);
     for (size_t i = 0; i < s->base.n_packs; i++)
         *volume_add_pack(&s->next) = s->base.packs[i];
     if (walk_target(s, target) < 0)
@@ -564,6 +572,7 @@ int volume_save(const struct volume_dirs *dirs, const struct wire_volume *v, str
     volume_manifest_clear(&s.base);
     volume_manifest_clear(&s.next);
     free(s.names);
+    free(s.all);
     free(s.known);
     free(s.links);
     free(s.piece);
