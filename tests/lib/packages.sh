@@ -3,7 +3,7 @@ PACKAGES_build="gcc libc6-dev cmake make pkg-config musl-tools libcurl4-openssl-
     libarchive-dev zlib1g-dev libzstd-dev libsqlite3-dev libjansson-dev libfyaml-dev libssl-dev libnghttp2-dev libuv1-dev libcmocka-dev"
 PACKAGES_engine="crun iptables iproute2 ca-certificates"
 PACKAGES_demo="docker-registry skopeo debootstrap dpkg-dev busybox-static"
-PACKAGES_tests="libcap2-bin jq bash-static clang-format curl umoci bats python3 docker-registry skopeo debootstrap dpkg-dev busybox-static valgrind docker.io runc runsc apache2-utils git util-linux procps zstd bzip2 xz-utils uidmap slirp4netns sqlite3"
+PACKAGES_tests="libcap2-bin jq openssl bash-static clang-format curl umoci bats python3 docker-registry skopeo debootstrap dpkg-dev busybox-static valgrind docker.io runc runsc apache2-utils git util-linux procps zstd bzip2 xz-utils uidmap slirp4netns sqlite3"
 PACKAGES_clients="nodejs npm python3-venv golang-go"
 
 packages_install() {
