@@ -245,6 +245,10 @@ struct cnode *bind_env(const struct cnode *value, bool keep_null, struct err *er
     for (size_t i = 0; value->kind == CNODE_MAP && i < value->len; i++) {
         const struct cnode *v = value->items[i];
 
+        if (v->kind == CNODE_MAP || v->kind == CNODE_LIST) {
+            cnode_free(map);
+            return wrong_kind(v, "string", err);
+        }
         if (v->kind == CNODE_NULL)
             cnode_set(map, value->keys[i], keep_null ? cnode_new(CNODE_NULL) : cnode_string(""));
         else

@@ -34,9 +34,10 @@ static void add(struct report *r, const char *key, enum compose_verdict verdict,
 }
 
 /* The option's verdict over the table's. */
-static enum compose_verdict verdict_of(const struct key *k, const char **reason)
+static enum compose_verdict verdict_of(const struct report *r, const struct key *k, const char *path,
+                                       const char **reason)
 {
-    const char *option = words_option(k->name);
+    const char *option = r->service ? words_option(path) : NULL;
     const struct opt_def *def = option ? opt_find(cmd_by_path("create"), option + 2) : NULL;
 
     *reason = k->reason;
@@ -69,7 +70,7 @@ static void find_items(struct report *r, const struct shape *item, const struct 
 static void find_key(struct report *r, const struct key *k, const struct cnode *n, const char *path)
 {
     const char *reason;
-    enum compose_verdict verdict = verdict_of(k, &reason);
+    enum compose_verdict verdict = verdict_of(r, k, path, &reason);
     size_t before = r->len;
 
     if (verdict == COMPOSE_REFUSED || !(k->flags & KEY_PARTS)) {

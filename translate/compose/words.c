@@ -113,6 +113,18 @@ static const struct {
 
 const char *words_option(const char *key)
 {
+    static const struct {
+        const char *path, *option;
+    } parts[] = {{"deploy.resources.limits.cpus", "--cpus"},
+                 {"deploy.resources.limits.memory", "--memory"},
+                 {"deploy.resources.limits.pids", "--pids-limit"},
+                 {"deploy.resources.reservations.devices", "--gpus"},
+                 {"deploy.resources.reservations.memory", "--memory-reservation"},
+                 {"deploy.restart_policy", "--restart"}};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+        if (strcmp(parts[i].path, key) == 0)
+            return parts[i].option;
     for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
         if (strcmp(plain[i].key, key) == 0)
             return plain[i].option;

@@ -27,7 +27,7 @@ int words_modal(const struct words *w, struct err *err);
 /* Whether x-modal, of the service or of the file, has a key. */
 bool words_modal_says(const struct words *w, const char *key);
 
-/* The option of `docker create` that a key becomes as it is; NULL: it is not so simple. */
+/* The option of `docker create` that carries a key of a service ("dns", "deploy.resources.limits.cpus"); NULL: none. */
 const char *words_option(const char *key);
 
 #endif
