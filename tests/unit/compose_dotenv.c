@@ -46,6 +46,8 @@ static const struct {
     {"A=\n B=\n", "A=;B=;"},
     {"A='a'#x\nB=1\n", "A=a;B=1;"},
     {"A=1\r\nB=2\r\n", "A=1;B=2;"},
+    {"A\xe2", ""}, /* a character that is cut off */
+    {"\xc3\xa9=1\n", "\xc3\xa9=1;"},
     {"A B=1\n", "!line 1: key cannot contain a space"},
     {"\nA=\"x\n", "!line 3: unterminated quoted value \"x"},
     {"A=1\nA!=1\n", "!line 2: unexpected character \"!\" in variable name \"A!=1\""},

@@ -23,10 +23,14 @@ struct dotenv {
     struct err *err;
 };
 
-/* Length of the UTF-8 sequence that begins with c. */
-static size_t sequence(unsigned char c)
+/* Length of the character that s begins with: what follows its first byte need not be there. */
+static size_t sequence(const char *s)
 {
-    return c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    size_t n = *s ? 1 : 0;
+
+    while (n && n < 4 && ((unsigned char)s[0] & 0x80) && ((unsigned char)s[n] & 0xc0) == 0x80)
+        n++;
+    return n;
 }
 
 /* A space of any kind, but no end of line; 0 when s does not begin with one, else its length. U+0085 and U+00A0 are. */
@@ -67,7 +71,7 @@ static int bad_character(const struct dotenv *d, const char *s, const char *at)
     size_t line = strcspn(s, "\n"), shown = line < LINE_SHOWN ? line : LINE_SHOWN;
 
     return err_set(d->err, 1, "line %d: unexpected character \"%.*s\" in variable name \"%.*s\"", d->line,
-                   (int)strnlen(at, sequence((unsigned char)*at)), at, (int)shown, s);
+                   (int)sequence(at), at, (int)shown, s);
 }
 
 /* The name that a statement begins with. *ret_alone: there is no value, the one of the environment is meant. */
@@ -83,7 +87,7 @@ static const char *name(struct dotenv *d, const char *s, char **ret_name, bool *
         n = space(s + len);
         if (n)
             continue;
-        n = sequence(c);
+        n = sequence(s + len);
         if (!c || strchr("=:\n", c))
             break;
         if (!isalnum(c) && !strchr("_.-[]", c) && c < 0x80) {
