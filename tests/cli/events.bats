@@ -40,9 +40,10 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
     docker rm d1
     docker run -d --name e1 "$IMAGE" sleep 1000
     docker rm -f e1
-    run actions --filter type=container
-    [ "$output" = "create start exec_create: true exec_start: true exec_die pause unpause rename kill die stop start restart kill kill die stop start kill die destroy create start kill die destroy" ] ||
-        [ "$output" = "create start exec_create: true exec_start: true exec_die pause unpause rename kill die stop start restart kill die stop start kill die destroy create start kill die destroy" ]
+    actions --filter type=container >all
+    # a restart and a stop without grace end by KILL, whether their first signal did it already or not
+    sed -i 's/kill kill die stop/kill die stop/g' all
+    [ "$(cat all)" = "create start exec_create: true exec_start: true exec_die pause unpause rename kill die stop start restart kill die stop start kill die destroy create start kill die destroy" ] || { cat all; false; }
     [ "$(told --filter event=rename --format '{{.Actor.Attributes.oldName}} {{.Actor.Attributes.name}}')" = "/c1 d1" ]
     [ "$(told --filter event=exec_create --format '{{.Action}}')" = "exec_create: true " ]
 }
@@ -130,7 +131,7 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
 }
 
 @test "pause: nothing runs until unpause; what cannot be paused" {
-    docker run -d --name c1 "$IMAGE" sh -c 'i=0; while :; do i=$((i+1)); echo $i >/n; sleep 0.05; done'
+    docker run -d --name c1 "$IMAGE" sh -c 'i=0; while :; do i=$((i+1)); echo $i >/m; mv /m /n; sleep 0.05; done'
     [ "$(docker pause c1)" = c1 ]
     [ "$(docker inspect --format '{{.State.Status}} {{.State.Paused}} {{.State.Running}}' c1)" = "paused true true" ]
     [[ "$(docker ps --format '{{.Status}}')" = "Up "*" (Paused)" ]]
