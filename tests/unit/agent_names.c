@@ -44,7 +44,7 @@ static void pod_start(struct pod *p)
 {
     snprintf(p->port, sizeof(p->port), "%u", free_port());
     rig_start(&p->hub, "--hub", "--hub-token", "secret", "--hub-port", p->port, "--speak-every", "200",
-              "--orphaned-after", "1000", "--orphan-grace", "600000", NULL);
+              "--orphaned-after", "10000", "--orphan-grace", "600000", NULL);
 }
 
 static void write_file(const char *dir, const char *name, const char *text)
@@ -89,7 +89,7 @@ static void box_start(struct box *b, const struct pod *p, const char *self, cons
                "# comment\nsearch corp.example\nnameserver " OUTSIDE "\noptions edns0 trust-ad\n");
     snprintf(dns, sizeof(dns), "%u", b->dns);
     rig_start(&b->rig, "--etc", b->etc, "--dns-address", DNS_AT, "--dns-port", dns, "--hub-port", p->port,
-              "--speak-every", "200", "--orphaned-after", "1000", NULL);
+              "--speak-every", "200", "--orphaned-after", "10000", NULL);
     b->names = (struct wire_names){.token = xstrdup("secret"), .hub = xstrdup("main"), .self = xstrdup(self)};
 }
 
@@ -573,10 +573,10 @@ static void test_hub_orphaned(void **state)
 
     (void)state;
     snprintf(pod.port, sizeof(pod.port), "%u", free_port());
-    rig_start(&pod.hub, "--hub", "--hub-token", "secret", "--hub-port", pod.port, "--orphan-grace", "700", NULL);
     box_start(&a, &pod, "aaaaaaaaaaaa", three);
     box_main(&a);
-    assert_int_equal(rig_wait(pod.hub.init, 2000), -1);
+    rig_start(&pod.hub, "--hub", "--hub-token", "secret", "--hub-port", pod.port, "--orphan-grace", "3000", NULL);
+    assert_int_equal(rig_wait(pod.hub.init, 3800), -1);
     box_stop(&a);
     assert_int_equal(rig_wait(pod.hub.init, RIG_DEADLINE), 0);
     pod.hub.init = 0;
