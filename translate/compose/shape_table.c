@@ -220,7 +220,7 @@ static const struct key limit_keys[] = {
     NO("pids", int_or_string, FORM_INT, "a sandbox has no limit of its own on processes"),
     END};
 static const struct key reservation_keys[] = {
-    OK("cpus", number_or_string, FORM_FLOAT),
+    IDLE("cpus", number_or_string, FORM_FLOAT, "docker compose does not carry it out either"),
     OK("memory", string, FORM_BYTES),
     PARTS("devices", device_requests, FORM_OBJECTS),
     IDLE("generic_resources", generic_resources, FORM_OBJECTS, SWARM),
