@@ -91,8 +91,10 @@ static bool is_ready(const struct acts *acts, const struct act *a)
 
 static void show(struct run *r, enum display_kind kind, const struct act *a, const char *status)
 {
+    bool text = a->at < a->len && a->steps[a->at].flags & STEP_TEXT && kind <= DISPLAY_DONE;
+
     if (r->display && status && *a->title)
-        display_event(r->display, kind, a->title, "", status);
+        display_event(r->display, kind, a->title, text ? status : "", text ? "" : status);
 }
 
 static int call_command(struct app *app, void *arg, char **ret_text, struct err *err)
@@ -156,6 +158,8 @@ static void step_ended(struct run *r, struct job_end *end, struct err *first)
     } else if (!end->ok && !(s->flags & STEP_FORGIVE)) {
         step_failed(r, a, end, first);
         return;
+    } else if (!end->ok && s->failed) {
+        show(r, DISPLAY_WARNING, a, s->failed);
     } else {
         show(r, DISPLAY_DONE, a, s->done && end->ok && *end->text && s->fn ? end->text : s->done);
     }

@@ -26,10 +26,12 @@ struct app;
 struct display;
 
 enum {
-    STEP_FORGIVE = 1 << 0,  /* one that fails is as good as one that does not: it is gone already */
+    STEP_FORGIVE = 1 << 0, /* one that fails is as good as one that does not: it is gone already; `failed` is shown as a
+                            * warning then */
     STEP_OPTIONAL = 1 << 1, /* one that fails is told as a warning, and what comes after it is done all the same */
     STEP_WAITS = 1 << 2,    /* it changes nothing and may be killed */
     STEP_SILENT = 1 << 3,   /* its failure is not shown beside the thing */
+    STEP_TEXT = 1 << 4,     /* "Pulling" is no status but a text: compose's way with images */
 };
 
 struct step {

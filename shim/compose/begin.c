@@ -98,6 +98,7 @@ static int plan_service(struct start *st, size_t i, struct err *err)
             continue;
         act = acts_add(&st->acts, title);
         acts_call(&st->acts, act, "Starting", "Started", "start", m->row.id, NULL)->flags = STEP_SILENT;
+        team_hooks(s, "post_start", m->row.id, &st->acts, act);
         acts_after(&st->acts, act, gate);
         acts_after(&st->acts, st->started[i], act);
     }

@@ -25,6 +25,7 @@ static int remove_images(struct team *w, const char *which, bool *ret_any, struc
         strlist_add(&names, s->image);
         step = acts_call(&acts, acts_add(&acts, title), "Removing", "Removed", "rmi", "--", s->image, NULL);
         step->flags = STEP_FORGIVE;
+        step->failed = "Resource is still in use";
     }
     *ret_any |= acts.len > 0;
     return team_run(w, &acts, err);

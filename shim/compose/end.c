@@ -51,15 +51,18 @@ static void add_act(struct team *w, struct acts *acts, const struct member *m, b
     size_t act = acts_add(acts, title);
     struct step *s;
 
+    if (member_is(m, "running"))
+        team_hooks(services_find(&w->services, m->service), "pre_stop", m->row.id, acts, act);
     /* a container that does not run is stopped at once, and is told like the others */
     s = acts_call(acts, act, "Stopping", "Stopped", "stop", m->row.id, NULL);
     if (w->stop_timeout) {
         strlist_insert(&s->words, 0, w->stop_timeout);
         strlist_insert(&s->words, 0, "-t");
     }
-    s->failed = "Error while Stopping";
-    if (!remove)
+    if (!remove) {
+        s->failed = "Error while Stopping";
         return;
+    }
     s->flags |= STEP_FORGIVE; /* rm --force ends what would not stop, or it is gone */
     s = acts_call(acts, act, "Removing", "Removed", "rm", volumes ? "-fv" : "-f", m->row.id, NULL);
     s->failed = "Error while Removing";

@@ -82,6 +82,7 @@ static int pull(struct team *w, struct err *err)
             continue;
         strlist_add(&names, s->image);
         step = acts_call(&acts, acts_add(&acts, s->name), "Pulling", "Pulled", "pull", "-q", NULL);
+        step->flags = STEP_TEXT;
         if (cnode_str(s->node, "platform")) {
             strlist_add(&step->words, "--platform");
             strlist_add(&step->words, cnode_str(s->node, "platform"));
@@ -89,7 +90,7 @@ static int pull(struct team *w, struct err *err)
         strlist_add(&step->words, "--");
         strlist_add(&step->words, s->image);
         if (can_build(w, s->image))
-            step->flags = STEP_FORGIVE;
+            step->flags |= STEP_FORGIVE;
     }
     return names.len ? team_run(w, &acts, err) : 0;
 }

@@ -51,6 +51,8 @@ int team_words(struct team *w, const struct service *s, int number, const struct
         drop_option(ret, "--network");
         drop_option(ret, "--network-alias");
     }
+    strlist_add(&ours, "--pull"); /* what may be pulled was */
+    strlist_add(&ours, "never");
     if (s->image_id) {
         strlist_add(&ours, "--label");
         strlist_addf(&ours, "%s=%s", LABEL_IMAGE, s->image_id);

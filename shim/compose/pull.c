@@ -48,6 +48,7 @@ static void plan_pull(const struct opt_parsed *opts, const struct service *s, st
     struct step *step = acts_call(acts, acts_add(acts, s->name), "Pulling", "Pulled", "pull", "-q", NULL);
     const char *platform = cnode_str(s->node, "platform");
 
+    step->flags = STEP_TEXT;
     if (platform && *platform) {
         strlist_add(&step->words, "--platform");
         strlist_add(&step->words, platform);
@@ -55,7 +56,7 @@ static void plan_pull(const struct opt_parsed *opts, const struct service *s, st
     strlist_add(&step->words, "--");
     strlist_add(&step->words, s->image);
     if (opt_bool(opts, "ignore-pull-failures"))
-        step->flags = STEP_OPTIONAL;
+        step->flags |= STEP_OPTIONAL;
 }
 
 static int pull_run(struct app *app, const struct opt_parsed *opts, struct err *err)

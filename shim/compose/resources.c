@@ -257,6 +257,13 @@ int team_resources(struct team *w, struct err *err)
 
 /* ---- down ---- */
 
+/* What others still use stays, and is no error. */
+static void forgive(struct step *s)
+{
+    s->flags = STEP_FORGIVE;
+    s->failed = "Resource is still in use";
+}
+
 /* The project's networks are those that have its label, whatever the file says now. */
 static int networks_down(struct team *w, struct acts *acts, struct err *err)
 {
@@ -276,7 +283,7 @@ static int networks_down(struct team *w, struct acts *acts, struct err *err)
         key = strlist_env_get(&labels, LABEL_NETWORK);
         network = w->loaded && key ? cnode_get(cnode_get(w->project.model, "networks"), key) : NULL;
         if (of && !strcmp(of, w->name) && (!w->loaded || (network && !cnode_true(network, "external"))))
-            acts_call(acts, acts_add(acts, title), "Removing", "Removed", "network rm", list[i].id, NULL);
+            forgive(acts_call(acts, acts_add(acts, title), "Removing", "Removed", "network rm", list[i].id, NULL));
         state_network_clear(&list[i]);
     }
     free(list);
@@ -313,7 +320,8 @@ static int volumes_down(struct team *w, struct acts *acts, struct err *err)
     for (size_t i = 0; i < names.len; i++) {
         cleanup_free char *title = xasprintf("Volume %s", names.items[i]);
 
-        acts_call(acts, acts_add(acts, title), "Removing", "Removed", "volume rm", "-f", "--", names.items[i], NULL);
+        forgive(acts_call(acts, acts_add(acts, title), "Removing", "Removed", "volume rm", "-f", "--", names.items[i],
+                          NULL));
     }
     return 0;
 }

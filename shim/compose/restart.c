@@ -30,13 +30,20 @@ static void plan(const struct team *w, bool deps, struct acts *acts)
 {
     for (size_t i = 0; i < w->members.len; i++) {
         cleanup_free char *title = member_title(&w->members.items[i]);
-        struct step *s = acts_call(acts, acts_add(acts, title), "Restarting", "Started", "restart", NULL);
+        const struct service *service = services_find(&w->services, w->members.items[i].service);
+        const char *id = w->members.items[i].row.id;
+        size_t act = acts_add(acts, title);
+        struct step *s;
 
+        if (member_is(&w->members.items[i], "running"))
+            team_hooks(service, "pre_stop", id, acts, act);
+        s = acts_call(acts, act, "Restarting", "Started", "restart", NULL);
         if (w->stop_timeout) {
             strlist_add(&s->words, "-t");
             strlist_add(&s->words, w->stop_timeout);
         }
-        strlist_add(&s->words, w->members.items[i].row.id);
+        strlist_add(&s->words, id);
+        team_hooks(service, "post_start", id, acts, act);
     }
     for (size_t a = 0; deps && a < acts->len; a++)
         for (size_t b = 0; b < acts->len; b++) {

@@ -64,6 +64,9 @@ int team_create(struct team *w, struct err *err);
 int team_words(struct team *w, const struct service *s, int number, const struct strlist *more, struct strlist *ret,
                struct err *err);
 
+/* ---- hooks.c: the service's "post_start" or "pre_stop", each a step that runs its command in the container ---- */
+void team_hooks(const struct service *s, const char *kind, const char *id, struct acts *acts, size_t act);
+
 /* ---- resources.c: networks and volumes ---- */
 int team_resources(struct team *w, struct err *err);
 int team_resources_down(struct team *w, bool volumes, bool *ret_any, struct err *err);

@@ -351,3 +351,30 @@ default-1 exited with code 4"* ]]
     run -1 dc run --rm default true
     [ -z "$(docker ps -aq)" ]
 }
+
+@test "hooks run in the container, after its start and before its stop" {
+    mkdir seen
+    cat >>compose.yaml <<YAML
+    volumes: ["./seen:/seen"]
+    post_start:
+      - {command: [sh, -c, 'echo started >/seen/start'], environment: {A: b}}
+    pre_stop:
+      - {command: [sh, -c, 'echo stopping >/seen/stop']}
+YAML
+    dc --progress quiet up -d
+    [ "$(dc exec -T default cat /seen/start)" = started ]
+    dc --progress quiet stop -t 0
+    [ "$(cat seen/start seen/stop)" = "started
+stopping" ]
+}
+
+@test "an image that is missing is pulled, by policy" {
+    docker rmi "$IMAGE" >/dev/null
+    run -1 --separate-stderr dc up -d --pull never
+    [[ "$stderr" == *"No such image"* ]]
+    run -0 --separate-stderr dc up -d
+    [[ "$stderr" == *"default Pulling"*"default Pulled"* ]]
+    run -0 --separate-stderr dc pull
+    run -1 dc up -d --pull sometimes
+    [ "$output" = 'invalid --pull option "sometimes"' ]
+}
