@@ -338,8 +338,10 @@ int network_rejoin(struct container *c, struct err *err)
 {
     struct state_container *row = &c->row;
 
-    free(row->record);
-    row->record = record_encode(&c->spec, &c->process, row->image_id, row->created_ns);
+    if (!row->recovered) { /* else the spec is not all of it */
+        free(row->record);
+        row->record = record_encode(&c->spec, &c->process, row->image_id, row->created_ns);
+    }
     free(row->networks);
     row->networks = c->spec.network == NETWORK_OWN ? network_ids(&c->spec.networks) : NULL;
     return state_container_update(c->app->state, row, STATE_PART_IDENTITY | STATE_PART_NETWORKS, err) < 0 ? -1 : 0;

@@ -85,13 +85,17 @@ static int set_pod(struct container *c, const char *pod, struct err *err)
     return state_container_update(c->app->state, &c->row, STATE_PART_POD, err) < 0 ? -1 : 0;
 }
 
-/* They are looked up anew at each start. The caller says who is speaking. */
+/* They are looked up anew at each start, and written down where they are not the same. The caller says who is
+ * speaking. */
 static int find_networks(struct container *c, struct err *err)
 {
     struct err why = ERR_INIT;
 
-    if (network_resolve(c->app, &c->spec, /* must= */ true, &why) == 0)
-        return 0;
+    if (network_resolve(c->app, &c->spec, /* must= */ true, &why) == 0) {
+        cleanup_free char *ids = network_ids(&c->spec.networks);
+
+        return c->row.networks && !strcmp(ids, c->row.networks) ? 0 : network_rejoin(c, err);
+    }
     err_set(err, 125, "%s", why.msg + (strncmp(why.msg, DAEMON, strlen(DAEMON)) ? 0 : strlen(DAEMON)));
     err_clear(&why);
     return -1;
@@ -102,8 +106,7 @@ static int enter(struct container *c, struct state_pod *ret, struct err *err)
 {
     cleanup_close int lock = -1;
 
-    if (find_networks(c, err) < 0 || network_rejoin(c, err) < 0 || app_input(c->app, err) < 0 ||
-        pod_prepare(c->app, err) < 0)
+    if (find_networks(c, err) < 0 || app_input(c->app, err) < 0 || pod_prepare(c->app, err) < 0)
         return -1;
     lock = pods_lock(err);
     if (lock < 0 || pod_choose(c->app, &c->spec.networks, ret, err) < 0)

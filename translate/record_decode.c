@@ -395,6 +395,19 @@ int record_decode(const char *record, struct container_spec *ret_spec, struct pr
     return 0;
 }
 
+/* Its first name in each network of its own. */
+static void rename_endpoints(json_t *root, const char *name)
+{
+    json_t *networks = json_object_get(json_object_get(root, "NetworkSettings"), "Networks");
+
+    for (void *at = json_object_iter(networks); at; at = json_object_iter_next(networks, at)) {
+        json_t *names = json_object_get(json_object_iter_value(at), "DNSNames");
+
+        if (json_array_size(names))
+            json_array_set_new(names, 0, json_string(name));
+    }
+}
+
 char *record_renamed(const char *record, const char *name, struct err *err)
 {
     json_auto_t *root = load(record, err);
@@ -403,5 +416,6 @@ char *record_renamed(const char *record, const char *name, struct err *err)
     if (!root)
         return NULL;
     json_object_set_new(root, "Name", json_string(shown));
+    rename_endpoints(root, name);
     return json_dumps(root, JSON_COMPACT);
 }
