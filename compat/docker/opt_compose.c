@@ -57,15 +57,15 @@ static const struct opt_def options_compose_up[] = {
     FLAG("quiet-build", 0, "Print no output of builds", OURS),
     FLAG("quiet-pull", 0, "Print no progress of pulls", OURS),
     FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", OURS),
-    FLAG("renew-anon-volumes", 'V', "Make anonymous volumes anew", LATER),
+    FLAG("renew-anon-volumes", 'V', "Make anonymous volumes anew", OURS),
     OPT("scale", 0, OPT_STRINGARRAY, "stringArray", "Number of containers of a service (SERVICE=NUMBER)", OURS),
     OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", OURS),
     FLAG("timestamps", 0, "Print the time of each line", OURS),
     FLAG("wait", 0, "Wait until services are running or healthy", OURS),
     OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", OURS),
     FLAG("watch", 'w', "Refresh services when files change", LATER),
-    FLAG("y", 0, "Answer yes to every question", LATER, .flags = OPT_HIDDEN, .alias_of = "yes"),
-    FLAG("yes", 'y', "Answer yes to every question", LATER),
+    FLAG("y", 0, "Answer yes to every question", OURS, .flags = OPT_HIDDEN, .alias_of = "yes"),
+    FLAG("yes", 'y', "Answer yes to every question", OURS),
     END_OF_OPTIONS,
 };
 

@@ -5,6 +5,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/docker/opt.h"
 #include "compat/sys/loop.h"
+#include "compat/sys/parent.h"
 #include "shim/app.h"
 #include "shim/command.h"
 
@@ -111,6 +112,7 @@ static void work(struct app *app, const struct job *job, int fd)
 
 static void begin(struct jobs *jobs, struct job *job)
 {
+    const pid_t self = getpid();
     int fds[2];
 
     jobs_rest(jobs->app);
@@ -121,6 +123,8 @@ static void begin(struct jobs *jobs, struct job *job)
     }
     job->pid = fork();
     if (job->pid == 0) {
+        if (job->waiter)
+            parent_tie(self);
         close(fds[0]);
         work(jobs->app, job, fds[1]);
         _exit(0);

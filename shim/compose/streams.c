@@ -6,6 +6,7 @@
 #include "compat/base/err.h"
 #include "compat/base/strlist.h"
 #include "compat/docker/units.h"
+#include "compat/sys/parent.h"
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/jobs.h"
@@ -116,6 +117,7 @@ static int follow(struct app *app, const struct stream_request *r)
 static void begin(struct streams *s, struct stream *one, const struct stream_request *r)
 {
     int out[2] = {-1, -1}, err[2] = {-1, -1};
+    const pid_t self = getpid();
 
     jobs_rest(s->app);
     fflush(NULL);
@@ -123,6 +125,7 @@ static void begin(struct streams *s, struct stream *one, const struct stream_req
         return;
     one->pid = fork();
     if (one->pid == 0) {
+        parent_tie(self);
         signal(SIGINT, SIG_IGN); /* who is told to end lets the last lines come through */
         signal(SIGTERM, SIG_DFL);
         dup2(out[1], STDOUT_FILENO);

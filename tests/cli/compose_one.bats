@@ -378,3 +378,14 @@ stopping" ]
     run -1 dc up -d --pull sometimes
     [ "$output" = 'invalid --pull option "sometimes"' ]
 }
+
+@test "whoever follows and is killed leaves nobody behind" {
+    up
+    "$ATP_BIN/atp-docker" compose -p "$P" logs -f 3>&- >/dev/null &
+    pid=$!
+    for _ in $(seq 100); do [ "$(pgrep -fc "compose -p $P logs")" -lt 2 ] || break; sleep 0.05; done
+    [ "$(pgrep -fc "compose -p $P logs")" = 2 ]
+    kill -KILL $pid
+    for _ in $(seq 100); do pgrep -f "compose -p $P logs" >/dev/null || break; sleep 0.05; done
+    run ! pgrep -f "compose -p $P logs"
+}
