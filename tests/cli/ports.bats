@@ -193,3 +193,12 @@ PY
     [ "$(get "$((PORT + 1))")" = hello ]
 }
 
+
+@test "its session is lost: the same process has another one a moment later" {
+    docker run -d --name web -p "$PORT:80" "$WEB"
+    [ "$(get "$PORT")" = hello ]
+    pid=$(forwarder web)
+    docker exec web sh -c 'for p in /proc/[0-9]*; do if grep -qz "^session$" "$p/cmdline"; then kill -9 "${p#/proc/}"; fi; done' 2>/dev/null || true
+    [ "$(get "$PORT")" = hello ]
+    [ "$(forwarder web)" = "$pid" ]
+}
