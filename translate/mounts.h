@@ -64,7 +64,7 @@ int mounts_add_mount(struct mounts *m, const char *spec, const struct input *in,
 /*
  * Checks the whole list: the daemon's rules for each mount, duplicate targets, sources and targets that cannot be
  * synchronised (/, /proc, /sys, /dev, Docker's socket); then sorts by depth of the target. A mount of a kind that is
- * not carried out yet is an error here too: one line that names it.
+ * not carried out yet is an error here too: one line that names it. Docker's socket is left out unless in->strict.
  */
 int mounts_finish(struct mounts *m, const struct input *in, struct err *err);
 
