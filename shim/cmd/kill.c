@@ -23,6 +23,7 @@ static int kill_one(struct container *c, const char *word, void *arg, struct err
 
     if (!container_may_run(c))
         return not_running(c, word, err);
+    event_kill(c, ask.signo); /* before it ends: whoever watches may be quicker than we */
     if (container_ask(c, &ask, /* with_mounts= */ true, &code, &why) < 0) {
         if (why.code == CONTAINER_AGENT_FAILED && ask.signo == SIGNALS_KILL)
             return container_end_by_server(c, &why, err);
@@ -34,7 +35,6 @@ static int kill_one(struct container *c, const char *word, void *arg, struct err
         container_refresh(c, NULL);
         return not_running(c, word, err);
     }
-    event_kill(c, ask.signo);
     return ask.signo == SIGNALS_KILL ? container_has_ended(c, 128 + SIGNALS_KILL, err) : 0;
 }
 

@@ -6,18 +6,13 @@
 #include "shim/each.h"
 #include "shim/events.h"
 #include "shim/stopping.h"
-#include "translate/signals.h"
 #include "translate/wire/wire.h"
 
-/* The end, with its events: the signals, the end itself, the stop. A --rm container may be gone then. */
-static int stopped(struct container *c, const struct wire_ask *ask, int code, struct err *err)
+/* The end, and the event of it. */
+static int stopped(struct container *c, int code, struct err *err)
 {
-    int ret;
+    int ret = container_has_ended(c, code, err);
 
-    event_kill(c, ask->signo);
-    if (code == 128 + SIGNALS_KILL && ask->signo != SIGNALS_KILL)
-        event_kill(c, SIGNALS_KILL);
-    ret = container_has_ended(c, code, err);
     if (ret == 0 && c->row.id)
         event_container(c, "stop", NULL);
     return ret;
@@ -37,6 +32,7 @@ static int stop_one(struct container *c, const char *word, void *arg, struct err
         return -1;
     c->row.stopped_by_user = true;
     state_container_update(c->app->state, &c->row, STATE_PART_STOPPED, NULL);
+    event_kill(c, ask.signo); /* before it ends: whoever watches may be quicker than we */
     if (container_ask(c, &ask, /* with_mounts= */ true, &code, &why) < 0) {
         if (why.code == CONTAINER_AGENT_FAILED)
             return container_end_by_server(c, &why, err);
@@ -49,7 +45,7 @@ static int stop_one(struct container *c, const char *word, void *arg, struct err
         err_clear(&why);
         return container_ended_meanwhile(c, err);
     }
-    return stopped(c, &ask, code, err);
+    return stopped(c, code, err);
 }
 
 static int stop_run(struct app *app, const struct opt_parsed *opts, struct err *err)
