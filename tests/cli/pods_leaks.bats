@@ -34,6 +34,7 @@ complain() {
     rows
     folders
     sandboxes
+    tail -15 "$(state)/engine/engine.log"
     return 1
 }
 
