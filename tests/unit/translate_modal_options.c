@@ -178,7 +178,7 @@ static void test_spellings(void **state)
 /* Every key is either carried out or refused by name. */
 static void test_refusals(void **state)
 {
-    static const char *const samples[] = {"1", "aws", "host", "10.0.0.0/8", "512"};
+    static const char *const samples[] = {"1", "aws", "host", "10.0.0.0/8", "512", "native"};
 
     (void)state;
     for (enum modal_key k = 0; k < MODAL_KEY_MAX; k++) {
@@ -187,9 +187,9 @@ static void test_refusals(void **state)
         size_t i = 0;
 
         modal_options_init(&o);
-        while (i < 5 && modal_options_set(&o, MODAL_FROM_LABEL, "label", modal_keys[k].name, samples[i], NULL) < 0)
+        while (i < 6 && modal_options_set(&o, MODAL_FROM_LABEL, "label", modal_keys[k].name, samples[i], NULL) < 0)
             i++;
-        assert_true(i < 5);
+        assert_true(i < 6);
         assert_int_equal(modal_options_check(&o, &err), modal_keys[k].carried_out ? 0 : -1);
         if (!modal_keys[k].carried_out)
             assert_memory_equal(err.msg, "label is not carried out by atp-docker yet (", 44);

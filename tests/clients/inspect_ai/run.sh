@@ -35,11 +35,24 @@ registry_start "$tmp/registry"
 ln -s "$bin/atp-docker" "$tmp/bin/docker"
 export ATP_DOCKER_BACKEND=local PATH=$tmp/bin:$PATH
 
-# As Alpine has it: its own programs in /usr/bin are busybox too.
-docker build -q -t small:1 - >/dev/null <<EOT
+# As Alpine has it: its own programs in /usr/bin are busybox too. Debian's busybox has no adduser: as much of it as is asked for.
+mkdir "$tmp/small"
+cat >"$tmp/small/adduser" <<'EOT'
+#!/bin/sh
+[ "$1" = --help ] && { echo "as BusyBox has it: adduser -D NAME" >&2; exit 1; }
+[ "$1" = -D ] && [ -n "$2" ] || exit 1
+id=$(($(sort -t: -k3n /etc/passwd | tail -n 2 | head -n 1 | cut -d: -f3) + 1000))
+echo "$2:x:$id:$id::/home/$2:/bin/sh" >>/etc/passwd
+echo "$2:x:$id:" >>/etc/group
+mkdir -p "/home/$2" && chown "$id:$id" "/home/$2"
+EOT
+chmod +x "$tmp/small/adduser"
+cat >"$tmp/small/Dockerfile" <<EOT
 FROM $REGISTRY/library/busybox:1
+COPY adduser /usr/bin/
 RUN for name in \$(busybox --list); do [ -e /usr/bin/\$name ] || ln -s /bin/busybox /usr/bin/\$name; done
 EOT
+docker build -q -t small:1 "$tmp/small" >/dev/null
 timeout 500 "$work/venv/bin/python" "$here/drive.py" "$REGISTRY/library/debian:12" small:1 "$tmp/evals" >"$tmp/all" 2>"$tmp/err" ||
     { cat "$tmp/all" "$tmp/err"; exit 1; }
 grep '^\["' "$tmp/all" >"$tmp/seen" || true
