@@ -58,8 +58,8 @@ bool container_is(const struct container *c, const char *status)
 
 bool container_may_run(const struct container *c)
 {
-    return c->row.sandbox_id && (container_is(c, "running") || container_is(c, "restarting") ||
-                                 container_is(c, "paused"));
+    return c->row.sandbox_id &&
+           (container_is(c, "running") || container_is(c, "restarting") || container_is(c, "paused"));
 }
 
 int64_t container_now_ns(void)

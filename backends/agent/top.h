@@ -5,8 +5,8 @@
  *      "vsz":8192,"memory":8589934592,"state":"S","comm":"sh","argv":["sh","-c","sleep 1"]}
  *
  * pid and ppid are as the container sees them; ppid 0 is what init started. user is the uid's name in the container's
- * passwd, or the number. start_ms is epoch time by the container's clock, rss and vsz are bytes, memory is what there is
- * in all, tty is "" without one, argv is empty for what shows none. Bytes that are no UTF-8 come as U+FFFD.
+ * passwd, or the number. start_ms is epoch time by the container's clock, rss and vsz are bytes, memory is what there
+ * is in all, tty is "" without one, argv is empty for what shows none. Bytes that are no UTF-8 come as U+FFFD.
  */
 #ifndef ATP_AGENT_TOP_H
 #define ATP_AGENT_TOP_H

@@ -159,7 +159,7 @@ struct run {
     struct buf queue;  /* for the agent */
     struct buf got[3]; /* [1] and [2]: what the process wrote */
     struct buf notes;
-    size_t wire_in; /* bytes that came from the agent */
+    size_t wire_in;                /* bytes that came from the agent */
     size_t wire_out, wire_out_max; /* bytes that went to it; with a maximum, no more than that ever does */
     /* the user's behaviour */
     size_t take_at_once; /* per call of output; 0 = everything */
@@ -179,7 +179,7 @@ struct run {
     /* words */
     struct strlist argv, env;
     struct session_start start;
-    const struct wire_ask *ask; /* instead of start */
+    const struct wire_ask *ask;                /* instead of start */
     const struct session_callbacks *callbacks; /* instead of run_callbacks */
     void (*writable)(struct run *r);
 };
@@ -202,8 +202,7 @@ static inline void run_on_writable(struct loop *loop, int fd, short revents, voi
     if (n > 0) {
         buf_consume(&r->queue, (size_t)n);
         r->wire_out += (size_t)n;
-    }
-    else if (errno != EAGAIN)
+    } else if (errno != EAGAIN)
         buf_reset(&r->queue);
     loop_io_set(r->to_io, r->queue.len ? POLLOUT : 0);
     session_writable(r->session);

@@ -53,16 +53,43 @@ SHAPE(label_file, .one_of = {&string, &strings});
 #define READ_EARLY "carried out when the file is read"
 
 /* A row: carried as docker compose does / approximately / not at all / without effect. */
-#define OK(name, shape, form)          {name, &shape, form, 0, COMPOSE_CARRIED, NULL}
-#define OKF(name, shape, form, flags)  {name, &shape, form, flags, COMPOSE_CARRIED, NULL}
-#define NEAR(name, shape, form, why)   {name, &shape, form, 0, COMPOSE_APPROXIMATED, why}
-#define NO(name, shape, form, why)     {name, &shape, form, 0, COMPOSE_REFUSED, why}
-#define IDLE(name, shape, form, why)   {name, &shape, form, 0, COMPOSE_NO_EFFECT, why}
-#define IDLEF(name, shape, form, flags, why) {name, &shape, form, flags, COMPOSE_NO_EFFECT, why}
-#define NOF(name, shape, form, flags, why) {name, &shape, form, flags, COMPOSE_REFUSED, why}
-#define PARTS(name, shape, form)       {name, &shape, form, KEY_PARTS, COMPOSE_CARRIED, NULL}
-#define END                            {NULL, NULL, FORM_NONE, 0, COMPOSE_CARRIED, NULL}
-#define OBJECT(shape_name, rows, ...)  SHAPE(shape_name, .types = TYPE_OBJECT, .keys = rows, __VA_ARGS__)
+#define OK(name, shape, form)                                                                                          \
+    {                                                                                                                  \
+        name, &shape, form, 0, COMPOSE_CARRIED, NULL                                                                   \
+    }
+#define OKF(name, shape, form, flags)                                                                                  \
+    {                                                                                                                  \
+        name, &shape, form, flags, COMPOSE_CARRIED, NULL                                                               \
+    }
+#define NEAR(name, shape, form, why)                                                                                   \
+    {                                                                                                                  \
+        name, &shape, form, 0, COMPOSE_APPROXIMATED, why                                                               \
+    }
+#define NO(name, shape, form, why)                                                                                     \
+    {                                                                                                                  \
+        name, &shape, form, 0, COMPOSE_REFUSED, why                                                                    \
+    }
+#define IDLE(name, shape, form, why)                                                                                   \
+    {                                                                                                                  \
+        name, &shape, form, 0, COMPOSE_NO_EFFECT, why                                                                  \
+    }
+#define IDLEF(name, shape, form, flags, why)                                                                           \
+    {                                                                                                                  \
+        name, &shape, form, flags, COMPOSE_NO_EFFECT, why                                                              \
+    }
+#define NOF(name, shape, form, flags, why)                                                                             \
+    {                                                                                                                  \
+        name, &shape, form, flags, COMPOSE_REFUSED, why                                                                \
+    }
+#define PARTS(name, shape, form)                                                                                       \
+    {                                                                                                                  \
+        name, &shape, form, KEY_PARTS, COMPOSE_CARRIED, NULL                                                           \
+    }
+#define END                                                                                                            \
+    {                                                                                                                  \
+        NULL, NULL, FORM_NONE, 0, COMPOSE_CARRIED, NULL                                                                \
+    }
+#define OBJECT(shape_name, rows, ...) SHAPE(shape_name, .types = TYPE_OBJECT, .keys = rows, __VA_ARGS__)
 /* clang-format off */
 
 /* ---- parts of a service ---- */
