@@ -129,8 +129,8 @@ struct rt_cgroups { /* what this machine offers */
 
 struct rt_cgroup { /* one container's */
     const struct rt_cgroups *all;
-    char *id;                  /* SANDBOX, or SANDBOX/CONTAINER for one more of it */
-    bool held[RT_CONTROLLERS]; /* where it has a directory */
+    char *id;                   /* SANDBOX, or SANDBOX/CONTAINER for one more of it */
+    bool held[RT_CONTROLLERS];  /* where it has a directory */
     int procs[RT_CONTROLLERS]; /* descriptors of cgroup.procs to join by */
     size_t procs_len;
 };
@@ -298,8 +298,8 @@ struct rt_sandbox *rt_pod_main(struct rt_sandbox *s); /* its first container, ma
 /* The lines of /etc/hosts about all that run now, s included once it has an address. */
 void rt_pod_names(struct rt_sandbox *s, struct buf *ret);
 void rt_pod_name_line(const struct rt_sandbox *s, struct buf *ret); /* about itself; "" without address */
-void rt_pod_changed(struct rt_sandbox *s);        /* one has come or gone: names are written anew in all that run */
-void rt_pod_kill(struct rt_sandbox *s);           /* with the first container the others go; nothing for another */
+void rt_pod_changed(struct rt_sandbox *s); /* one has come or gone: names are written anew in all that run */
+void rt_pod_kill(struct rt_sandbox *s);    /* with the first container the others go; nothing for another */
 bool rt_pod_is_empty(const struct rt_sandbox *s); /* nobody is left on the machine beside this first container */
 
 /* ---- rt_recover.c ---- */

@@ -37,8 +37,7 @@ struct modal_client_options {
     /* One line per call that ended: method, status, milliseconds, attempt. Never a credential. May be NULL. */
     void (*trace)(void *arg, const char *line);
     void *trace_arg;
-    /* The server could not be reached: may start it again, before the next attempt. It may take a while. May be NULL.
-     */
+    /* The server could not be reached: may start it again, before the next attempt. It may take a while. May be NULL. */
     void (*revive)(void *arg);
     void *revive_arg;
 };

@@ -39,7 +39,7 @@ typedef json_t *tmpl_absent_fn(const json_t *object, const char *name);
 struct tmpl_options {
     enum tmpl_missing missing;
     tmpl_absent_fn *absent; /* or NULL */
-    const char *type;       /* the root's Go type as TMPL_MISSING_FIELD names it, or NULL */
+    const char *type; /* the root's Go type as TMPL_MISSING_FIELD names it, or NULL */
     tmpl_method_fn *method;
     void *method_arg;
     bool headers;   /* docker's functions return their argument: for the header line of tables */

@@ -1,1 +1,1 @@
-src / gone.c
+src/gone.c

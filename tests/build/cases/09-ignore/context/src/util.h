@@ -1,1 +1,1 @@
-src / util.h
+src/util.h

@@ -1,1 +1,1 @@
-src / core / main.c
+src/core/main.c

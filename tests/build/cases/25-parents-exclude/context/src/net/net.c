@@ -1,1 +1,1 @@
-src / net / net.c
+src/net/net.c

@@ -1,1 +1,1 @@
-src / vendor / one / a.c
+src/vendor/one/a.c

@@ -1,1 +1,1 @@
-src / vendor / two / b.c
+src/vendor/two/b.c

@@ -1,1 +1,1 @@
-src / core / include / core.h
+src/core/include/core.h

@@ -1,1 +1,1 @@
-src / net / include / net.h
+src/net/include/net.h
