@@ -4,52 +4,49 @@
 set -u
 cd "$1" || exit 1
 bad=0
-floor() {
-    case $1 in
-    compat/base/*) echo 10 ;;
-    compat/sys/*) echo 11 ;;
-    compat/lib/*) echo 12 ;;
-    compat/docker/*) echo 12 ;;
-    translate/wire/* | translate/tree/* | translate/sync/* | translate/dockerfile/*) echo 20 ;;
-    translate/compose/*) echo 22 ;;
-    translate/*) echo 21 ;;
-    backends/proto/* | backends/grpc/* | backends/state/* | backends/docker/* | backends/sync/*) echo 30 ;;
-    backends/tree/* | backends/session/* | backends/modal/* | backends/registry/* | backends/local/* | backends/blobs/*) echo 31 ;;
-    backends/agent/* | backends/engine/* | backends/monitor/*) echo 32 ;;
-    shim/*) echo 40 ;;
-    tests/*) echo 50 ;;
-    *) echo 0 ;;
-    esac
-}
 complain() {
     echo "arrows: $*" >&2
     bad=1
 }
-while IFS=: read -r file line text; do
-    header=$(sed -n 's/.*#include "\([^"]*\)".*/\1/p' <<<"$text")
-    from=$(floor "$file")
-    to=$(floor "$header")
-    [ "$from" != 0 ] || complain "$file: lies in no known room"
-    case $header in
-    *.pb-c.h | agent_digest.h) continue ;;
-    esac
-    [ "$to" != 0 ] || complain "$file:$line: \"$header\" is not included from the project's root"
-    [ "$to" -le "$from" ] || complain "$file:$line: includes upwards: $header"
-    # The two programs are nobody's library, and pure rooms stay pure.
-    case $file:$header in
-    backends/agent/*:backends/agent/* | backends/engine/*:backends/engine/* | tests/*) ;;
-    *:backends/agent/* | *:backends/engine/*) complain "$file:$line: includes a program's header: $header" ;;
-    esac
-    case $file in
-    backends/agent/*)
-        case $header in
-        compat/base/* | compat/sys/* | translate/wire/* | translate/sync/* | translate/tree/* | backends/sync/* | backends/tree/* | \
-            backends/agent/*) ;;
-        *) complain "$file:$line: the agent may not use $header" ;;
-        esac
-        ;;
-    esac
-done < <(grep -rn --include='*.c' --include='*.h' '^#include "' --exclude-dir=cases compat translate backends shim tests)
+# One line each: FILE:LINE:#include "HEADER".
+includes() {
+    grep -rn --include='*.c' --include='*.h' '^#include "' --exclude-dir=cases compat translate backends shim tests
+}
+includes | awk -F: '
+function floor(path) {
+    if (path ~ /^compat\/base\//) return 10
+    if (path ~ /^compat\/sys\//) return 11
+    if (path ~ /^compat\/(lib|docker)\//) return 12
+    if (path ~ /^translate\/(wire|tree|sync|dockerfile)\//) return 20
+    if (path ~ /^translate\/compose\//) return 22
+    if (path ~ /^translate\//) return 21
+    if (path ~ /^backends\/(proto|grpc|state|docker|sync)\//) return 30
+    if (path ~ /^backends\/(tree|session|modal|registry|local|blobs)\//) return 31
+    if (path ~ /^backends\/(agent|engine|monitor)\//) return 32
+    if (path ~ /^shim\//) return 40
+    if (path ~ /^tests\//) return 50
+    return 0
+}
+function complain(text) {
+    print "arrows: " text > "/dev/stderr"
+    bad = 1
+}
+{
+    file = $1
+    split($0, quoted, "\"")
+    header = quoted[2]
+    if (!floor(file)) complain(file ": lies in no known room")
+    if (header ~ /\.pb-c\.h$/ || header == "agent_digest.h") next
+    if (!floor(header)) complain(file ":" $2 ": \"" header "\" is not included from the root of the project")
+    if (floor(header) > floor(file)) complain(file ":" $2 ": includes upwards: " header)
+    # The two programs are nobody'"'"'s library, and pure rooms stay pure.
+    if (header ~ /^backends\/(agent|engine)\// && file !~ /^tests\// && substr(file, 1, 14) != substr(header, 1, 14))
+        complain(file ":" $2 ": includes a header of a program: " header)
+    if (file ~ /^backends\/agent\// &&
+        header !~ /^(compat\/(base|sys)|translate\/(wire|sync|tree)|backends\/(sync|tree|agent))\//)
+        complain(file ":" $2 ": the agent may not use " header)
+}
+END { exit bad }' || bad=1
 
 if [ -n "${2:-}" ]; then
     [ -s "$2" ] || complain "no link map at $2"

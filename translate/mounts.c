@@ -415,7 +415,7 @@ static const char *volume_reason(const struct mount *m)
 }
 
 /* Ours: refuses what Docker would do and we cannot. */
-static int check_ours(const struct mount *m, struct err *err)
+static int check_ours(const struct mount *m, bool strict, struct err *err)
 {
     static const char *const later[MOUNT_TYPE_MAX] = {
         [MOUNT_NPIPE] = "named pipes exist on Windows only",
@@ -426,7 +426,9 @@ static int check_ours(const struct mount *m, struct err *err)
 
     if (m->type == MOUNT_VOLUME)
         reason = volume_reason(m);
-    if (m->type == MOUNT_BIND && is_docker_socket(m->source)) /* only in->strict comes here with one */
+    if (m->type == MOUNT_TMPFS && m->tmpfs_size && strict)
+        reason = "a tmpfs is a folder of the container's own file system, whose size nobody holds down";
+    if (m->type == MOUNT_BIND && is_docker_socket(m->source)) /* left out before unless strict */
         reason = "programs that speak Docker's API socket are not served";
     if (m->type == MOUNT_BIND && !reason)
         reason = taboo_reason(taboo_sources, sizeof(taboo_sources) / sizeof(taboo_sources[0]), m->source);
@@ -543,7 +545,7 @@ int mounts_finish(struct mounts *m, const struct input *in, struct err *err)
     if (check_targets(m, err) < 0 || check_volumes(m, err) < 0)
         return -1;
     for (size_t i = 0; i < m->len; i++)
-        if (check_ours(&m->items[i], err) < 0)
+        if (check_ours(&m->items[i], in->strict, err) < 0)
             return -1;
     sort_by_depth(m);
     return 0;

@@ -75,7 +75,7 @@ YAML
     [[ "$output" == *"privileged"*"refused"* ]]
     run --separate-stderr dc up -d
     [ "$status" != 0 ]
-    [[ "$stderr" == *"--privileged is refused by atp-docker"* ]]
+    [[ "$stderr" == *"services.app.privileged is refused by atp-docker"* ]]
     [ -z "$(docker ps -aq)" ]
 }
 

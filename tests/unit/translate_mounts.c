@@ -285,17 +285,22 @@ static void test_table(void **state)
 }
 
 /* What compose will need of the kinds that are refused today is understood all the same. */
-/* Docker's socket is left out quietly; who wants nothing approximated is told. */
-static void test_socket_when_strict(void **state)
+/* What is approximated quietly, Docker's socket and the size of a tmpfs: who wants none of that is told. */
+static void test_strict(void **state)
 {
     static const struct input strict = {.cwd = "/w/d", .home = "/home/me", .strict = true};
-    cleanup_with(mounts_clear) struct mounts m = {0};
-    cleanup_err struct err err = ERR_INIT;
+    cleanup_with(mounts_clear) struct mounts socket = {0}, sized = {0}, plain = {0};
+    cleanup_err struct err err = ERR_INIT, sized_err = ERR_INIT;
 
     (void)state;
-    assert_int_equal(mounts_add_volume(&m, "/var/run/docker.sock:/var/run/docker.sock", &strict, &err), 0);
-    assert_int_equal(mounts_finish(&m, &strict, &err), -1);
+    assert_int_equal(mounts_add_volume(&socket, "/var/run/docker.sock:/var/run/docker.sock", &strict, NULL), 0);
+    assert_int_equal(mounts_finish(&socket, &strict, &err), -1);
     assert_message(err.msg, "*programs that speak Docker's API socket are not served");
+    assert_int_equal(mounts_add_mount(&sized, "type=tmpfs,dst=/t,tmpfs-size=1m", &strict, NULL), 0);
+    assert_int_equal(mounts_finish(&sized, &strict, &sized_err), -1);
+    assert_message(sized_err.msg, "*whose size nobody holds down");
+    assert_int_equal(mounts_add_mount(&plain, "type=tmpfs,dst=/t", &strict, NULL), 0);
+    assert_int_equal(mounts_finish(&plain, &strict, NULL), 0);
 }
 
 static void test_fields_of_other_kinds(void **state)
@@ -322,7 +327,7 @@ static void test_fields_of_other_kinds(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_socket_when_strict),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_strict),
                                        cmocka_unit_test(test_fields_of_other_kinds)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
