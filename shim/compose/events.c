@@ -5,6 +5,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/sys/parent.h"
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/compose.h"
@@ -170,7 +171,7 @@ static int events_run(struct app *app, const struct opt_parsed *opts, struct err
     cleanup_free char *project = compose_name(app, err);
     cleanup_close int from = -1;
     int ends[2], status = 0, ret;
-    pid_t pid;
+    pid_t self, pid;
 
     if (!project)
         return -1;
@@ -178,9 +179,12 @@ static int events_run(struct app *app, const struct opt_parsed *opts, struct err
     fflush(NULL);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return err_set_errno(err, 1, errno, "following events");
+    self = getpid();
     pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        parent_tie(self);
         begin(app, opts, project, ends[1]);
+    }
     close(ends[1]);
     from = ends[0];
     ret = pid > 0 ? read_lines(&f, from, err) : err_set_errno(err, 1, errno, "following events");

@@ -16,6 +16,7 @@ teardown_file() {
 setup() {
     . "$BATS_TEST_DIRNAME/common.bash"
     LIAR=${ATP_TESTS:-$(dirname "$ATP_BIN")/tests}/liar
+    HELLO=$("$LIAR" hello | wc -c) # bytes of a HELLO, which grows
 }
 
 teardown() {
@@ -118,13 +119,13 @@ is_tame() {
     [ "$status" -eq 0 ]
     [ "${#lines[@]}" -eq 2 ]
     docker rm -f liar
-    liar 'head -c 66 /frames; while :; do tail -c +67 /frames; done' hello 'log=1,yes\n'
+    liar "head -c $HELLO /frames; while :; do tail -c +$((HELLO + 1)) /frames; done" hello 'log=1,yes\n'
     run bash -c "'$ATP_BIN/atp-docker' logs liar | head -n 1000 | sort | uniq -c"
     [[ $output == *"1000 yes" ]]
 }
 
 @test "a list of processes without end is refused, not gathered" {
-    liar 'head -c 66 /frames; while :; do tail -c +67 /frames; done' hello 'stdout={"pid":1}\n'
+    liar "head -c $HELLO /frames; while :; do tail -c +$((HELLO + 1)) /frames; done" hello 'stdout={"pid":1}\n'
     run docker top liar
     [ "$status" -eq 1 ]
     [[ $output == *"the list of processes is too long"* || $output == *"does not answer"* ]]
