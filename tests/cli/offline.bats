@@ -11,7 +11,7 @@ teardown_file() {
     suite_stop
 }
 
-known() { find "$XDG_STATE_HOME" -path '*/known/*' -type f | wc -l; }
+known() { find "$XDG_STATE_HOME" -name trash -prune -o -path '*/known/*' -type f | wc -l; }
 
 @test "builds and runs of pulled images, when their registry has gone" {
     cd "$(mktemp -d "$SUITE/work-XXXXXX")"
@@ -30,7 +30,7 @@ known() { find "$XDG_STATE_HOME" -path '*/known/*' -type f | wc -l; }
     [ "$(docker run --rm --pull never "$digest")" = other ]
 
     # What is damaged is not believed, and goes with the image.
-    find "$XDG_STATE_HOME" -path '*/known/*' -type f -exec sed -i 's/x86\|amd64/AMD64/' {} +
+    find "$XDG_STATE_HOME" -name trash -prune -o -path '*/known/*' -type f -exec sed -i 's/x86\|amd64/AMD64/' {} +
     run ! docker build --no-cache .
     [[ "$output" == *"connect"* ]]
     docker rmi -f "$REGISTRY/other:1" "$IMAGE" both third
