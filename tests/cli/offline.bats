@@ -11,7 +11,7 @@ teardown_file() {
     suite_stop
 }
 
-known() { find "$XDG_STATE_HOME" -name trash -prune -o -path '*/known/*' -type f | wc -l; }
+known() { find "$XDG_STATE_HOME" -name trash -prune -o -path '*/known/*' -type f -print | wc -l; }
 
 @test "builds and runs of pulled images, when their registry has gone" {
     cd "$(mktemp -d "$SUITE/work-XXXXXX")"
