@@ -3,7 +3,7 @@
 # UndefinedBehaviorSanitizer. The agent in the containers is static musl, for which there are none: its code is under them in the
 # unit tests, as atp-agent-native.
 # Usage: sanitized.sh SOURCE_DIR BUILD_DIR [SUITE...]
-set -eu
+set -eu -o pipefail
 source_dir=$1
 build=$2
 shift 2

@@ -276,7 +276,7 @@ static void test_table(void **state)
 /* Files that each include the next one five times: no circle, but many reads. */
 static char *load_tower(int height)
 {
-    char names[6][16], texts[6][64];
+    char names[6][32], texts[6][128];
     struct disk disk = {{"/w/compose.yaml", "include: [f0.yml]\n" WEB}};
 
     for (int i = 0; i < height; i++) {
