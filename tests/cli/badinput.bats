@@ -332,11 +332,14 @@ with_own_engine() {
 }
 
 @test "special files stay where they are, setuid does not come out, links lead nowhere new" {
-    mkdir tree outside && echo safe >outside/f && mknod tree/null c 1 3 && mkfifo tree/fifo
+    mkdir tree outside
+    echo safe >outside/f
+    mkfifo tree/fifo
+    if [ "$(id -u)" = 0 ]; then mknod tree/null c 1 3; fi
     docker run --rm -v "$PWD/tree:/w" -w /w "$IMAGE" sh -c "
         mkfifo pipe; cp /bin/busybox su; chmod 6755 su; ln -s $PWD/outside out; ln -s /etc/passwd passwd
         echo changed >out/f 2>/dev/null; mkdir dir; echo x >dir/f; true"
-    [ -c tree/null ]
+    if [ "$(id -u)" = 0 ]; then [ -c tree/null ]; fi
     [ -p tree/fifo ]
     [ ! -e tree/pipe ]
     [ ! -u tree/su ]
