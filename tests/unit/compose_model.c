@@ -127,6 +127,26 @@ static void errors(void **state)
     }
 }
 
+/* A machine wrote the file: the message has an end, and says how many it leaves out. */
+static void many_unknown(void **state)
+{
+    cleanup_buf struct buf text = BUF_INIT(1 << 20);
+    cleanup_free char *name = xasprintf("%0100000d", 7);
+    struct compose_project p = {0};
+    cleanup_err struct err err = ERR_INIT;
+
+    (void)state;
+    buf_addf(&text, "services:\n  w:\n    image: x\n    ? k%s\n    : 1\n", name);
+    for (int i = 0; i < 15000; i++)
+        buf_addf(&text, "    key%d: 1\n", i);
+    assert_int_equal(load(text.data, &p, &err), -1);
+    assert_non_null(strstr(err.msg, "services.w additional properties 'k0000"));
+    assert_non_null(strstr(err.msg, "'key0', 'key1', "));
+    assert_non_null(strstr(err.msg, " more not allowed"));
+    assert_in_range(strlen(err.msg), 1000, 20000);
+    compose_project_clear(&p);
+}
+
 /* One model in both forms: the order of keys, what is left out, and what only JSON has. */
 static void forms(void **state)
 {
@@ -205,7 +225,8 @@ static void report(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(errors), cmocka_unit_test(forms), cmocka_unit_test(report)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(errors), cmocka_unit_test(many_unknown),
+                                       cmocka_unit_test(forms), cmocka_unit_test(report)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define MESSAGE_MAX 65536
+#define KEYS_TOLD   16384 /* bytes of a list of unknown keys: the rest is counted */
+#define NAME_TOLD   1024  /* bytes of one name */
 
 struct place {
     const struct place *before;
@@ -42,7 +44,7 @@ static void add_place(struct buf *out, const struct place *at)
     add_place(out, at->before);
     if (out->len)
         buf_addc(out, '.');
-    buf_adds(out, at->name);
+    buf_addf(out, "%.*s", NAME_TOLD, at->name);
 }
 
 /* Keeps the fault if it lies deeper than what is known. */
@@ -104,7 +106,8 @@ static void tell_type(struct fault *f, const struct place *at, unsigned types)
 /* 'x' as the validator quotes: Go's escapes, but the other quotes. */
 static void add_quoted(struct buf *out, const char *s)
 {
-    cleanup_free char *q = quote_go_str(s);
+    cleanup_free char *told = xstrndup(s, NAME_TOLD);
+    cleanup_free char *q = quote_go_str(told);
     size_t len = strlen(q);
 
     buf_addc(out, '\'');
@@ -207,6 +210,7 @@ static void check_required(struct fault *f, const struct place *at, const char *
 static void check_map(struct fault *f, const struct place *at, const struct shape *s, const struct cnode *map)
 {
     cleanup_buf struct buf extra = BUF_INIT(MESSAGE_MAX);
+    size_t untold = 0;
 
     if (s->required)
         check_required(f, at, s->required, map);
@@ -220,10 +224,16 @@ static void check_map(struct fault *f, const struct place *at, const struct shap
             if (s->item)
                 check(f, &below, s->item, map->items[i]);
         } else if (!s->open && (s->no_x || !shape_is_extension(map->keys[i]))) {
+            if (extra.len > KEYS_TOLD) {
+                untold++;
+                continue;
+            }
             buf_adds(&extra, extra.len ? ", " : "");
             add_quoted(&extra, map->keys[i]);
         }
     }
+    if (untold)
+        buf_addf(&extra, " and %zu more", untold);
     if (extra.len)
         tell(f, at, 1, "additional properties %s not allowed", extra.data);
 }
