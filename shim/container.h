@@ -135,6 +135,10 @@ int container_sleep(struct container *c, bool save, struct err *err);
  */
 int container_ask(struct container *c, const struct wire_ask *ask, bool with_mounts, int *ret_code, struct err *err);
 
+/* Its agent keeps row.record from now on. One that cannot be told keeps the old one, which only a state that is lost
+ * would ask for. */
+void container_tell_record(struct container *c);
+
 /* The same with a tree that comes or goes meanwhile (cp). */
 int container_copy(struct container *c, const struct wire_ask *ask, const struct inquiry_tree *tree, void *arg,
                    bool with_mounts, int *ret_code, struct err *err);
@@ -144,6 +148,8 @@ int container_copy(struct container *c, const struct wire_ask *ask, const struct
  * could be brought away (the server is gone, a pull failed); it can be tried again. With --rm the row is removed.
  */
 int container_settle(struct container *c, struct err *err);
+/* On stderr, once: the last life ended with its sandbox, and its volumes go back to their last save. */
+void container_tell_loss(struct container *c);
 /* Its file system as an image, in the row; c->task is the way to it. */
 int container_keep_files(struct container *c, struct err *err);
 /*

@@ -15,24 +15,53 @@
 #include "shim/sandbox.h"
 #include "shim/volume.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SETTLE_MS    600000 /* for the changes of its mounts to come home */
 #define LOCK_WAIT_NS 20000000
 
 /* ---- what its agent says ---- */
 
+static void say_loss(const struct container *c)
+{
+    fprintf(stderr,
+            "docker: the sandbox of container %s is gone: its volumes are as they were saved last, %lld seconds before "
+            "at most\n",
+            c->row.name, (long long)modal_int(&c->spec.modal, MODAL_KEY_VOLUME_SAVE));
+}
+
+/* What its volumes have lost is for people; whoever finds it out is mostly a monitor, which nobody hears. So the
+ * container's folder remembers it for whoever starts it again or removes it. */
+static void note_loss(struct container *c)
+{
+    cleanup_free char *path = container_path(c->row.id, "lost");
+    cleanup_close int fd = -1;
+
+    if (container_load(c, NULL) < 0 || !volumes_writable(&c->spec))
+        return;
+    if (!c->row.auto_remove && container_dir_make(c->row.id, NULL) == 0)
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        say_loss(c);
+}
+
+void container_tell_loss(struct container *c)
+{
+    cleanup_free char *path = container_path(c->row.id, "lost");
+
+    if (unlink(path) == 0 && container_load(c, NULL) == 0)
+        say_loss(c);
+}
+
 /* The row after the sandbox is known to be gone: what was in it is lost. */
 static int settle_gone(struct container *c, int code)
 {
-    if (c->loaded && volumes_writable(&c->spec))
-        fprintf(stderr,
-                "docker: the sandbox of container %s is gone: its volumes are as they were saved last, %lld seconds "
-                "before at most\n",
-                c->row.name, (long long)modal_int(&c->spec.modal, MODAL_KEY_VOLUME_SAVE));
+    note_loss(c);
     sandbox_gone(c->app, c->row.id, c->row.sandbox_id, code);
     free(steal(&c->row.sandbox_id));
     container_set_exited(&c->row, code, 0);
@@ -307,6 +336,7 @@ static int remove_locked(struct container *c, bool force, struct err *err)
         container_set_exited(row, 128 + SIGKILL, 0);
         container_died(c);
     }
+    container_tell_loss(c);
     event_container_once(c, "destroy", NULL);
     if (row->files && app_modal(c->app, NULL) == 0)
         modal_image_delete(c->app->modal, row->files, NULL);
