@@ -211,6 +211,15 @@ static int lay(struct restore *r, struct volume_entry *e, struct err *err)
     }
 }
 
+/* A directory below root, for its looks: gVisor changes none through a descriptor that cannot be read. */
+static int open_for_looks(int root, const char *path)
+{
+    cleanup_close int dir = beneath_open_dir(root, path);
+    int list = dir < 0 ? -1 : beneath_list_open(dir);
+
+    return list >= 0 || dir < 0 || errno != EACCES ? list : steal_fd(&dir);
+}
+
 /* Directories get their looks when nothing is put into them any more, the deepest first. */
 static int finish_dirs(const struct restore *r, struct err *err)
 {
@@ -220,7 +229,7 @@ static int finish_dirs(const struct restore *r, struct err *err)
 
         if (e->kind != VOLUME_DIR || strlist_has(&r->volume->closed, e->path))
             continue;
-        dir = beneath_open_dir(r->target, e->path);
+        dir = open_for_looks(r->target, e->path);
         if (dir < 0 || beneath_chown(dir, e->uid, e->gid) < 0 || beneath_chmod(dir, e->mode) < 0 ||
             beneath_set_mtime(dir, e->mtime_ns) < 0)
             return fail(e, err);
@@ -266,13 +275,15 @@ static int make_scratch(const struct volume_dirs *dirs, const struct wire_volume
 {
     cleanup_with(target_clear) struct target target = {.dirfd = -1};
     struct restore r = {.volume = v};
+    cleanup_close int fd = -1;
 
     if (target_open(v->target, /* is_file= */ false, dirs->run_dir, &target, err) < 0)
         return -1;
     r.target = target.dirfd;
     if (empty_target(&r, err) < 0)
         return -1;
-    if (beneath_chown(target.dirfd, 0, 0) < 0 || beneath_chmod(target.dirfd, v->mode) < 0)
+    fd = open_for_looks(target.dirfd, "");
+    if (fd < 0 || beneath_chown(fd, 0, 0) < 0 || beneath_chmod(fd, v->mode) < 0)
         return err_set_errno(err, 125, errno, "%s", v->target);
     return 0;
 }
