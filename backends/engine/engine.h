@@ -39,6 +39,7 @@ struct engine_config {
     char *env_file;    /* absolute, NULL = none */
     char *runtime;     /* NULL = the default */
     char *log_file;
+    char *record_file; /* absolute, NULL = none: ask_record.h */
     char *fault; /* SPEC or @FILE; NULL = no faults ever */
     struct strlist mirrors;
     unsigned idle_exit; /* seconds, 0 = never */

@@ -1,4 +1,5 @@
 /* atp-engine: see options.c for the words, engine.h for what they make. */
+#include "backends/engine/ask_record.h"
 #include "backends/engine/detach.h"
 #include "backends/engine/engine.h"
 #include "backends/engine/lock.h"
@@ -18,7 +19,8 @@ static int serve(const struct engine_config *config, int *ready, struct err *err
     struct engine *engine;
     uv_loop_t loop;
 
-    if (fs_mkdirs(config->state_dir, 0700, err) < 0 || (config->log_file && log_open(config->log_file, err) < 0))
+    if (fs_mkdirs(config->state_dir, 0700, err) < 0 || (config->log_file && log_open(config->log_file, err) < 0) ||
+        (config->record_file && ask_record_open(config->record_file, err) < 0))
         return -1;
     lock = lock_state(config->state_dir, config->detach ? config->socket_path : NULL, err);
     if (lock == -2) {

@@ -40,6 +40,8 @@ const char options_help[] =
     "not\n"
     "      --log FILE            Append the log to FILE (default: stderr; with --detach engine.log in the state "
     "folder)\n"
+    "      --record FILE         Append what each call that makes something asks for to FILE, as JSON (0600; default:\n"
+    "                            $ATP_ENGINE_RECORD)\n"
     "      --fault SPEC|@FILE    Make faults on purpose, for tests; PUT /engine/fault changes them, SIGHUP reads @FILE "
     "again\n"
     "      --version             Print the version\n"
@@ -103,6 +105,7 @@ enum {
     OPT_TOKEN_TTL,
     OPT_DETACH,
     OPT_LOG,
+    OPT_RECORD,
     OPT_FAULT,
     OPT_VERSION,
     OPT_HELP
@@ -143,6 +146,8 @@ static int take_option(int option, struct engine_config *config, struct err *err
         return 0;
     case OPT_LOG:
         return set_path(&config->log_file, optarg, err);
+    case OPT_RECORD:
+        return set_path(&config->record_file, optarg, err);
     default:
         set_text(&config->fault, optarg);
         return 0;
@@ -152,6 +157,8 @@ static int take_option(int option, struct engine_config *config, struct err *err
 /* What is still missing, and what does not fit together. */
 static int complete(struct engine_config *config, struct err *err)
 {
+    const char *record = getenv("ATP_ENGINE_RECORD");
+
     if (!config->socket_path && !config->listen)
         return err_set(err, 125, "give --socket PATH or --listen HOST:PORT");
     if (config->token_ttl == 0)
@@ -161,6 +168,8 @@ static int complete(struct engine_config *config, struct err *err)
 
         config->state_dir = xasprintf("%s/engine", dir);
     }
+    if (!config->record_file && record && *record && set_path(&config->record_file, record, err) < 0)
+        return -1;
     if (config->detach && !config->log_file)
         config->log_file = xasprintf("%s/engine.log", config->state_dir);
     return 0;
@@ -179,6 +188,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_config *c
         {"mirror", required_argument, NULL, OPT_MIRROR},
         {"no-network", no_argument, NULL, OPT_NO_NETWORK},
         {"plain", no_argument, NULL, OPT_PLAIN},
+        {"record", required_argument, NULL, OPT_RECORD},
         {"runtime", required_argument, NULL, OPT_RUNTIME},
         {"socket", required_argument, NULL, OPT_SOCKET},
         {"state-dir", required_argument, NULL, OPT_STATE_DIR},
@@ -218,6 +228,7 @@ void options_clear(struct engine_config *config)
     free(config->env_file);
     free(config->runtime);
     free(config->log_file);
+    free(config->record_file);
     free(config->fault);
     strlist_clear(&config->mirrors);
 }

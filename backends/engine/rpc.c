@@ -1,5 +1,6 @@
 #include "backends/engine/rpc.h"
 
+#include "backends/engine/ask_record.h"
 #include "backends/engine/engine.h"
 #include "backends/engine/fault.h"
 #include "backends/engine/h2.h"
@@ -200,6 +201,7 @@ static void take_message(struct call *c, const uint8_t *bytes, size_t len)
         protobuf_c_message_free_unpacked(message, NULL);
         call_fail(c, GRPC_INVALID_ARGUMENT, "%s: more than one request message", c->method->name);
     } else {
+        ask_record(c->method->name, message);
         c->request = message;
     }
 }
