@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS "id, server, app, sandbox_id, token, networks, created_ns"
+#define COLUMNS "id, server, app, sandbox_id, token, networks, created_ns, modal"
 
 void state_pod_clear(struct state_pod *p)
 {
@@ -14,6 +14,7 @@ void state_pod_clear(struct state_pod *p)
     free(p->sandbox_id);
     free(p->token);
     free(p->networks);
+    free(p->modal);
     memset(p, 0, sizeof(*p));
 }
 
@@ -28,6 +29,7 @@ static void read_pod(sqlite3_stmt *st, void *ret)
         .token = db_text(st, 4),
         .networks = db_text(st, 5),
         .created_ns = sqlite3_column_int64(st, 6),
+        .modal = db_text(st, 7),
     };
 }
 
@@ -38,8 +40,8 @@ static void clear_pod(void *p)
 
 int state_pod_put(struct state *s, const struct state_pod *p, struct err *err)
 {
-    return db_run(s, err, "INSERT OR REPLACE INTO pods (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?)", "ssssssi", p->id,
-                  p->server, p->app, p->sandbox_id, p->token, p->networks, p->created_ns);
+    return db_run(s, err, "INSERT OR REPLACE INTO pods (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "ssssssis",
+                  p->id, p->server, p->app, p->sandbox_id, p->token, p->networks, p->created_ns, p->modal);
 }
 
 int state_pod_remove(struct state *s, const char *id, struct err *err)

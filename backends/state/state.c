@@ -73,6 +73,8 @@ static const char *const steps[] = {
     " created_ns INTEGER NOT NULL, anonymous INTEGER NOT NULL);"
     "CREATE TABLE server_volumes (server TEXT NOT NULL, name TEXT NOT NULL REFERENCES volumes(name) ON DELETE CASCADE,"
     " modal_id TEXT NOT NULL, PRIMARY KEY (server, name));",
+
+    "ALTER TABLE pods ADD COLUMN modal TEXT;",
 };
 #define STATE_LOG_PAGES 128 /* half a MiB: read in well under a millisecond */
 #define SCHEMA_VERSION  ((int)(sizeof(steps) / sizeof(steps[0])))

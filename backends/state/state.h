@@ -209,6 +209,7 @@ struct state_pod {
     char *sandbox_id; /* NULL: it was being asked for when its client was killed */
     char *token;      /* hex: what its members know each other by */
     char *networks;   /* JSON array of ids, sorted */
+    char *modal;      /* what its sandbox was asked for (translate/modal_pod.h); NULL: not known */
     int64_t created_ns;
 };
 void state_pod_clear(struct state_pod *p);
