@@ -13,6 +13,9 @@ teardown() { docker ps -aq | xargs -r "$ATP_BIN/atp-docker" rm -f >/dev/null; }
 # A container that does nothing but stay, with this folder at /work.
 stay() { docker run -d -v "$PWD:/work" -w /work "$@" "$IMAGE" sleep 1000 3>&-; }
 
+# Nothing runs in it but what it was made for.
+only_main() { [ "$(docker top "$1" | wc -l)" = 2 ]; }
+
 # The same names and contents on both sides, and nothing unfinished.
 agree() {
     [ -z "$(find . -name '.atp*')" ]
@@ -107,7 +110,7 @@ agree() {
         wait $pid || true
         [ "$(docker exec "$c" cat host "new$wait" | tr '\n' ' ')" = "$wait x " ]
     done
-    sleep 0.3
+    until_true 10 only_main "$c"
     docker exec "$c" true
     agree "$c"
     [ "$(ls f? f?? | wc -l)" -ge 49 ]
@@ -117,13 +120,16 @@ agree() {
 @test "both changed one file: both survive, and one line says where" {
     echo old >both
     c=$(stay)
-    docker exec "$c" sh -c 'echo container >both; sleep 1' 2>notes 3>&- &
+    mkfifo "$SUITE/tube"
+    docker exec -i "$c" sh -c 'echo container >both; echo written; cat' <"$SUITE/tube" >"$SUITE/said" 2>"$SUITE/notes" 3>&- &
     pid=$!
-    sleep 0.5
+    exec 4>"$SUITE/tube"
+    until_true 10 grep -q written "$SUITE/said"
     echo host >both
+    exec 4>&- # it ends
     wait $pid
     [ "$(cat both)" = host ]
-    [ "$(grep -c conflict notes)" = 1 ]
+    [ "$(grep -c conflict "$SUITE/notes")" = 1 ]
     [ "$(cat "$(find "$XDG_STATE_HOME" -path '*conflicts*' -name both)")" = container ]
     [ "$(docker exec "$c" cat both)" = host ]
 }

@@ -356,7 +356,7 @@ from-other" ]
     port=$(free_port)
     busybox httpd -f -p "127.0.0.1:$port" -h . 3>&- &
     server=$!
-    for _ in $(seq 50); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    for _ in $(seq 600); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
     status=0
     git init -q -b main other # as in a hook of git's, where another repository is meant
     GIT_DIR=$PWD/other/.git GIT_WORK_TREE=$PWD/other \
@@ -379,7 +379,7 @@ tracked" ]
     port=$(free_port)
     busybox httpd -f -p "127.0.0.1:$port" -h www 3>&- &
     server=$!
-    for _ in $(seq 50); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    for _ in $(seq 600); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
     first=0 second=0
     docker build -q -t fetched:1 "http://127.0.0.1:$port/context.tar.gz" || first=$?
     docker build -q -t fetched:2 "http://127.0.0.1:$port/Dockerfile" || second=$?
@@ -439,7 +439,7 @@ PY
     dockerfile 'FROM @' 'RUN sleep 100'
     "$ATP_BIN/atp-docker" build -t never . 2>err &
     pid=$!
-    for _ in $(seq 100); do grep -q 'RUN sleep' err && break; sleep 0.1; done
+    until_true 20 grep -q 'RUN sleep' err
     kill -INT "$pid" # a job in the background may ignore it: TERM does not
     kill -TERM "$pid" 2>/dev/null || true
     status=0
@@ -524,7 +524,7 @@ PY
     pid=$!
     exec 4>tube
     tar -cf - Dockerfile | head -c 1024 >&4
-    for _ in $(seq 100); do [ -z "$(ls "$XDG_STATE_HOME/atp-docker/build" 2>/dev/null)" ] || break; sleep 0.1; done
+    until_true 20 sh -c '[ -n "$(ls "$XDG_STATE_HOME/atp-docker/build")" ]'
     kill -9 "$pid"
     exec 4>&-
     [ -n "$(ls "$XDG_STATE_HOME/atp-docker/build")" ]
@@ -556,18 +556,15 @@ PY
     export DOCKER_CONFIG=$WORK/config
     mkdir -p private/data
     htpasswd -Bbn me secret >private/htpasswd
-    port=$(free_port)
     cat >private/config.yml <<EOT
 version: 0.1
-log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $WORK/private/data}, delete: {enabled: true}}
 auth: {htpasswd: {realm: basic-realm, path: $WORK/private/htpasswd}}
-http: {addr: "127.0.0.1:$port"}
+http: {addr: "127.0.0.1:0"}
 EOT
-    docker-registry serve private/config.yml >log 2>&1 3>&- &
-    server=$!
-    for _ in $(seq 300); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
-    cat log;     echo secret | docker login -u me --password-stdin "localhost:$port"
+    registry_serve private/config.yml log
+    port=$SERVED_PORT server=$SERVED_PID
+    echo secret | docker login -u me --password-stdin "localhost:$port"
     dockerfile 'FROM @' 'RUN echo private >/p'
     docker build -q --push -t "localhost:$port/mine/p:1" .
     docker rmi -f "localhost:$port/mine/p:1"

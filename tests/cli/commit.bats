@@ -139,7 +139,7 @@ field() { docker image inspect "$1" --format "$2"; }
     "$ATP_BIN/atp-engine" --plain --listen 127.0.0.1:0 --env-file "$WORK/plain.env" --state-dir "$WORK/plain" \
         --mirror "docker.io=$REGISTRY" >"$WORK/plain.log" 2>&1 3>&- &
     echo $! >"$WORK/plain.pid"
-    for _ in $(seq 100); do [ ! -s "$WORK/plain.env" ] || break; sleep 0.1; done
+    until_true 20 test -s "$WORK/plain.env"
     . "$WORK/plain.env"
     export MODAL_SERVER_URL MODAL_TOKEN_ID MODAL_TOKEN_SECRET ATP_DOCKER_BACKEND=modal XDG_STATE_HOME=$WORK/state
     mkdir host
@@ -182,7 +182,7 @@ field() { docker image inspect "$1" --format "$2"; }
 @test "commits that are killed: the container is as it was, and nothing is named" {
     docker run --name cc "$IMAGE" sh -c 'head -c 3000000 /dev/urandom >/big'
     for n in 1 2 3 4 5 6; do
-        docker commit cc "com:$n" >/dev/null 2>&1 &
+        "$ATP_BIN/atp-docker" commit cc "com:$n" >/dev/null 2>&1 3>&- &
         sleep "0.$((n * 5 % 10))"
         kill -9 $! 2>/dev/null || true
         wait $! 2>/dev/null || true

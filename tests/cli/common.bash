@@ -2,7 +2,9 @@
 # are ended by pid at its end, and what is left on the machine then fails the suite.
 #
 #   suite_start / suite_stop    from setup_file / teardown_file
-#   docker ...                  the program under test
+#   docker ...                  the program under test. A job in the background that is to be killed is "$ATP_BIN/atp-docker":
+#                               $! of this function would be a shell's
+#   until_true SECONDS COMMAND...   waits for what must become true
 #   push_image NAME CONFIG TREE_COMMANDS   an image of busybox plus what the commands do in $tree
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -24,13 +26,35 @@ suite_start() {
     docker pull -q "$IMAGE" >/dev/null 3>&-
 }
 
+# What carries the suite's name: mounts and processes. Links, cgroups and firewall chains are compared once for all suites
+# (leftovers.sh).
+suite_left() {
+    grep "$SUITE" /proc/mounts
+    pgrep -af "$SUITE"
+}
+
 suite_stop() {
+    local left
     engine_stop
     registry_stop
-    # Links, cgroups and firewall chains are compared once for all suites (leftovers.sh); these carry the suite's own name.
-    ! grep -q "$SUITE" /proc/mounts || { echo "mounts are left:"; grep "$SUITE" /proc/mounts; return 1; }
-    ! pgrep -f "$SUITE" >/dev/null || { echo "processes are left:"; pgrep -af "$SUITE"; return 1; }
+    # What was just told to end, or ends because its engine did, gets the time that a busy machine needs for it.
+    for _ in $(seq 150); do
+        left=$(suite_left) || true
+        [ -n "$left" ] || break
+        sleep 0.2
+    done
+    [ -z "$left" ] || { echo "left:"; echo "$left"; return 1; }
     image_as_root rm -rf "$SUITE" # containers' files have owners of their own
+}
+
+# until_true SECONDS COMMAND...: polls it. The seconds are those of an idle machine; one that is slow and busy gets five times them.
+until_true() {
+    local end=$((SECONDS + 5 * $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
+        sleep 0.05
+    done
 }
 
 docker() {

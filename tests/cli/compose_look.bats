@@ -43,6 +43,11 @@ teardown_file() {
 setup() { cd "$PROJECT"; }
 
 dc() { docker compose "$@"; }
+# Whoever follows the events of web has begun: it has seen one.
+follows() {
+    dc exec -T web true
+    [ -s "$SUITE/events" ]
+}
 
 @test "files of other folders: their paths, their variables" {
     [ "$(dc exec -T db env | grep '^[AB]=' | sort)" = "A=of the file
@@ -111,18 +116,19 @@ local     look_data" ]
     [[ $output != *web* ]] && [[ $output != *com.docker.compose* ]]
     "$ATP_BIN/atp-docker" compose events --json web >"$SUITE/events" 3>&- &
     follower=$!
-    sleep 0.5
+    until_true 20 follows
     dc pause web
     dc unpause web
-    for _ in $(seq 50); do [ "$(wc -l <"$SUITE/events")" -lt 2 ] || break; sleep 0.1; done
+    until_true 10 grep -q unpause "$SUITE/events"
     kill -TERM "$follower"
     wait "$follower" || true
-    [ "$(jq -r '"\(.type) \(.action) \(.service) \(.attributes.name)"' "$SUITE/events")" = "container pause web look-web-1
+    [ "$(jq -r 'select(.action | startswith("exec") | not) | "\(.type) \(.action) \(.service) \(.attributes.name)"' "$SUITE/events")" = "container pause web look-web-1
 container unpause web look-web-1" ]
 }
 
 @test "attach: both ways, until the keys that detach" {
-    run -0 timeout 20 script -qec "'$ATP_BIN/atp-docker' compose attach --detach-keys ctrl-x inc" /dev/null < <(sleep 1; printf 'hello\n'; sleep 1; printf '\030')
+    run -0 timeout 60 script -qefc "'$ATP_BIN/atp-docker' compose attach --detach-keys ctrl-x inc" "$SUITE/typed" \
+        < <(sleep 1; printf 'hello\n'; until_true 10 grep -q 'got hello' "$SUITE/typed"; printf '\030')
     [[ $output == *"got hello"* ]]
     [ "$(dc ps --format '{{.State}}' inc)" = running ]
     run -1 --separate-stderr dc attach nope

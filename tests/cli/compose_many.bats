@@ -16,6 +16,7 @@ teardown() {
 }
 
 dc() { docker compose "$@"; }
+said() { [ -n "$(dc logs --no-log-prefix "$1")" ]; }
 
 # web waits until db is healthy
 two() {
@@ -25,7 +26,7 @@ services:
     image: $IMAGE
     command: sh -c "mkdir -p /www && cat /proc/sys/kernel/random/uuid >/www/index.html && sleep 0.5 && httpd -f -p 80 -h /www"
     stop_grace_period: 1s
-    healthcheck: {test: ["CMD", "wget", "-qO-", "http://127.0.0.1/"], interval: 200ms, timeout: 2s, retries: 30}
+    healthcheck: {test: ["CMD", "wget", "-qO-", "http://127.0.0.1/"], interval: 200ms, timeout: 10s, retries: 300}
   web:
     image: $IMAGE
     command: sh -c "wget -qO- http://db/ && exec sleep 1000"
@@ -42,12 +43,13 @@ YAML
     [ "$(sed -n '/db Healthy/=' <<<"$order" | head -1)" -lt "$(sed -n '/web Started/=' <<<"$order")" ]
     [ "$(dc ps --format '{{.Service}} {{.State}} {{.Health}}')" = "db running healthy
 web running " ]
+    until_true 10 said web
     [ "$(dc logs --no-log-prefix web)" = "$(dc exec -T db cat /www/index.html)" ]
     [ "$(dc exec -T web wget -qO- http://many-db-1/)" = "$(dc exec -T db cat /www/index.html)" ]
     docker network inspect many_default >/dev/null
     dc restart -t 0 db
-    for _ in $(seq 50); do ! dc exec -T web wget -qO- http://db/ >got 2>/dev/null || break; sleep 0.1; done
-    [ "$(cat got)" = "$(dc exec -T db cat /www/index.html)" ]
+    until_true 10 dc exec -T web wget -qO- http://db/
+    [ "$(dc exec -T web wget -qO- http://db/)" = "$(dc exec -T db cat /www/index.html)" ]
     dc down
     [ -z "$(docker ps -aq)" ]
     run -1 docker network inspect many_default
@@ -55,7 +57,7 @@ web running " ]
 
 @test "a dependency that never becomes healthy: told, and nobody is started on it" {
     two
-    sed -i 's/wget", "-qO-", "http:.*"\]/false"]/; s/retries: 30/retries: 2/' compose.yaml
+    sed -i 's/wget", "-qO-", "http:.*"\]/false"]/; s/retries: 300/retries: 2/' compose.yaml
     run -1 --separate-stderr dc up -d
     [[ "$stderr" == *"dependency failed to start: container many-db-1 is unhealthy"* ]]
     [ "$(dc ps -a --format '{{.Service}} {{.State}}')" = "db running
@@ -99,6 +101,7 @@ YAML
     [ "$(dc ps --format '{{.Name}}' app)" = "many-app-1
 many-app-2
 many-app-3" ]
+    for n in 1 2 3; do until_true 10 dc exec -T ask wget -qO- "http://many-app-$n/"; done
     one=$(dc exec -T --index 1 app cat /www/index.html) three=$(dc exec -T --index 3 app cat /www/index.html)
     [ "$one" != "$three" ]
     [ "$(dc exec -T ask wget -qO- http://many-app-3/)" = "$three" ]
@@ -174,7 +177,8 @@ YAML
     dc --progress quiet up -d --wait
     at=$(dc port app 80)
     [[ "$at" =~ ^127\.0\.0\.1:[0-9]+$ ]]
-    for _ in $(seq 50); do got=$(curl -sf "http://$at/") && break; sleep 0.1; done
+    until_true 10 curl -sf "http://$at/"
+    got=$(curl -sf "http://$at/")
     [ "$got" = served ]
     [ "$(dc ps --format json app | jq -r '.Publishers[0] | [.URL, .TargetPort, .PublishedPort, .Protocol] | @tsv')" = "$(printf '127.0.0.1\t80\t%s\ttcp' "${at#*:}")" ]
 }
@@ -214,7 +218,8 @@ YAML
     docker network create outside >/dev/null
     docker run -d --name neighbour --network outside "$IMAGE" sh -c 'mkdir /www; echo near >/www/index.html; exec httpd -f -h /www' >/dev/null
     dc --progress quiet up -d
-    for _ in $(seq 50); do got=$(dc exec -T app wget -qO- http://neighbour/ 2>/dev/null) && break; sleep 0.1; done
+    until_true 10 dc exec -T app wget -qO- http://neighbour/
+    got=$(dc exec -T app wget -qO- http://neighbour/)
     [ "$got" = near ]
     dc --progress quiet down
     docker network inspect outside >/dev/null
@@ -233,7 +238,7 @@ YAML
     two
     for wait in 0.02 0.1 0.3 0.6 1; do
         timeout -s KILL "$wait" "$ATP_BIN/atp-docker" compose up -d --wait 2>/dev/null || true
-        dc --progress quiet up -d --wait --wait-timeout 60
+        dc --progress quiet up -d --wait --wait-timeout 200
         [ "$(dc ps --format json --status running | jq -r .Service | sort | xargs)" = "db web" ]
         timeout -s KILL "$wait" "$ATP_BIN/atp-docker" compose down -t 0 2>/dev/null || true
         dc --progress quiet down -t 0

@@ -108,7 +108,7 @@ x y1" ]
 @test "exec: a container that ended by itself is not running" {
     sed -i 's|command: .*|command: sleep 1|' compose.yaml
     dc --progress quiet up -d
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         run dc exec default true
         [ "$output" != 'service "default" is not running' ] || break
         sleep 0.1
@@ -179,7 +179,7 @@ default-1  | two" ]
 @test "up, killed at any moment, can be said again; so can down" {
     for wait in 0.01 0.03 0.05 0.08 0.12 0.2 0.3; do
         timeout -s KILL "$wait" "$ATP_BIN/atp-docker" compose -p "$P" -f "$F" up -d --wait 2>/dev/null || true
-        dc --progress quiet up -d --wait --wait-timeout 30
+        dc --progress quiet up -d --wait --wait-timeout 100
         [ "$(dc ps --format json --status running | jq -r .Service)" = default ]
         [ "$(docker ps -aq | wc -l)" = 1 ]
         timeout -s KILL "$wait" "$ATP_BIN/atp-docker" compose -p "$P" -f "$F" down -t 0 2>/dev/null || true
@@ -211,7 +211,7 @@ default-1  | two" ]
 
 @test "a service that dies at its start fails the wait; up without it does not" {
     sed -i 's|command: .*|command: sh -c "exit 3"|' compose.yaml
-    run -1 --separate-stderr dc up -d --wait --wait-timeout 20
+    run -1 --separate-stderr dc up -d --wait --wait-timeout 100
     [[ "$stderr" == *"container $P-default-1 exited (3)"* ]]
     [ "$(dc ps --format json --status exited | jq -r .ExitCode)" = 3 ]
     run -0 dc up -d
@@ -244,7 +244,7 @@ b" ]
     c restart -t 0
     [ "$(c ps --format '{{.State}}')" = running ]
     c kill
-    for _ in $(seq 50); do [ "$(c ps -a --format '{{.State}}')" != exited ] || break; sleep 0.1; done
+    for _ in $(seq 300); do [ "$(c ps -a --format '{{.State}}')" != exited ] || break; sleep 0.1; done
     [ "$(c ps -a --format '{{.ExitCode}}')" = 137 ]
     [ "$(c rm -f)" = "Going to remove $P-default-1" ]
     [ -z "$(docker ps -aq)" ]
@@ -311,7 +311,7 @@ default-1 exited with code 4"* ]]
     sed -i "s|command: .*|command: sh -c \"trap 'echo bye; exit 0' INT TERM; echo ready; while :; do sleep 0.1; done\"|" compose.yaml
     "$ATP_BIN/atp-docker" compose -p "$P" -f "$F" up >out 2>err 3>&- &
     pid=$!
-    for _ in $(seq 100); do ! grep -q ready out || break; sleep 0.1; done
+    until_true 10 grep -q ready out
     kill -INT $pid
     code=0
     wait $pid || code=$?
@@ -383,9 +383,9 @@ stopping" ]
     up
     "$ATP_BIN/atp-docker" compose -p "$P" logs -f 3>&- >/dev/null &
     pid=$!
-    for _ in $(seq 100); do [ "$(pgrep -fc "compose -p $P logs")" -lt 2 ] || break; sleep 0.05; done
+    for _ in $(seq 600); do [ "$(pgrep -fc "compose -p $P logs")" -lt 2 ] || break; sleep 0.05; done
     [ "$(pgrep -fc "compose -p $P logs")" = 2 ]
     kill -KILL $pid
-    for _ in $(seq 100); do pgrep -f "compose -p $P logs" >/dev/null || break; sleep 0.05; done
+    for _ in $(seq 600); do pgrep -f "compose -p $P logs" >/dev/null || break; sleep 0.05; done
     run ! pgrep -f "compose -p $P logs"
 }

@@ -41,8 +41,8 @@ narrow() {
     [ "${ATP_ENGINE_RUNTIME:-}" != runsc ] || size=1G # it knows of no holes: zeros are read to be found
     truncate -s "$size" sparse
     echo end >>sparse
-    timeout 20 "$ATP_BIN/atp-docker" cp sparse cc:/sparse
-    timeout 20 "$ATP_BIN/atp-docker" cp cc:/sparse back
+    timeout 100 "$ATP_BIN/atp-docker" cp sparse cc:/sparse
+    timeout 100 "$ATP_BIN/atp-docker" cp cc:/sparse back
     [ "$(stat -c %s back)" = "$(stat -c %s sparse)" ]
     [ "$(du -k back | cut -f1)" -lt 1000 ]
     [ "$(tail -c 4 back)" = end ]
@@ -69,7 +69,7 @@ narrow() {
     wait $! || true
     run docker exec cc head -c 3 /victim
     [ "$output" = old ] || [ "$(docker exec cc stat -c %s /victim)" = 300000000 ]
-    for _ in $(seq 120); do # until the agent knows: its lease is 15 s
+    for _ in $(seq 300); do # until the agent knows: its lease is 15 s
         [ -z "$(docker exec cc find / -maxdepth 1 -name '.atp-tmp*')" ] && break
         sleep 0.2
     done

@@ -14,6 +14,11 @@ teardown() {
     [ -z "$(docker ps -aq)" ]
 }
 
+# Whoever writes starts into a file has begun to follow: it has seen one.
+follows() {
+    docker run --rm --name seen "$IMAGE" true
+    [ -s "$1" ]
+}
 # What happened in this test so far.
 told() { docker events --since "$SINCE" --until "$(date +%s.%N)" "$@"; }
 actions() { told --format '{{.Action}}' "$@" | xargs; }
@@ -83,17 +88,17 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
 @test "followed: the line is there within a tenth of a second, and a signal ends it" {
     "$ATP_BIN/atp-docker" events --format '{{json .}}' --filter event=start >lines 3>&- &
     follower=$!
-    sleep 0.3
+    until_true 20 follows lines
     docker run -d --name c1 "$IMAGE" sleep 1000
-    sleep 0.1
-    [ "$(jq -r .Actor.Attributes.name lines)" = c1 ]
+    for _ in $(seq 20); do ! grep -q '"c1"' lines || break; sleep 0.1; done # two where others keep the machine busy
+    [ "$(jq -r .Actor.Attributes.name lines | sort -u)" = $'c1\nseen' ]
     kill -INT "$follower"
     code=0
     wait "$follower" || code=$?
     [ "$code" -eq 130 ]
-    "$ATP_BIN/atp-docker" events 3>&- >/dev/null &
+    "$ATP_BIN/atp-docker" events --filter event=start 3>&- >more &
     follower=$!
-    sleep 0.2
+    until_true 20 follows more
     kill "$follower"
     code=0
     wait "$follower" || code=$?
@@ -103,14 +108,11 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
 @test "an attached run is told while it runs; health too" {
     "$ATP_BIN/atp-docker" events --filter event=start --filter event=health_status >lines 3>&- &
     follower=$!
-    sleep 0.3
+    until_true 20 follows lines
     "$ATP_BIN/atp-docker" run --name c1 --health-cmd true --health-interval 200ms "$IMAGE" sleep 1000 3>&- &
     client=$!
-    for _ in $(seq 100); do
-        ! grep -q 'health_status: healthy' lines || break
-        sleep 0.05
-    done
-    grep -q ' container start ' lines
+    until_true 10 grep -q 'health_status: healthy' lines
+    grep -q ' container start .*name=c1' lines
     grep -q ' container health_status: healthy ' lines
     kill "$follower"
     wait "$follower" || true
@@ -123,7 +125,7 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
     docker wait c1
     [ "$(told --filter event=die --format '{{.Actor.Attributes.exitCode}}')" = 9 ]
     docker run -d --rm --name gone "$IMAGE" true
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         [ -n "$(told --filter event=destroy)" ] && break
         sleep 0.05
     done
@@ -143,8 +145,7 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
     run -1 docker unpause c1
     [[ "$output" = "Error response from daemon: Container "*" is not paused" ]]
     first=$(docker exec c1 cat /n)
-    sleep 0.3
-    [ "$(docker exec c1 cat /n)" -gt "$first" ]
+    until_true 10 docker exec c1 sh -c '[ "$(cat /n)" -gt "$1" ]' sh "$first"
     docker pause c1
     docker stop -t 0 c1
     run -1 docker pause c1

@@ -34,16 +34,6 @@ put_fault() {
         --data-binary "$1" "$MODAL_SERVER_URL/engine/fault"
 }
 
-# until_true SECONDS COMMAND...: polls it.
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
-
 # Every sandbox that was created has ended, and the runtime knows of none.
 all_ended() {
     [ -z "$(comm -3 <(sed -n 's/.* sandbox \(sb-[^ ]*\) created$/\1/p' "$ENGINE_LOG" | sort -u) \

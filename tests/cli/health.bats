@@ -14,20 +14,12 @@ teardown() {
     [ -z "$(docker ps -aq)" ]
 }
 
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
 health() { docker inspect --format '{{.State.Health.Status}}' "$1"; }
 is_health() { [ "$(health "$1")" = "$2" ]; }
 asked() { docker inspect --format '{{json .Config.Healthcheck}}' "$1"; }
 
 @test "starting, healthy, unhealthy: in inspect, ps and its filter" {
-    docker run -d --name c1 --health-cmd 'test -e /well' --health-interval 300ms --health-retries 2 "$IMAGE" sleep 1000
+    docker run -d --name c1 --health-cmd 'test -e /well' --health-interval 300ms --health-retries 2 --health-start-period 1000s "$IMAGE" sleep 1000
     [[ "$(docker ps --format '{{.Status}}')" = *"(health: starting)" ]]
     is_health c1 starting
     docker exec c1 touch /well

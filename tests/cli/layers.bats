@@ -127,7 +127,7 @@ EOF
     docker tag big "$REGISTRY/big"
     for wait in 0 0.1 0.2; do
         known=$(intents)
-        docker push -q "$REGISTRY/big" &
+        "$ATP_BIN/atp-docker" push -q "$REGISTRY/big" 3>&- &
         client=$!
         until intents | grep -qvxF "$known"; do kill -0 $client; done # it is about to ask for a sandbox, or has one
         sleep $wait
@@ -136,7 +136,7 @@ EOF
     done
     [ -n "$(sandboxes)$(intents)" ]
     docker atp recover >/dev/null
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         [ -z "$(sandboxes)$(intents)" ] && break
         docker ps -a >/dev/null
         sleep 0.2

@@ -2,6 +2,7 @@
 # the next command works, and once nobody needs them neither sandbox, nor row, nor intent, nor folder is left.
 bats_require_minimum_version 1.5.0
 load common
+load killed
 
 setup_file() {
     suite_start
@@ -13,46 +14,6 @@ teardown_file() { suite_stop; }
 setup() {
     WORK=$(mktemp -d "$SUITE/work-XXXXXX")
     cd "$WORK"
-}
-
-state() { echo "$XDG_STATE_HOME/atp-docker"; }
-# Sandboxes that the engine has now.
-sandboxes() { find "$(state)/engine/runtime/run" -mindepth 2 -maxdepth 2 -name 'sb-*' -printf '%f\n'; }
-rows() { sqlite3 -readonly "$(state)/state.db" "SELECT 'container', name, status, sandbox_id FROM containers UNION ALL SELECT 'intent', container_id, ending, sandbox_id FROM intents"; }
-folders() { find "$(state)/containers" -mindepth 1 -maxdepth 1 2>/dev/null; }
-monitors() { pgrep -f "atp monitor" -a | grep -v pgrep || true; }
-
-# until_true SECONDS COMMAND...: polls it.
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
-
-no_sandbox() { [ -z "$(sandboxes)" ]; }
-nothing_left() { docker atp recover >/dev/null && [ -z "$(rows)$(folders)$(sandboxes)" ]; }
-
-complain() {
-    echo "killed at step $n: $1"
-    rows
-    folders
-    sandboxes
-    return 1
-}
-
-# walk COMMAND...: kills it at step 1, 2, 3... until it survives; `after` is called after each with its exit code in $status.
-walk() {
-    for ((n = 1; n < 1000; n++)); do
-        status=0
-        "$ATP_TESTS/kill_at" "$n" "$ATP_BIN/atp-docker" "$@" >out 2>err </dev/null || status=$?
-        after
-        [ "$status" -eq 137 ] || break
-    done
-    [ "$n" -gt 10 ] || { cat err; return 1; }
-    echo "$n steps"
 }
 
 @test "run --rm, killed at every step" {
@@ -156,14 +117,12 @@ walk() {
 }
 
 @test "a monitor that is killed is not missed" {
-    docker run -d --rm --name leak "$IMAGE" sh -c 'sleep 1'
-    pid=$(pgrep -f "atp monitor $(docker ps -q --no-trunc --filter name=leak)")
-    kill -9 "$pid"
+    docker run -d --rm --name leak "$IMAGE" sleep 8
+    kill -9 "$(monitor_of leak)"
     n=0
     until_true 20 nothing_left || complain "something is left"
     docker run -d --name leak "$IMAGE" sh -c 'echo kept >/kept; exec sleep 1000'
-    pid=$(pgrep -f "atp monitor $(docker ps -q --no-trunc --filter name=leak)")
-    kill -9 "$pid"
+    kill -9 "$(monitor_of leak)"
     docker stop -t 1 leak
     until_true 20 no_sandbox || complain "a sandbox is left"
     docker start leak
@@ -188,11 +147,12 @@ walk() {
         rm -f "$SUITE/up"
         docker run --rm --network none "$IMAGE" sh -c 'echo up; sleep 300' >"$SUITE/up" 2>/dev/null 3>&- &
         client=$!
-        for _ in $(seq 200); do ! grep -qs up "$SUITE/up" || break; sleep 0.05; done
+        until_true 10 grep -qs up "$SUITE/up"
         kill -KILL "$(engine_pid)"
         sleep "0.0$((i % 3))" # dying, or dead
-        [ "$(timeout 20 "$ATP_BIN/atp-docker" run --rm --network none "$IMAGE" echo fine)" = fine ]
-        ! wait "$client"
+        [ "$(timeout 60 "$ATP_BIN/atp-docker" run --rm --network none "$IMAGE" echo fine)" = fine ]
+        wait "$client" || continue
+        return 1
     done
 }
 

@@ -81,7 +81,7 @@ is_tame() {
 
 @test "rm -f of one that keeps its lease and never answers" {
     liar 'cat /frames; while :; do printf "\023\000\000\000\000"; sleep 1; done' hello
-    run timeout 60 "$ATP_BIN/atp-docker" rm -f liar
+    run timeout 120 "$ATP_BIN/atp-docker" rm -f liar
     [ "$status" -eq 0 ]
     [ -z "$(docker ps -aq)" ]
 }

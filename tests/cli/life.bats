@@ -14,16 +14,9 @@ teardown() {
 }
 
 status_of() { docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$1"; }
-# until_true SECONDS COMMAND...: polls it.
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
 is_running() { [ "$(status_of "$1")" = "running 0" ]; }
+said_again() { [ "$(docker logs "$1" | grep -c ready)" -ge 2 ]; }
+says() { docker logs "$1" 2>/dev/null | grep "$2"; }
 gone() { ! docker inspect "$1" >/dev/null 2>&1; }
 daemon() { echo "Error response from daemon: $*"; }
 
@@ -34,7 +27,7 @@ daemon() { echo "Error response from daemon: $*"; }
     [ ! -s err ]
     [ "$(docker ps -q --no-trunc)" = "$(cat out)" ]
     # a pipe ends when the client does, not when the container does
-    [ "$(timeout 10 "$ATP_BIN/atp-docker" run -d "$IMAGE" sleep 1000 2>&1 | wc -l)" -eq 1 ]
+    [ "$(timeout 60 "$ATP_BIN/atp-docker" run -d "$IMAGE" sleep 1000 2>&1 | wc -l)" -eq 1 ]
 }
 
 @test "run -d of what cannot start: the id, the error, its code; the container stays as created" {
@@ -61,11 +54,11 @@ daemon() { echo "Error response from daemon: $*"; }
 }
 
 @test "files stay over stop and start, also twice" {
-    docker run -d --name web "$IMAGE" sh -c 'echo x >>/count; trap "exit 3" TERM; while :; do sleep 0.1; done'
+    docker run -d --name web "$IMAGE" sh -c 'trap "exit 3" TERM; echo x >>/count; while :; do sleep 0.1; done'
     until_true 10 docker exec web test -s /count
     for n in 1 2 3; do
         [ "$(docker exec web sh -c 'wc -l </count')" -eq "$n" ]
-        docker stop -t 5 web
+        docker stop -t 50 web
         [ "$(status_of web)" = "exited 3" ]
         docker start web
         until_true 10 docker exec web sh -c "[ \$(wc -l </count) -eq $((n + 1)) ]"
@@ -84,19 +77,21 @@ daemon() { echo "Error response from daemon: $*"; }
 }
 
 @test "stop: signals and times; what is stopped or never ran is stopped" {
-    docker run -d --name one "$IMAGE" sh -c 'trap "exit 7" USR1; trap "" TERM; while :; do sleep 0.1; done'
-    docker stop -s USR1 -t 10 one
+    docker run -d --name one "$IMAGE" sh -c 'trap "exit 7" USR1; trap "" TERM; echo ready; while :; do sleep 0.1; done'
+    until_true 10 says one ready
+    docker stop -s USR1 -t 50 one
     [ "$(status_of one)" = "exited 7" ]
     [ "$(docker stop one)" = one ]
     docker start one
+    until_true 10 said_again one
     SECONDS=0
     docker stop -t 1 one
-    [ "$SECONDS" -le 5 ]
+    [ "$SECONDS" -le 9 ] # without -t it has ten
     [ "$(status_of one)" = "exited 137" ]
-    docker create --name two --stop-signal USR1 --stop-timeout 3 "$IMAGE" sh -c 'trap "exit 8" USR1; while :; do sleep 0.1; done'
+    docker create --name two --stop-signal USR1 --stop-timeout 30 "$IMAGE" sh -c 'trap "exit 8" USR1; echo ready; while :; do sleep 0.1; done'
     [ "$(docker stop two)" = two ]
     docker start two
-    sleep 0.3
+    until_true 10 says two ready
     docker stop two
     [ "$(status_of two)" = "exited 8" ]
     run -1 docker stop -s FOO one
@@ -104,10 +99,10 @@ daemon() { echo "Error response from daemon: $*"; }
 }
 
 @test "kill: one signal, or the end" {
-    docker run -d --name one "$IMAGE" sh -c 'trap "echo got" USR1; while :; do sleep 0.1; done'
-    sleep 0.3
+    docker run -d --name one "$IMAGE" sh -c 'trap "echo got" USR1; echo ready; while :; do sleep 0.1; done'
+    until_true 10 says one ready
     [ "$(docker kill -s SIGUSR1 one)" = one ]
-    until_true 5 sh -c "'$ATP_BIN/atp-docker' logs one | grep -q got"
+    until_true 5 says one got
     [ "$(status_of one)" = "running 0" ]
     docker kill one
     [ "$(status_of one)" = "exited 137" ]
@@ -261,7 +256,7 @@ daemon() { echo "Error response from daemon: $*"; }
         mkdir tree
         echo host >tree/host
         docker run -d --name sync -v "$PWD/tree:/w" "$IMAGE" sh -c 'cat /w/host; echo made >/w/made; rm /w/host; echo ready; sleep 1000'
-        until_true 10 sh -c "'$ATP_BIN/atp-docker' logs sync | grep -q ready"
+        until_true 10 says sync ready
         [ "$end" != wait ] || docker exec sync pkill sleep || docker kill -s KILL sync
         docker $end sync >/dev/null
         [ "$(cat tree/made)" = made ]
@@ -307,17 +302,19 @@ daemon() { echo "Error response from daemon: $*"; }
 }
 
 @test "a foreground client that is killed leaves its container running, and --rm still removes it" {
-    docker run --rm --name left "$IMAGE" sh -c 'sleep 3' &
+    "$ATP_BIN/atp-docker" run --rm --name left "$IMAGE" sh -c 'until test -e /end; do sleep 0.1; done' 3>&- &
     until_true 10 docker exec left true
     kill -9 $!
+    wait $! || true
     [ "$(status_of left)" = "running 0" ]
+    docker exec left touch /end
     until_true 20 gone left
 }
 
 @test "stopped or removed from elsewhere, a foreground run ends with the command's code" {
-    docker run --rm --name front "$IMAGE" sh -c 'trap "exit 5" TERM; while :; do sleep 0.1; done' >out 2>err &
-    until_true 10 docker exec front true
-    docker stop front
+    docker run --rm --name front "$IMAGE" sh -c 'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done' >out 2>err 3>&- &
+    until_true 10 grep -q ready out
+    docker stop -t 50 front
     status=0
     wait $! || status=$?
     [ "$status" -eq 5 ]
@@ -339,7 +336,7 @@ daemon() { echo "Error response from daemon: $*"; }
             until_true 10 is_running early
             docker $verb early
             wait_code=0
-            timeout 10 tail --pid=$client -f /dev/null
+            timeout 60 tail --pid=$client -f /dev/null
             wait $client || wait_code=$?
             [ $wait_code -eq 137 ] || [ $wait_code -eq 143 ]
             [ "$verb" != "kill -s TERM" ] || until_true 5 gone early

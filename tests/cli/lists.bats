@@ -107,7 +107,7 @@ running true 0 false" ]
 
 @test "top: columns of ps, users of the container, what is refused" {
     docker run -d --name tt -u user "$IMAGE" sh -c 'sleep 1000 & sleep 2000; true' >/dev/null
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         [ "$(docker top tt | wc -l)" -eq 4 ] && break
         sleep 0.1
     done

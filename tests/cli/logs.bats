@@ -17,7 +17,7 @@ ended() {
 
 @test "both streams, byte for byte, running and ended" {
     docker run -d --name l1 "$IMAGE" sh -c 'printf "a\0b\n"; printf "err" >&2; printf "no newline"; sleep 3600' >/dev/null 3>&-
-    for i in $(seq 50); do docker logs l1 2>/dev/null | grep -aq 'no newline' && break; sleep 0.1; done
+    for i in $(seq 300); do docker logs l1 2>/dev/null | grep -aq 'no newline' && break; sleep 0.1; done
     docker logs l1 >out 2>err
     printf 'a\0b\nno newline' | cmp - out
     printf 'err' | cmp - err
@@ -46,7 +46,7 @@ ended() {
 
 @test "-f goes on until the end, and ends with 0" {
     docker run -d --name l3 "$IMAGE" sh -c 'for i in 1 2 3; do echo $i; sleep 0.4; done; exit 9' >/dev/null 3>&-
-    [ "$(timeout 20 "$ATP_BIN/atp-docker" logs -f l3)" = $'1\n2\n3' ]
+    [ "$(timeout 60 "$ATP_BIN/atp-docker" logs -f l3)" = $'1\n2\n3' ]
     docker rm -f l3
 }
 

@@ -82,13 +82,16 @@ tree_of() {
 
 @test "a conflict keeps both versions" {
     echo base >f
-    docker run --rm -v "$PWD:/work" "$IMAGE" sh -c 'echo container >/work/f; touch /work/ready; sleep 2' 2>err &
+    mkfifo "$SUITE/tube"
+    docker run --rm -i -v "$PWD:/work" "$IMAGE" sh -c 'echo container >/work/f; echo written; cat' <"$SUITE/tube" >"$SUITE/said" 2>"$SUITE/notes" 3>&- &
     pid=$!
-    sleep 1
+    exec 4>"$SUITE/tube"
+    for _ in $(seq 600); do ! grep -q written "$SUITE/said" || break; sleep 0.1; done
     echo host >f
+    exec 4>&- # it ends
     wait $pid
     [ "$(cat f)" = host ]
-    grep -q 'f' err
+    grep -q 'f' "$SUITE/notes"
     grep -rqx container "$XDG_STATE_HOME/atp-docker"
 }
 

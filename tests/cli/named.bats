@@ -159,12 +159,10 @@ built_here_runs_there() {
 @test "several pulls of one image at once fetch it once" {
     shared_start
     push_image once:1 '{}' 'head -c 20000000 /dev/urandom >$tree/big'
-    port=$(free_port) # the same registry once more, with a log of who fetches what
-    sed "s/^log:.*/log: {level: error}/; s/127.0.0.1:[0-9]*/127.0.0.1:$port/" "$SUITE/registry/config.yml" >logged.yml
-    docker-registry serve logged.yml >logged 2>&1 3>&- &
-    REGISTRY=localhost:$port
-    echo $! >logged.pid
-    for _ in $(seq 100); do (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    sed "s/^log:.*/log: {level: info}/" "$SUITE/registry/config.yml" >logged.yml
+    registry_serve logged.yml logged # the same registry once more, with a log of who fetches what
+    REGISTRY=localhost:$SERVED_PORT
+    echo "$SERVED_PID" >logged.pid
     pids=
     for i in 1 2 3 4 5; do
         docker pull -q "$REGISTRY/once:1" >"out$i" 2>&1 3>&- &

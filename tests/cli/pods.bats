@@ -18,21 +18,14 @@ teardown() {
 
 sandboxes() { find "$XDG_STATE_HOME/atp-docker/engine/runtime/run" -mindepth 2 -maxdepth 2 -name 'sb-*' -printf '%f\n' 2>/dev/null; }
 no_sandbox() { [ -z "$(sandboxes)" ]; }
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
+begun() { [ "$(docker logs box)" = begun ]; }
 # serve NAME WORDS...: a container that says its name to whoever connects to port 80.
 serve() {
     docker run -d --name "$1" "${@:2}" "$IMAGE" sh -c "while :; do echo $1 | nc -l -p 80; done"
 }
 # asks NAME FROM WHAT: what NAME hears from the container it reaches by WHAT.
 hears() {
-    docker exec "$1" sh -c "for i in 1 2 3 4 5 6 7 8 9 10; do nc $2 80 </dev/null && exit 0; sleep 0.2; done; exit 1"
+    docker exec "$1" sh -c "for i in \$(seq 100); do nc $2 80 </dev/null && exit 0; sleep 0.2; done; exit 1"
 }
 
 @test "two containers of a network reach each other by name, alias and short id" {
@@ -41,7 +34,7 @@ hears() {
     for name in server www api "${id:0:12}"; do
         [ "$(hears client $name)" = server ]
     done
-    [ "$(docker run --rm --network net1 "$IMAGE" sh -c 'nc server 80 </dev/null')" = server ]
+    [ "$(docker run --rm --network net1 "$IMAGE" sh -c 'until nc server 80 </dev/null; do sleep 0.1; done')" = server ]
     run docker exec client nc nosuchname 80
     [ "$status" -ne 0 ]
     [ "$(sandboxes | wc -l)" -eq 1 ]
@@ -83,7 +76,7 @@ hears() {
     [ "$(docker exec -e A=b -w /tmp box sh -c 'echo $A $PWD')" = "b /tmp" ]
     [ "$(echo piped | docker exec -i box cat)" = piped ]
     run -7 docker exec box sh -c 'exit 7'
-    [ "$(docker logs box)" = begun ]
+    until_true 10 begun
     docker top box | grep -q sleep
     echo in >in
     docker cp in box:/in
@@ -179,7 +172,7 @@ server" ]
     [ "$(docker inspect -f '{{.HostConfig.NetworkMode}}' server)" = net1 ]
     [ "$(hears client www)" = server ]
     docker pull -q "$IMAGE"
-    [ "$(docker run --rm --network net1 "$IMAGE" sh -c 'nc www 80 </dev/null')" = server ]
+    [ "$(docker run --rm --network net1 "$IMAGE" sh -c 'until nc www 80 </dev/null; do sleep 0.1; done')" = server ]
     docker rm -f server client
     until_true 10 no_sandbox
 }

@@ -2,6 +2,7 @@
 # next command works, and once nobody needs them neither pod, sandbox, row, intent nor folder is left.
 bats_require_minimum_version 1.5.0
 load common
+load killed
 
 setup_file() {
     suite_start
@@ -14,40 +15,6 @@ teardown_file() { suite_stop; }
 setup() {
     WORK=$(mktemp -d "$SUITE/work-XXXXXX")
     cd "$WORK"
-}
-
-state() { echo "$XDG_STATE_HOME/atp-docker"; }
-sandboxes() { find "$(state)/engine/runtime/run" -mindepth 2 -maxdepth 2 -name 'sb-*' -printf '%f\n'; }
-rows() { sqlite3 -readonly "$(state)/state.db" "SELECT 'container', name, status, sandbox_id FROM containers UNION ALL SELECT 'intent', container_id, ending, sandbox_id FROM intents UNION ALL SELECT 'pod', id, networks, sandbox_id FROM pods"; }
-folders() { find "$(state)/containers" -mindepth 1 -maxdepth 1 2>/dev/null; }
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "never became true: $*"; return 1; }
-        sleep 0.05
-    done
-}
-nothing_left() { docker atp recover >/dev/null && [ -z "$(rows)$(folders)$(sandboxes)" ]; }
-complain() {
-    echo "killed at step $n: $1"
-    rows
-    folders
-    sandboxes
-    tail -15 "$(state)/engine/engine.log"
-    return 1
-}
-
-# walk COMMAND...: kills it at step 1, 2, 3... until it survives; `after` is called after each with its exit code in $status.
-walk() {
-    for ((n = 1; n < 1000; n++)); do
-        status=0
-        "$ATP_TESTS/kill_at" "$n" "$ATP_BIN/atp-docker" "$@" >out 2>err </dev/null || status=$?
-        after
-        [ "$status" -eq 137 ] || break
-    done
-    [ "$n" -gt 10 ] || { cat err; return 1; }
-    echo "$n steps"
 }
 
 @test "run --rm into a network of its own making, killed at every step" {
@@ -106,8 +73,8 @@ walk() {
 }
 
 @test "a monitor that is killed is not missed" {
-    docker run -d --rm --name leak --network net1 "$IMAGE" sleep 1
-    kill -9 "$(pgrep -f "atp monitor $(docker ps -q --no-trunc --filter name=leak)")"
+    docker run -d --rm --name leak --network net1 "$IMAGE" sleep 8
+    kill -9 "$(monitor_of leak)"
     n=0
     until_true 20 nothing_left || complain "something is left"
 }

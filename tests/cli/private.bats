@@ -7,7 +7,7 @@ setup_file() {
     export DOCKER_CONFIG=$SUITE/docker PASSWORD=pass-$RANDOM-word
     mkdir -p "$DOCKER_CONFIG" "$SUITE/locked"
     htpasswd -Bbn user "$PASSWORD" >"$SUITE/locked/htpasswd"
-    locked_start 3>&-
+    locked_start
     skopeo copy --quiet --insecure-policy --dest-tls-verify=false --dest-creds "user:$PASSWORD" \
         "docker-archive:$SUITE/busybox.tar" "docker://$LOCKED/secret:1"
 }
@@ -17,29 +17,16 @@ teardown_file() {
     suite_stop
 }
 
-# A registry on a free port that lets nobody in without a password.
+# A registry that lets nobody in without a password.
 locked_start() {
-    local port
-    for _ in $(seq 20); do
-        port=$((20000 + RANDOM % 12000))
-        cat >"$SUITE/locked/config.yml" <<EOF
+    cat >"$SUITE/locked/config.yml" <<EOF
 version: 0.1
 storage: {filesystem: {rootdirectory: $SUITE/locked/data}}
-http: {addr: 127.0.0.1:$port}
+http: {addr: 127.0.0.1:0}
 auth: {htpasswd: {realm: locked, path: $SUITE/locked/htpasswd}}
 EOF
-        docker-registry serve "$SUITE/locked/config.yml" >"$SUITE/locked/log" 2>&1 &
-        LOCKED_PID=$!
-        for _ in $(seq 50); do
-            kill -0 $LOCKED_PID 2>/dev/null || break
-            if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-                export LOCKED=localhost:$port LOCKED_PID
-                return 0
-            fi
-            sleep 0.1
-        done
-    done
-    return 1
+    registry_serve "$SUITE/locked/config.yml" "$SUITE/locked/log"
+    export LOCKED=localhost:$SERVED_PORT LOCKED_PID=$SERVED_PID
 }
 
 setup() {

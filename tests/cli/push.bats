@@ -36,21 +36,17 @@ drop_images() {
 
 # A second registry, for "me" with "secret" only.
 registry_with_login() {
-    local port
-    port=$(free_port)
     mkdir -p "$OTHER_DIR/data"
     htpasswd -Bbn me secret >"$OTHER_DIR/htpasswd"
     cat >"$OTHER_DIR/config.yml" <<EOT
 version: 0.1
-log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $OTHER_DIR/data}, delete: {enabled: true}}
 auth: {htpasswd: {realm: basic-realm, path: $OTHER_DIR/htpasswd}}
-http: {addr: "127.0.0.1:$port"}
+http: {addr: "127.0.0.1:0"}
 EOT
-    docker-registry serve "$OTHER_DIR/config.yml" >"$OTHER_DIR/log" 2>&1 3>&- &
-    echo $! >"$OTHER_DIR/pid"
-    export OTHER=localhost:$port
-    until_true 20 curl -s "http://$OTHER/v2/"
+    registry_serve "$OTHER_DIR/config.yml" "$OTHER_DIR/log"
+    echo "$SERVED_PID" >"$OTHER_DIR/pid"
+    export OTHER=localhost:$SERVED_PORT
 }
 
 # proxy_start [ARGS...]: sets PROXY; faults.txt holds what is to fail, proxy.log what came.
@@ -255,14 +251,13 @@ load_large() {
 @test "a registry with a certificate of its own" {
     host=$(hostname -I | cut -d' ' -f1)
     [[ "$host" == *.* ]] || skip "this machine has no address"
-    port=$(free_port)
     openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=IP:$host" -keyout key.pem -out cert.pem 2>/dev/null
     mkdir -p tls
-    printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/tls}}\nhttp: {addr: "0.0.0.0:%s", tls: {certificate: %s/cert.pem, key: %s/key.pem}}\n' \
-        "$WORK" "$port" "$WORK" "$WORK" >tls.yml
-    docker-registry serve tls.yml >tls.log 2>&1 3>&- &
-    echo $! >proxy.pid
-    until_true 20 curl -sk "https://$host:$port/v2/"
+    printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/tls}}\nhttp: {addr: "0.0.0.0:0", tls: {certificate: %s/cert.pem, key: %s/key.pem}}\n' \
+        "$WORK" "$WORK" "$WORK" >tls.yml
+    registry_serve tls.yml tls.log
+    echo "$SERVED_PID" >proxy.pid
+    port=$SERVED_PORT
     docker tag "$IMAGE" "$host:$port/x:1"
     run -1 docker push "$host:$port/x:1"
     [[ "${lines[-1]}" == "Get \"https://$host:$port/v2/\": tls: failed to verify certificate: "* ]]

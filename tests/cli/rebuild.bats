@@ -95,7 +95,7 @@ large_context() {
 
 @test "a client that is killed while it builds: the next one gets an image, and nothing is left" {
     printf 'FROM %s\nRUN echo begun; sleep 3; echo made >/made\n' "$IMAGE" >Dockerfile
-    docker build --progress=plain -t app . >log 2>&1 3>&- &
+    "$ATP_BIN/atp-docker" build --progress=plain -t app . >log 2>&1 3>&- &
     local pid=$!
     until_true 20 grep -q begun log
     kill -9 "$pid"

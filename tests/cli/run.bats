@@ -154,11 +154,11 @@ setup() {
 
 @test "nothing is left: no container, no sandbox" {
     running=$XDG_STATE_HOME/atp-docker/engine/runtime/run # what the runtime knows of
-    "$ATP_BIN/atp-docker" run --rm "$IMAGE" sh -c 'echo up; sleep 1' >out 3>&- &
-    for _ in $(seq 100); do grep -q up out && break; sleep 0.1; done
+    "$ATP_BIN/atp-docker" run --rm "$IMAGE" sh -c 'echo up; sleep 3' >out 3>&- &
+    until_true 20 grep -q up out
     [ "$(find "$running" -name 'sb-*' | wc -l)" -ge 1 ]
     wait $!
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         n=$(find "$running" -name 'sb-*' | wc -l)
         [ "$n" -eq 0 ] && break
         sleep 0.1

@@ -236,7 +236,7 @@ PY
 @test "loads that are killed at any moment leave nothing that stays" {
     two_images
     for n in $(seq 12); do
-        docker load -q -i two.tar >/dev/null 2>&1 &
+        "$ATP_BIN/atp-docker" load -q -i two.tar >/dev/null 2>&1 3>&- &
         sleep "0.0$((n * 7 % 10))"
         kill -9 $! 2>/dev/null || true
         wait $! 2>/dev/null || true
@@ -296,7 +296,7 @@ PY
     port=$(free_port)
     python3 -m http.server --bind 127.0.0.1 --directory web "$port" >/dev/null 2>&1 3>&- &
     server=$!
-    for _ in $(seq 50); do
+    for _ in $(seq 600); do
         ! (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
         sleep 0.1
     done

@@ -85,7 +85,7 @@ EOF
 
 # Until the container has said that it serves.
 serving() {
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         [[ $(docker logs box 2>/dev/null) != serving ]] || return 0
         sleep 0.05
     done

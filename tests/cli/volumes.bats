@@ -89,13 +89,13 @@ box() {
 
 @test "kill -9 of the sandbox leaves what was saved last" {
     docker run -d --name c1 --label modal.volume.save=1 -v data:/d "$IMAGE" sh -c 'echo old >/d/f; exec sleep 1000' >/dev/null
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         docker exec c1 sh -c 'test -e /.atp/volumes/data/generations/*1' && break
         sleep 0.1
     done
     sleep 6 # the server commits every five seconds
     kill -9 "$(engine_pid)"
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         [ -n "$(engine_pid)" ] || break
         sleep 0.1
     done
@@ -243,7 +243,7 @@ box() {
     sleep 7
     docker exec c1 cat /d/last
     kill -9 "$(engine_pid)"
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         [ -n "$(engine_pid)" ] || break
         sleep 0.1
     done

@@ -174,12 +174,10 @@ layered_layout() {
     dir=$SUITE/locked
     mkdir -p "$dir"
     printf 'me:%s\n' "$(perl -e 'print crypt("open sesame", "\$2y\$05\$abcdefghijklmnopqrstuu")')" >"$dir/htpasswd"
-    port=$(free_port)
-    printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nauth: {htpasswd: {realm: r, path: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' \
-        "$dir/data" "$dir/htpasswd" "$port" >"$dir/config.yml"
-    docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 3>&- &
-    pid=$!
-    for _ in $(seq 50); do (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nauth: {htpasswd: {realm: r, path: %s}}\nhttp: {addr: "127.0.0.1:0"}\n' \
+        "$dir/data" "$dir/htpasswd" >"$dir/config.yml"
+    registry_serve "$dir/config.yml" "$dir/log"
+    port=$SERVED_PORT pid=$SERVED_PID
     skopeo copy --quiet --insecure-policy --dest-tls-verify=false --dest-creds 'me:open sesame' "docker-archive:$SUITE/bb.tar" "docker://localhost:$port/bb:1"
     run store config "localhost:$port/bb:1"; none=$output
     run store -u me -p wrong config "localhost:$port/bb:1"; wrong=$output

@@ -9,16 +9,8 @@ setup_file() {
     [ "$(id -u)" = 0 ] || skip "needs root"
     export TOOLS=${ATP_TESTS:-$ROOT/build/tests}
     export SUITE=$(mktemp -d /tmp/atp-kept-XXXXXX)
-    registry_start "$SUITE/registry" 3>&-
-    registry_stop
-    # The same registry with a line for each request.
-    sed -i 's/accesslog: {disabled: true}/accesslog: {disabled: false}/' "$SUITE/registry/config.yml"
-    docker-registry serve "$SUITE/registry/config.yml" >"$SUITE/registry/log" 2>&1 3>&- &
-    export REGISTRY REGISTRY_PID=$!
-    for _ in $(seq 100); do
-        (exec 4<>"/dev/tcp/127.0.0.1/${REGISTRY#*:}") 2>/dev/null && break
-        sleep 0.1
-    done
+    registry_start "$SUITE/registry" '{level: info}' # with a line for each request
+    export REGISTRY REGISTRY_PID
     make_images
 }
 

@@ -3,7 +3,8 @@
 #   image_archive DIR CONFIG_JSON TAG OUT.tar   a docker-archive of one layer: the tree DIR
 #   image_busybox OUT.tar TAG [CONFIG_JSON]     the same from busybox-static
 #   image_changed OUT.tar TAG CONFIG_JSON COMMANDS   the same, changed by COMMANDS, which find it in $tree
-#   registry_start DIR                          a real docker-registry on a free port; sets REGISTRY and REGISTRY_PID
+#   registry_start DIR [LOG]                    a real docker-registry on a port of its own; sets REGISTRY and REGISTRY_PID
+#   registry_serve CONFIG LOG                   another one of a given configuration
 #   registry_push ARCHIVE.tar NAME[:TAG]        pushes into it with skopeo
 #   registry_stop
 
@@ -71,35 +72,45 @@ image_changed_make() {
     rm -rf "$tree"
 }
 
-# A port that nobody listens on right now.
+# A port that nobody listens on right now, and that the system gives to nobody who asks for any.
 free_port() {
     local port
     for _ in $(seq 50); do
-        port=$((20000 + RANDOM % 20000))
+        port=$((20000 + RANDOM % 12000))
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return 0; }
     done
     return 1
 }
 
-registry_start() {
-    local dir=$1 port
-    mkdir -p "$dir/data"
-    port=$(free_port)
-    cat >"$dir/config.yml" <<EOF
-version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $dir/data}, delete: {enabled: true}}
-http: {addr: "127.0.0.1:$port"}
-EOF
-    docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 &
-    REGISTRY_PID=$!
-    REGISTRY=localhost:$port
-    for _ in $(seq 100); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return 0
+# registry_serve CONFIG LOG: the registry of that file, whose address has port 0; sets SERVED_PORT and SERVED_PID.
+registry_serve() {
+    : >"$2"
+    docker-registry serve "$1" >"$2" 2>&1 3>&- &
+    SERVED_PID=$!
+    for _ in $(seq 600); do
+        SERVED_PORT=$(sed -nE 's/.*msg="listening on [^"]*:([0-9]+)[^0-9].*/\1/p' "$2" | head -n 1)
+        [ -z "$SERVED_PORT" ] || return 0
+        kill -0 "$SERVED_PID" 2>/dev/null || break
         sleep 0.1
     done
-    echo "the registry did not start: $(cat "$dir/log")" >&2
+    echo "the registry did not start: $(cat "$2")" >&2
     return 1
+}
+
+# registry_start DIR [LOG]: LOG is what it writes into DIR/log
+registry_start() {
+    local dir=$1 log='{level: info, accesslog: {disabled: true}}' # at this level it says where it listens
+    log=${2:-$log}
+    mkdir -p "$dir/data"
+    cat >"$dir/config.yml" <<EOF
+version: 0.1
+log: $log
+storage: {filesystem: {rootdirectory: $dir/data}, delete: {enabled: true}}
+http: {addr: "127.0.0.1:0"}
+EOF
+    registry_serve "$dir/config.yml" "$dir/log" || return 1
+    REGISTRY_PID=$SERVED_PID
+    REGISTRY=localhost:$SERVED_PORT
 }
 
 registry_push() {
@@ -107,6 +118,6 @@ registry_push() {
 }
 
 registry_stop() {
-    [ -z "${REGISTRY_PID:-}" ] || kill "$REGISTRY_PID" 2>/dev/null || true
+    [ -z "${REGISTRY_PID:-}" ] || ! kill "$REGISTRY_PID" 2>/dev/null || wait "$REGISTRY_PID" 2>/dev/null || true
     REGISTRY_PID=
 }
