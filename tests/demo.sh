@@ -16,7 +16,7 @@ packages_install build engine demo
 
 step "building atp-docker, atp-agent and atp-engine"
 build=${ATP_BUILD_DIR:-build}
-cmake -S . -B "$build" >/dev/null
+cmake -S . -B "$build" -DATP_TESTS=OFF >/dev/null
 cmake --build "$build" -j "$(nproc)" | tail -n 1
 bin=$(cd "$build/bin" && pwd)
 
