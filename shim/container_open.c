@@ -110,6 +110,7 @@ static int64_t time_for(const struct wire_ask *ask)
     case WIRE_ASK_BARRIER:
     case WIRE_ASK_SIGNAL:
     case WIRE_ASK_SET_RECORD:
+    case WIRE_ASK_NAMES:
         return ANSWER_MS;
     default:
         return 0;
@@ -189,4 +190,13 @@ int container_ask(struct container *c, const struct wire_ask *ask, bool with_mou
         nanosleep(&(struct timespec){.tv_nsec = START_NAP_NS}, NULL);
     }
     return 0;
+}
+
+void container_tell_record(struct container *c)
+{
+    const struct wire_ask ask = {.kind = WIRE_ASK_SET_RECORD, .text = c->row.record};
+    int code = 0;
+
+    if (container_may_run(c) && strlen(c->row.record) <= WIRE_ASK_TEXT_MAX)
+        container_ask(c, &ask, /* with_mounts= */ false, &code, NULL);
 }

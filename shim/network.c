@@ -9,6 +9,7 @@
 #include "shim/container.h"
 #include "shim/events.h"
 #include "shim/make.h"
+#include "shim/pod.h"
 #include "translate/record.h"
 
 #include <errno.h>
@@ -347,94 +348,6 @@ int network_rejoin(struct container *c, struct err *err)
     return state_container_update(c->app->state, row, STATE_PART_IDENTITY | STATE_PART_NETWORKS, err) < 0 ? -1 : 0;
 }
 
-/* The container under its lock, in a state in which its networks can be changed. */
-static int open_changeable(struct container *c, const char *word, const char *verb, struct err *err)
-{
-    if (container_find(c, word, err) < 0 || container_refresh(c, err) < 0 || container_lock(c, err) < 0)
-        return -1;
-    if (c->row.recovered)
-        return err_set(err, 125, "network %s is not carried out by atp-docker for %s, which was found on the server",
-                       verb, c->row.name);
-    if (container_may_run(c) || c->row.sandbox_id)
-        return err_set(err, 125,
-                       "network %s is not carried out by atp-docker for a container that runs (%s): the networks of "
-                       "one that is stopped can be changed",
-                       verb, c->row.name);
-    return container_load(c, err);
-}
-
-static int connect_locked(struct container *c, const struct state_network *n, const struct strlist *aliases,
-                          struct err *err)
-{
-    struct container_spec *spec = &c->spec;
-    struct network_join *join;
-
-    if (spec->network == NETWORK_NONE)
-        return err_set(err, 1,
-                       DAEMON "container cannot be connected to multiple networks with one of the networks in private "
-                              "(none) mode");
-    if (spec->network == NETWORK_HOST)
-        return err_set(err, 1,
-                       DAEMON "container sharing network namespace with another container or host cannot be connected "
-                              "to any other network");
-    if (network_is_predefined(n)) {
-        if (spec->network == NETWORK_BRIDGE && !strcmp(n->name, "bridge"))
-            return 0;
-        return err_set(err, 125,
-                       "network connect is not carried out by atp-docker for %s: a container is in networks of one's "
-                       "own, or in a predefined one",
-                       n->name);
-    }
-    join = network_joins_find(&spec->networks, n->id);
-    if (!join)
-        join = network_joins_add(&spec->networks, n->name);
-    free(join->id);
-    join->id = xstrdup(n->id);
-    join->internal = n->internal;
-    if (network_aliases_add(join, aliases, err) < 0)
-        return -1;
-    spec->network = NETWORK_OWN;
-    return network_rejoin(c, err);
-}
-
-int network_connect(struct app *app, const char *network, const char *container, const struct strlist *aliases,
-                    struct err *err)
-{
-    cleanup_with(container_clear) struct container c;
-    struct state_network n = {0};
-    int ret = -1;
-
-    container_init(&c, app);
-    if (open_changeable(&c, container, "connect", err) == 0 && network_find(app, network, &n, err) == 0)
-        ret = connect_locked(&c, &n, aliases, err);
-    state_network_clear(&n);
-    return ret;
-}
-
-int network_disconnect(struct app *app, const char *network, const char *container, struct err *err)
-{
-    cleanup_with(container_clear) struct container c;
-    struct state_network n = {0};
-    int ret = -1;
-
-    container_init(&c, app);
-    if (open_changeable(&c, container, "disconnect", err) < 0 || network_find(app, network, &n, err) < 0)
-        return -1;
-    if (c.spec.network == NETWORK_OWN && network_joins_find(&c.spec.networks, n.id)) {
-        network_joins_drop(&c.spec.networks, n.id);
-        if (!c.spec.networks.len)
-            c.spec.network = NETWORK_NONE;
-        ret = network_rejoin(&c, err);
-    } else if (c.spec.network == NETWORK_BRIDGE && !strcmp(n.name, "bridge")) {
-        c.spec.network = NETWORK_NONE;
-        ret = network_rejoin(&c, err);
-    } else {
-        err_set(err, 1, DAEMON "container %s is not connected to network %s", c.row.id, n.name);
-    }
-    state_network_clear(&n);
-    return ret;
-}
-
 /* ---- shown ---- */
 
 /* "K=V" texts in a JSON array as an object. */
@@ -456,9 +369,33 @@ static json_t *as_map(const char *text)
     return map;
 }
 
-/* Its containers that run. Where they are is the platform's to know. */
+/* Whether a container is in one of the predefined: its record says which. */
+static bool is_in_predefined(const struct state_network *n, const struct state_container *row)
+{
+    json_auto_t *record = row->record && !row->networks ? json_loads(row->record, 0, NULL) : NULL;
+    const char *mode = json_string_value(json_object_get(json_object_get(record, "HostConfig"), "NetworkMode"));
+
+    return mode && !strcmp(mode, n->name);
+}
+
+static void add_endpoint(struct app *app, struct state_container *row, json_t *map)
+{
+    cleanup_with(container_clear) struct container c;
+    cleanup_free char *address = NULL;
+
+    container_init(&c, app);
+    c.row = *row;
+    *row = (struct state_container){0};
+    address = pod_address(&c);
+    json_object_set_new(map, c.row.id,
+                        json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", c.row.name, "EndpointID", "", "MacAddress", "",
+                                  "IPv4Address", address ? address : "", "IPv6Address", ""));
+}
+
+/* Its containers that run. */
 static json_t *members(struct app *app, const struct state_network *n, struct err *err)
 {
+    bool ours = !network_is_predefined(n);
     struct state_container *rows = NULL;
     json_t *map;
     size_t len = 0;
@@ -467,10 +404,8 @@ static json_t *members(struct app *app, const struct state_network *n, struct er
         return NULL;
     map = json_object();
     for (size_t i = 0; i < len; i++) {
-        if (is_up(&rows[i]) && network_has(n, &rows[i]))
-            json_object_set_new(map, rows[i].id,
-                                json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", rows[i].name, "EndpointID", "",
-                                          "MacAddress", "", "IPv4Address", "", "IPv6Address", ""));
+        if (is_up(&rows[i]) && (ours ? network_has(n, &rows[i]) : is_in_predefined(n, &rows[i])))
+            add_endpoint(app, &rows[i], map);
         state_container_clear(&rows[i]);
     }
     free(rows);

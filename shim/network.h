@@ -54,8 +54,8 @@ char *network_ids(const struct network_joins *joins);
 int network_rejoin(struct container *c, struct err *err);
 
 /*
- * docker network connect and disconnect: record and row of a container that does not run. aliases NULL: none. One that
- * runs is refused with a reason.
+ * docker network connect and disconnect (shim/network_connect.c): record and row of a container; of one that runs in a
+ * pod its names too, at once. aliases NULL: none. What would need another sandbox is refused with a reason.
  */
 int network_connect(struct app *app, const char *network, const char *container, const struct strlist *aliases,
                     struct err *err);

@@ -18,11 +18,12 @@
 #include <string.h>
 #include <time.h>
 
-#define TASK_MS      120000 /* for a sandbox to be scheduled */
-#define NAME_MS      15000  /* for a name to become free */
-#define NAME_TURN_MS 5000
-#define NAME_NAP_NS  50000000
-#define DAEMON       "Error response from daemon: "
+#define TASK_MS          120000 /* for a sandbox to be scheduled */
+#define NAME_MS          15000  /* for a name to become free */
+#define NAME_TURN_MS     5000
+#define NAME_NAP_NS      50000000
+#define NETWORK_NAME_MAX 200 /* longer than a name of the DNS need be */
+#define DAEMON           "Error response from daemon: "
 
 bool pod_wanted(const struct container *c)
 {
@@ -48,8 +49,7 @@ static bool rows_meet(const struct state_container *row, const struct strlist *o
     return false;
 }
 
-/* A platform does not keep containers of one sandbox apart; Docker would. */
-static int check_company(struct container *c, const struct state_pod *p, struct err *err)
+int pod_stranger(const struct container *c, const char *pod, char **ret_name, struct err *err)
 {
     cleanup_strlist struct strlist ours = STRLIST_INIT;
     struct state_container *rows = NULL;
@@ -64,16 +64,29 @@ static int check_company(struct container *c, const struct state_pod *p, struct 
     if (state_container_list(c->app->state, &rows, &len, err) < 0)
         return -1;
     for (size_t i = 0; i < len; i++) {
-        if (ret == 0 && rows[i].pod && !strcmp(rows[i].pod, p->id) && strcmp(rows[i].id, c->row.id) != 0 &&
-            !rows_meet(&rows[i], &ours))
-            ret = err_set(err, 125,
-                          "container %s is refused by atp-docker: it would share a sandbox with %s and could reach it, "
-                          "though they share no network (ATP_DOCKER_APPROXIMATE=all accepts that)",
-                          c->row.name, rows[i].name);
+        if (ret == 0 && rows[i].pod && !strcmp(rows[i].pod, pod) && strcmp(rows[i].id, c->row.id) != 0 &&
+            !rows_meet(&rows[i], &ours)) {
+            *ret_name = xstrdup(rows[i].name);
+            ret = 1;
+        }
         state_container_clear(&rows[i]);
     }
     free(rows);
     return ret;
+}
+
+/* A platform does not keep containers of one sandbox apart; Docker would. */
+static int check_company(const struct container *c, const struct state_pod *p, struct err *err)
+{
+    cleanup_free char *other = NULL;
+    int got = pod_stranger(c, p->id, &other, err);
+
+    if (got > 0)
+        return err_set(err, 125,
+                       "container %s is refused by atp-docker: it would share a sandbox with %s and could reach it, "
+                       "though they share no network (ATP_DOCKER_APPROXIMATE=all accepts that)",
+                       c->row.name, other);
+    return got;
 }
 
 /* ---- into a pod ---- */
@@ -291,10 +304,18 @@ int pod_create_container(struct container *c, const char *modal_image, char *int
 
 /* ---- names ---- */
 
+/* A network is told apart by its name, which is part of names (web.front); one that would not do there by its id. */
+static const char *network_word(const struct network_join *join)
+{
+    bool plain = strlen(join->name) <= NETWORK_NAME_MAX && !strchr(join->name, '/') && !strchr(join->name, '\n');
+
+    return plain || !join->id ? join->name : join->id;
+}
+
 /* NETWORK/NAME for all that the network calls it. */
 static void add_member(const struct container *c, const struct network_join *join, struct strlist *members)
 {
-    const char *network = join->id ? join->id : join->name;
+    const char *network = network_word(join);
 
     strlist_addf(members, "%s/%s", network, c->row.name);
     strlist_addf(members, "%s/%.12s", network, c->row.id);

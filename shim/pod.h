@@ -67,6 +67,20 @@ void pod_found_networks(struct app *app);
  */
 bool pod_names(const struct container *c, struct wire_names *ret);
 
+/*
+ * A running sidecar joins or leaves a network: its spec has it as it will be. What cannot be had without another
+ * sandbox is refused with a reason: networks of two pods, a way out of an internal one, company that Docker would keep
+ * apart. Under the container's lock; the row is the caller's to write.
+ */
+int pod_connect(struct container *c, const struct state_network *n, struct err *err);
+int pod_disconnect(struct container *c, const struct state_network *n, struct err *err);
+
+/* Its agent, and by it the others, know a running sidecar by its present names; NULL spec is loaded. */
+int pod_tell_names(struct container *c, struct err *err);
+
+/* A running sidecar's address in the pod, as its agent says; NULL: unknown. Asked once in each life. Owned by caller. */
+char *pod_address(struct container *c);
+
 /* A running sidecar's file system as an image, for row.files and for commit; owned by caller. */
 int pod_keep_files(struct container *c, char **ret_image, struct err *err);
 

@@ -21,6 +21,10 @@ char *pod_ids_text(const struct strlist *ids);
  */
 int pod_choose(struct app *app, const struct network_joins *joins, struct state_pod *ret, struct err *err);
 
+/* Somebody in the pod who shares no network with the loaded container: 1 and the name (owned by caller). 0: nobody, or
+ * approximations are accepted. */
+int pod_stranger(const struct container *c, const char *pod, char **ret_name, struct err *err);
+
 /* pod_make.c: the hub's sandbox; p's row is in the state, with its sandbox_id afterwards. */
 int pod_make(struct app *app, struct state_pod *p, struct err *err);
 /* pod_make.c: the hub's image is on the server, so that pod_make() need not wait for it with the lock held. */

@@ -14,6 +14,7 @@
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,7 +179,7 @@ static void tell_waiters(struct container *c, bool started)
         *p = w->next;
         if (started)
             view_started(w->view, job_pid(c->job));
-        view_exit(w->view, started || w->kind == WAITS_FOR_KILL || w->kind == WAITS_FOR_HEALTH ? &done : &c->exit);
+        view_exit(w->view, started || (w->kind != WAITS_FOR_END && w->kind != WAITS_FOR_START) ? &done : &c->exit);
         free(w);
     }
 }
@@ -497,6 +498,56 @@ static int set_paused(struct container *c, bool paused, struct view *view, struc
     return 0;
 }
 
+/* The hub has our names, or there is none to wait for. */
+static void on_names_told(void *arg)
+{
+    struct container *c = arg;
+    const struct wire_exit done = {.kind = WIRE_EXIT_CODE};
+
+    for (struct waiter **p = &c->waiters; *p;) {
+        struct waiter *w = *p;
+
+        if (w->kind != WAITS_FOR_NAMES) {
+            p = &w->next;
+            continue;
+        }
+        *p = w->next;
+        view_exit(w->view, &done);
+        free(w);
+    }
+}
+
+static void write_address(struct container *c, struct view *view)
+{
+    char text[INET_ADDRSTRLEN + 1] = "";
+    struct in_addr address;
+
+    if (!names_own_address(c->names, &address) || !inet_ntop(AF_INET, &address, text, INET_ADDRSTRLEN))
+        return;
+    view->listens = true;
+    view_write(view, 0, text, strlen(text));
+    view_write(view, 0, "\n", 1);
+}
+
+static int take_names(struct container *c, const struct wire_ask *ask, struct view *view, struct err *err)
+{
+    cleanup_with(wire_names_clear) struct wire_names names = {0};
+
+    if (c->state == WIRE_MAIN_ENDED)
+        return err_set(err, 1, NOT_RUNNING);
+    if (!c->names)
+        return err_set(err, 1, "has no names");
+    if (wire_names_read(ask->text, &names, err) < 0)
+        return -1;
+    write_address(c, view);
+    wait_for(c, view, WAITS_FOR_NAMES);
+    if (*ask->text)
+        names_change(c->names, &names, on_names_told, c);
+    else
+        on_names_told(c);
+    return 0;
+}
+
 int container_ask(struct container *c, const struct wire_ask *ask, struct view *view, struct err *err)
 {
     if (c->state == WIRE_MAIN_NONE)
@@ -515,6 +566,8 @@ int container_ask(struct container *c, const struct wire_ask *ask, struct view *
     case WIRE_ASK_RESTART:
         restart(c, ask, view);
         return 0;
+    case WIRE_ASK_NAMES:
+        return take_names(c, ask, view, err);
     default:
         if (c->state == WIRE_MAIN_ENDED)
             return err_set(err, 1, NOT_RUNNING);

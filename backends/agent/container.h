@@ -25,7 +25,8 @@ enum waiter_kind {
     WAITS_FOR_END,   /* STOP: EXIT is the process's own */
     WAITS_FOR_KILL,  /* SIGNAL KILL: the end, told as 0 */
     WAITS_FOR_START, /* RESTART: the next life */
-    WAITS_FOR_HEALTH /* HEALTH FOLLOW: every change, until the end */
+    WAITS_FOR_HEALTH, /* HEALTH FOLLOW: every change, until the end */
+    WAITS_FOR_NAMES   /* NAMES: the hub has told the others */
 };
 
 struct waiter {

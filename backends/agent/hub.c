@@ -110,17 +110,18 @@ static int take_join(struct guest *g, const struct wire_frame *f, struct err *er
     struct hub *h = g->hub;
     cleanup_with(wire_names_clear) struct wire_names who = {0};
 
-    if (g->who.self)
-        return err_set(err, 125, "a second JOIN");
     if (wire_get_join(f, &who, err) < 0)
         return -1;
+    if (g->who.self && strcmp(g->who.self, who.self) != 0)
+        return err_set(err, 125, "a JOIN of another member");
     if (!same_token(who.token, h->options->hub_token))
         return err_set(err, 125, "the token is not the hub's");
     if (!has_room(h, &who))
         return err_set(err, 125, "the hub has no room for more names");
     for (struct guest *o = h->guests; o; o = o->next)
-        if (is_member(o) && !strcmp(o->who.self, who.self))
+        if (o != g && is_member(o) && !strcmp(o->who.self, who.self))
             o->dead = true;
+    wire_names_clear(&g->who);
     g->who = who;
     who = (struct wire_names){0};
     broadcast(h);

@@ -1,6 +1,6 @@
 /*
  * The hub of a pod's names: `init --hub --hub-token TOKEN` listens on AGENT_HUB_PORT, and every other agent of the pod
- * that says the token is a member for as long as its connection lasts (translate/wire/wire.h, NAMES). Whoever does not
+ * that says the token is a member for as long as its connection lasts (translate/wire/wire.h, NAMES); JOIN again tells new names. Whoever does not
  * say it within HUB_PATIENCE is dropped. A member whose `self` is there already takes the older one's place: the older
  * one's end was not seen yet.
  */

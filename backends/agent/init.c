@@ -371,6 +371,7 @@ static bool is_for_init(uint8_t kind)
     case WIRE_ASK_HEALTH:
     case WIRE_ASK_PAUSE:
     case WIRE_ASK_UNPAUSE:
+    case WIRE_ASK_NAMES:
         return true;
     default:
         return false;

@@ -148,6 +148,14 @@ struct member *member_new(struct loop *loop, const struct agent_options *options
     return m;
 }
 
+void member_tell(struct member *m)
+{
+    if (!m || m->phase != PHASE_LINKED || m->link.closed) /* else the next JOIN has them */
+        return;
+    wire_put_join(&m->link.queue, m->names);
+    link_send(&m->link);
+}
+
 void member_free(struct member *m)
 {
     if (!m)

@@ -24,5 +24,7 @@ struct member_events {
 struct member *member_new(struct loop *loop, const struct agent_options *options, const struct wire_names *names,
                           const struct member_events *events, void *arg);
 void member_free(struct member *m); /* NULL is fine */
+/* The names have changed: the hub is told. NULL is fine. */
+void member_tell(struct member *m);
 
 #endif

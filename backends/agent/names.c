@@ -29,6 +29,9 @@ struct names {
     int64_t born;
     unsigned turn; /* which of several addresses comes first */
     char reverse[DNS_NAME_MAX + 1];
+    void (*told)(void *arg); /* who changed the names waits for the hub; NULL: nobody */
+    void *told_arg;
+    struct loop_timer *told_timer;
 };
 
 /* The records of one answer as they are gathered. */
@@ -248,6 +251,42 @@ static bool find_hub(void *arg, struct in_addr *ret)
     return hosts_find(n->hosts, n->words.hub, ret);
 }
 
+static void tell(struct names *n)
+{
+    void (*told)(void *arg) = n->told;
+
+    n->told = NULL;
+    if (n->told_timer)
+        loop_timer_stop(n->told_timer);
+    if (told)
+        told(n->told_arg);
+}
+
+static void on_told_late(struct loop *loop, void *arg)
+{
+    (void)loop;
+    tell(arg);
+}
+
+static bool same_list(const struct strlist *a, const struct strlist *b)
+{
+    if (a->len != b->len)
+        return false;
+    for (size_t i = 0; i < a->len; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Whether the hub's table has us as we are. */
+static bool is_known(const struct names *n)
+{
+    for (size_t i = 0; i < n->table.len; i++)
+        if (is_self(n, n->table.items[i].self))
+            return same_list(&n->table.items[i].names, &n->words.members);
+    return false;
+}
+
 static void on_table(void *arg, struct wire_table *t)
 {
     struct names *n = arg;
@@ -256,6 +295,33 @@ static void on_table(void *arg, struct wire_table *t)
     n->table = *t;
     n->have_table = true;
     resolver_look_again(n->resolver);
+    if (n->told && is_known(n))
+        tell(n);
+}
+
+void names_change(struct names *n, struct wire_names *names, void (*told)(void *arg), void *arg)
+{
+    tell(n);
+    strlist_clear(&n->words.members);
+    strlist_clear(&n->words.hosts);
+    n->words.members = names->members;
+    n->words.hosts = names->hosts;
+    names->members = names->hosts = (struct strlist)STRLIST_INIT;
+    n->told = told;
+    n->told_arg = arg;
+    if (!n->member || is_known(n)) {
+        tell(n);
+        return;
+    }
+    member_tell(n->member);
+    if (!n->told_timer)
+        n->told_timer = loop_timer_add(n->loop, NAMES_GRACE, on_told_late, n);
+    loop_timer_set(n->told_timer, NAMES_GRACE);
+}
+
+bool names_own_address(struct names *n, struct in_addr *ret)
+{
+    return hosts_find(n->hosts, n->words.self, ret) || address_own(ret);
 }
 
 static const struct member_events member_events = {find_hub, on_table};
@@ -312,6 +378,7 @@ void names_free(struct names *n)
 {
     if (!n)
         return;
+    loop_timer_del(n->told_timer);
     member_free(n->member);
     resolver_free(n->resolver);
     hosts_free(n->hosts);

@@ -9,6 +9,9 @@
 #include "backends/agent/dns.h"
 #include "translate/wire/wire.h"
 
+#include <netinet/in.h>
+#include <stdbool.h>
+
 struct agent_options;
 struct err;
 struct loop;
@@ -33,6 +36,14 @@ void names_free(struct names *n); /* NULL is fine */
 /* The others know it from here on, and until it leaves: while its process lives. NULL is fine, and so is once more. */
 void names_join(struct names *n);
 void names_leave(struct names *n);
+
+/*
+ * Its members and hosts are these from now on; taken over. told is called, maybe at once, when the hub has them; or it
+ * has not had them for a while, or there is none. Another call takes the place of one that is waited for.
+ */
+void names_change(struct names *n, struct wire_names *names, void (*told)(void *arg), void *arg);
+/* Its address in the pod. */
+bool names_own_address(struct names *n, struct in_addr *ret);
 
 /* records has room for NAMES_RECORDS. Addresses come in turns. */
 enum names_found names_find(struct names *n, const char *name, uint16_t type, struct dns_record *records,

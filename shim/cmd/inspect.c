@@ -13,6 +13,7 @@
 #include "shim/container.h"
 #include "shim/listing.h"
 #include "shim/network.h"
+#include "shim/pod.h"
 #include "shim/volume.h"
 #include "backends/state/volumes.h"
 
@@ -60,6 +61,18 @@ static int read_type(const char *word, enum kind *ret, struct err *err)
                    *word ? "unknown type: \"" : "type is empty", word, *word ? "\"" : "");
 }
 
+/* Where its neighbours reach it: the same in all its networks, which are one sandbox. */
+static void add_address(struct container *c, json_t *value)
+{
+    cleanup_free char *address = pod_address(c);
+    json_t *networks = json_object_get(json_object_get(value, "NetworkSettings"), "Networks"), *one;
+    const char *name;
+
+    if (!address)
+        return;
+    json_object_foreach(networks, name, one) json_object_set_new(one, "IPAddress", json_string(address));
+}
+
 /* A container, its row made true first. */
 static json_t *find_container(struct inspect *in, const char *word, struct err *err)
 {
@@ -69,6 +82,8 @@ static json_t *find_container(struct inspect *in, const char *word, struct err *
     container_init(&c, in->app);
     if (container_find(&c, word, err) == 0 && container_refresh(&c, err) == 0)
         value = listing_container(in->app, &c.row, in->size);
+    if (value)
+        add_address(&c, value);
     container_clear(&c);
     return value;
 }

@@ -6,20 +6,18 @@
 #include "shim/command.h"
 #include "shim/container.h"
 #include "shim/events.h"
+#include "shim/pod.h"
 #include "translate/names.h"
-#include "translate/wire/wire.h"
 
 #include <string.h>
 
-/* Its agent knows its name too. An agent that cannot be told keeps the old one, which only a state that is lost would
- * ask for. */
+/* The others of its networks know it by its new name from now on, where it runs. An agent that cannot be told is as
+ * good as gone, and the next start tells the name. */
 static void tell_agent(struct container *c)
 {
-    const struct wire_ask ask = {.kind = WIRE_ASK_SET_RECORD, .text = c->row.record};
-    int code = 0;
-
-    if (container_may_run(c) && strlen(c->row.record) <= WIRE_ASK_TEXT_MAX)
-        container_ask(c, &ask, /* with_mounts= */ false, &code, NULL);
+    container_tell_record(c);
+    if (container_may_run(c) && pod_is_sidecar(&c->row))
+        pod_tell_names(c, NULL);
 }
 
 static int rename_locked(struct container *c, const char *word, struct err *err)

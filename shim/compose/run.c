@@ -21,6 +21,7 @@ struct one_off {
     const struct opt_parsed *opts;
     struct service *service;
     char slug[2 * SLUG_BYTES + 1];
+    char *name; /* of the container */
 };
 
 static int make_slug(struct one_off *o, struct err *err)
@@ -37,6 +38,15 @@ static int make_slug(struct one_off *o, struct err *err)
 static bool wants_tty(const struct opt_parsed *opts)
 {
     return opt_given(opts, "no-tty") ? !opt_bool(opts, "no-tty") : tty_is(STDOUT_FILENO);
+}
+
+static void name_it(struct one_off *o)
+{
+    const char *sep = compose_separator(o->w.app);
+
+    o->name = opt_given(o->opts, "name") ? xstrdup(opt_str(o->opts, "name"))
+                                         : xasprintf("%s%s%s%srun%s%.*s", o->w.project.name, sep, o->service->name, sep,
+                                                     sep, SLUG_SHORT, o->slug);
 }
 
 /* The service as the line has it: what the words of `docker create` are made from. The project is ours. */
@@ -66,7 +76,7 @@ static void change_service(struct one_off *o)
     if (!opt_bool(o->opts, "service-ports"))
         cnode_remove(node, "ports");
     cnode_remove(node, "restart");
-    cnode_remove(node, "container_name");
+    cnode_set(node, "container_name", cnode_string(o->name));
     if (deploy)
         cnode_remove(deploy, "restart_policy");
     cnode_set(node, "tty", cnode_bool(wants_tty(o->opts)));
@@ -95,13 +105,9 @@ static void add_str(const struct opt_parsed *opts, const char *name, const char 
 static void fill_more(const struct one_off *o, struct strlist *ret)
 {
     const struct opt_parsed *opts = o->opts;
-    const char *sep = compose_separator(o->w.app);
 
     strlist_add(ret, "--name");
-    if (opt_given(opts, "name"))
-        strlist_add(ret, opt_str(opts, "name"));
-    else
-        strlist_addf(ret, "%s%s%s%srun%s%.*s", o->w.project.name, sep, o->service->name, sep, sep, SLUG_SHORT, o->slug);
+    strlist_add(ret, o->name);
     strlist_add(ret, "--label");
     strlist_addf(ret, "%s=True", LABEL_ONEOFF);
     strlist_add(ret, "--label");
@@ -121,6 +127,27 @@ static void fill_more(const struct one_off *o, struct strlist *ret)
         strlist_add(ret, "-d");
     else if (opt_bool(opts, "interactive"))
         strlist_add(ret, "-i");
+}
+
+/* Takes all aliases but the first, which is the container's own name, out of "name=N,alias=A,...". */
+static void cut_aliases(char *word)
+{
+    static const char key[] = ",alias=";
+    char *at = strstr(word, key), *next;
+
+    while (at && (next = strstr(at + 1, key))) {
+        char *end = next + strlen(key) + strcspn(next + strlen(key), ",");
+
+        memmove(next, end, strlen(end) + 1);
+    }
+}
+
+/* By the service's names the others find its own containers; a one-off answers to them with --use-aliases only. */
+static void drop_aliases(struct strlist *words)
+{
+    for (size_t i = 0; i + 1 < words->len && strcmp(words->items[i], "--"); i++)
+        if (!strcmp(words->items[i], "--network"))
+            cut_aliases(words->items[i + 1]);
 }
 
 /* A one-off has no number. */
@@ -152,6 +179,8 @@ static int carry_out(struct one_off *o, struct err *err)
     if (team_words(&o->w, o->service, 1, &more, &words, err) < 0)
         return -1;
     drop_number(&words);
+    if (!opt_bool(o->opts, "use-aliases"))
+        drop_aliases(&words);
     display_free(o->w.display);
     o->w.display = NULL;
     jobs_rest(o->w.app);
@@ -185,11 +214,13 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
     o.service->oneoff = true;
     if (opt_bool(opts, "quiet"))
         o.w.quiet_pull = true;
+    name_it(&o);
     change_service(&o);
     if (team_show(&o.w, "Running", err) < 0 || begin_others(&o, err) < 0)
         goto out;
     ret = carry_out(&o, err);
 out:
+    free(o.name);
     team_clear(&o.w);
     return ret;
 }

@@ -118,9 +118,29 @@ mm" ]
     says 1 "$daemon container cannot be connected to multiple networks with one of the networks in private (none) mode" docker network connect nn shut
     docker create --name open --network host "$IMAGE" true
     says 1 "$daemon container sharing network namespace with another container or host cannot be connected to any other network" docker network connect nn open
-    docker run -d --network mm --name runs "$IMAGE" sleep 1000
-    run -1 docker network connect nn runs
-    [[ "$output" == *"a container that runs (runs)"* ]]
+    docker run -d --name runs "$IMAGE" sleep 1000
+    for verb in connect disconnect; do
+        says 1 "network $verb is not carried out by atp-docker while runs runs in a sandbox of its own: stop it, $verb it, and start it again" docker network $verb nn runs
+    done
+    docker stop -t 0 runs
+    docker network connect nn runs
+    docker start runs
+    [ "$(docker network inspect -f '{{range .Containers}}{{.Name}}{{end}}' nn)" = runs ]
+}
+
+@test "addresses: of those that run, where their neighbours reach them" {
+    docker network create nn
+    docker run -d --network nn --network-alias x --name one "$IMAGE" sleep 1000
+    docker run -d --name plain "$IMAGE" sleep 1000
+    ip=$(docker inspect -f '{{(index .NetworkSettings.Networks "nn").IPAddress}}' one)
+    [[ "$(docker exec one ip -4 addr)" == *"inet $ip/"* ]]
+    [ "$(docker network inspect -f '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}' nn)" = "one $ip" ]
+    [ "$(docker network inspect -f '{{range .Containers}}{{.Name}}{{end}}' bridge)" = plain ]
+    docker stop -t 0 one
+    [ -z "$(docker inspect -f '{{(index .NetworkSettings.Networks "nn").IPAddress}}' one)" ]
+    docker start one
+    ip=$(docker inspect -f '{{(index .NetworkSettings.Networks "nn").IPAddress}}' one)
+    [[ "$(docker exec one ip -4 addr)" == *"inet $ip/"* ]]
 }
 
 @test "what run refuses" {

@@ -65,6 +65,70 @@ hears() {
     unset ATP_DOCKER_APPROXIMATE
 }
 
+# knows WHO NAME: the address that WHO is told for NAME; nothing for a name that is nobody's.
+knows() { docker exec "$1" nslookup "$2" 2>/dev/null | sed -n '/^Name/,$s/^Address: *//p' | head -1; }
+
+@test "a container that runs joins a network and leaves it: its names come and go" {
+    docker run -d --name server --network net1 "$IMAGE" sleep 1000
+    docker run -d --name client --network net1 "$IMAGE" sleep 1000
+    ip=$(knows client server)
+    [ -n "$ip" ]
+    docker network connect --alias www --alias api net2 server
+    [ -z "$(knows client www)" ]
+    docker network connect net2 client
+    for name in www API server.net2 server.net1 www.net2.; do
+        [ "$(knows client $name)" = "$ip" ] || { echo "$name: $(knows client $name)"; return 1; }
+    done
+    run -1 --separate-stderr docker network connect net2 client
+    [ "$stderr" = "Error response from daemon: endpoint with name client already exists in network net2" ]
+    [ "$(docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' net2 | tr ' ' '\n' | sort | xargs)" = "client server" ]
+    run -1 docker network rm net2
+    [[ "$output" == *"has active endpoints"* ]]
+    docker restart -t 0 server
+    [ "$(knows client www)" = "$ip" ]
+    docker network disconnect net2 server
+    [ -z "$(knows client www)" ]
+    [ "$(knows client server)" = "$ip" ]
+    [ "$(docker ps --format '{{.Networks}}' -f name=server)" = net1 ]
+    docker network disconnect net2 client
+    docker network rm net2
+    docker network create net2
+}
+
+@test "what a container that runs cannot join or leave is said" {
+    docker network create --internal inner
+    docker run -d --name one --network net1 "$IMAGE" sleep 1000
+    docker run -d --name two --network net2 "$IMAGE" sleep 1000
+    docker run -d --name in --network inner "$IMAGE" sleep 1000
+    run -1 docker network connect net2 one
+    [[ "$output" == *"containers of network net2 run in another sandbox; stop one and those"* ]]
+    run -1 docker network connect net1 in
+    [[ "$output" == *"the way out is settled at its start"* ]]
+    run -1 docker network disconnect net1 one
+    [[ "$output" == *"it would still reach what is outside"* ]]
+    docker network create net3
+    docker run -d --name both --network net1 --network net3 "$IMAGE" sleep 1000
+    run -1 docker network disconnect net1 both
+    [[ "$output" == *"it and one are in one sandbox and would still reach each other"* ]]
+    [ -n "$(knows one both)" ]
+    ATP_DOCKER_APPROXIMATE=all docker network disconnect net1 both
+    [ -z "$(knows one both)" ]
+    [ "$(docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}' both)" = "net3 " ]
+}
+
+@test "renamed while it runs: the new name is answered, the old one is not" {
+    docker run -d --name server --network net1 --network-alias www "$IMAGE" sleep 1000
+    docker run -d --name client --network net1 "$IMAGE" sleep 1000
+    ip=$(knows client server)
+    docker rename server other
+    [ "$(knows client other)" = "$ip" ]
+    [ -z "$(knows client server)" ]
+    [ "$(knows client www)" = "$ip" ]
+    docker run -d --name server --network net1 "$IMAGE" sleep 1000
+    [ -n "$(knows client server)" ]
+    [ "$(knows client server)" != "$ip" ]
+}
+
 @test "extra hosts, in a network and alone" {
     docker run -d --name server --network net1 --add-host extra:10.9.8.7 "$IMAGE" sleep 1000
     docker exec server nslookup extra | grep -q 10.9.8.7

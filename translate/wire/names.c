@@ -4,6 +4,46 @@
 #include "compat/base/err.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* ---- as text ---- */
+
+static void add_lines(struct buf *b, char kind, const struct strlist *items)
+{
+    for (size_t i = 0; i < items->len; i++)
+        buf_addf(b, "%c %s\n", kind, items->items[i]);
+}
+
+char *wire_names_text(const struct wire_names *n)
+{
+    struct buf b = BUF_INIT(WIRE_ASK_TEXT_MAX);
+
+    add_lines(&b, 'm', &n->members);
+    add_lines(&b, 'h', &n->hosts);
+    if (!b.len)
+        buf_adds(&b, "\n"); /* none at all is no question */
+    return buf_detach(&b);
+}
+
+int wire_names_read(const char *text, struct wire_names *ret, struct err *err)
+{
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        struct strlist *to = len < 3 || text[1] != ' ' ? NULL
+                             : *text == 'm'            ? &ret->members
+                             : *text == 'h'            ? &ret->hosts
+                                                       : NULL;
+
+        if (len && (!to || to->len >= WIRE_NAMES_MAX || len > 2 * WIRE_NAME_MAX))
+            return err_set(err, 125, "a line of names is none");
+        if (len)
+            strlist_addf(to, "%.*s", (int)(len - 2), text + 2);
+        text += len + (text[len] == '\n');
+    }
+    return 0;
+}
+
+/* ---- as frames ---- */
 
 static void put_member(struct fr *f, const char *self, const struct strlist *names)
 {

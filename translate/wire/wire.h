@@ -354,6 +354,12 @@ void wire_health_clear(struct wire_health *h);
 void wire_health_copy(struct wire_health *to, const struct wire_health *from); /* to is empty */
 void wire_names_clear(struct wire_names *n);
 void wire_names_copy(struct wire_names *to, const struct wire_names *from);
+/*
+ * For ASK NAMES: members and hosts as lines, "m NETWORK/NAME" and "h NAME:ADDRESS"; owned by caller. Read: both are
+ * added to *ret, which is empty; -1 if a line is none of these.
+ */
+char *wire_names_text(const struct wire_names *n);
+int wire_names_read(const char *text, struct wire_names *ret, struct err *err);
 void wire_start_clear(struct wire_start *s);
 /* Appends as many START frames as needed. */
 int wire_put_start(struct buf *b, const struct wire_start *s);
@@ -418,6 +424,9 @@ enum wire_ask_kind {
                          until the main process has ended for good */
     WIRE_ASK_VOLUME_SAVE, /* the volume named by `text`, or all if "", is saved as a new generation. STDOUT: what
                              backends/agent/volume.h says */
+    WIRE_ASK_NAMES,       /* `text`: who the container is from now on (wire_names_text()); "": only asked. STDOUT: its
+                             own address in the pod and a newline, nothing without one. Answered when the hub has told
+                             the others, or has not for a while. Refused if START gave it no names */
     WIRE_ASK_MAX
 };
 
