@@ -28,6 +28,7 @@ struct app {
     char *real_host; /* a daemon that -H, --context or DOCKER_HOST name; NULL = none */
     const char *real_host_from;
     bool trace_route; /* ATP_DOCKER_TRACE=route */
+    bool dry_run;     /* docker compose --dry-run: nothing is to be changed, only told */
     struct opt_parsed
         *group; /* options between a group's name and its command: compose's own; NULL: there is no group */
 

@@ -30,12 +30,14 @@ static const struct command *const commands[] = {
     &cmd_commit,
     &cmd_compose_attach,
     &cmd_compose_build,
+    &cmd_compose_commit,
     &cmd_compose_config,
     &cmd_compose_cp,
     &cmd_compose_create,
     &cmd_compose_down,
     &cmd_compose_events,
     &cmd_compose_exec,
+    &cmd_compose_export,
     &cmd_compose_images,
     &cmd_compose_kill,
     &cmd_compose_logs,
@@ -50,6 +52,7 @@ static const struct command *const commands[] = {
     &cmd_compose_run,
     &cmd_compose_scale,
     &cmd_compose_start,
+    &cmd_compose_stats,
     &cmd_compose_stop,
     &cmd_compose_top,
     &cmd_compose_unpause,
@@ -57,6 +60,7 @@ static const struct command *const commands[] = {
     &cmd_compose_version,
     &cmd_compose_volumes,
     &cmd_compose_wait,
+    &cmd_compose_watch,
     &cmd_container_inspect,
     &cmd_container_prune,
     &cmd_cp,
@@ -208,6 +212,7 @@ static int run_command(struct app *app, const struct command *cmd, int words, in
         puts(opt_notes(opts)->items[i]);
     if (check_options(app, opts, &err) < 0)
         return report(cmd->errors, cmd->def, &err, cmd->errors == ERROR_RUN ? 125 : 1);
+    app->dry_run |= opt_bool(opts, "dry-run");
     code = cmd->run(app, opts, &err);
     /* 125 is run's: elsewhere docker says 1 for what goes wrong after parsing */
     if (code < 0 && cmd->errors == ERROR_PLAIN && err.exit_code == 125)
@@ -291,6 +296,7 @@ static int dispatch_compose(struct app *app, int argc, char **argv, struct err *
     }
     if (check_options(app, app->group, &err) < 0)
         return report(ERROR_PLAIN, def, &err, 1);
+    app->dry_run = opt_bool(app->group, "dry-run");
     strlist_add(&words, "compose");
     if (opt_bool(app->group, "version"))
         strlist_add(&words, "version");

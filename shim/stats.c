@@ -1,16 +1,15 @@
-/* docker stats: the agents count, once a second; what is shown is what changed between two counts. */
+#include "shim/stats.h"
+
 #include "backends/state/state.h"
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/format.h"
-#include "compat/docker/opt.h"
 #include "compat/docker/units.h"
 #include "compat/sys/loop.h"
 #include "shim/app.h"
 #include "shim/channel.h"
-#include "shim/command.h"
 #include "shim/container.h"
 #include "translate/names.h"
 #include "translate/wire/wire.h"
@@ -271,7 +270,7 @@ static int collect_named(struct stats *s, const struct strlist *words, struct er
     return 0;
 }
 
-static int collect_all(struct stats *s, struct err *err)
+static int collect_all(struct stats *s, const struct stats_request *req, struct err *err)
 {
     struct state_container *rows = NULL;
     size_t len = 0;
@@ -284,7 +283,7 @@ static int collect_all(struct stats *s, struct err *err)
 
         w->c.row = rows[i];
         w->word = xstrndup(rows[i].id, s->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_ID_LEN);
-        if (s->with_all || container_may_run(&w->c))
+        if ((s->with_all || container_may_run(&w->c)) && (!req->takes || req->takes(&w->c.row, req->arg)))
             continue;
         free(w->word);
         container_clear(&w->c);
@@ -304,23 +303,15 @@ static void stats_clear(struct stats *s)
     free(s->list);
 }
 
-static int stats_run(struct app *app, const struct opt_parsed *opts, struct err *err)
+int stats_show(struct app *app, const struct stats_request *req, struct err *err)
 {
-    struct stats s = {.app = app,
-                      .format = opt_str(opts, "format"),
-                      .no_trunc = opt_bool(opts, "no-trunc"),
-                      .once = opt_bool(opts, "no-stream"),
-                      .with_all = opt_bool(opts, "all")};
+    struct stats s = {
+        .app = app, .format = req->format, .no_trunc = req->no_trunc, .once = req->once, .with_all = req->with_all};
     int ret = -1;
 
     if (app_config(app, err) == 0 && app_state(app, err) == 0 &&
-        (opt_args(opts)->len ? collect_named(&s, opt_args(opts), err) : collect_all(&s, err)) == 0 &&
-        app_modal(app, err) == 0)
+        (req->words ? collect_named(&s, req->words, err) : collect_all(&s, req, err)) == 0 && app_modal(app, err) == 0)
         ret = run(&s, err);
     stats_clear(&s);
     return ret;
 }
-
-extern const struct cmd_def cmd_def_stats;
-
-const struct command cmd_stats = {.def = &cmd_def_stats, .errors = ERROR_PLAIN, .run = stats_run};

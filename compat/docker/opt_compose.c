@@ -6,7 +6,7 @@ static const struct opt_def options_compose[] = {
     OPT("ansi", 0, OPT_STRING, "string", "Use colours and cursor movements (\"never\", \"always\", \"auto\")", OURS,
         .def = "auto"),
     FLAG("compatibility", 0, "Name containers with underscores, as version 1 did", OURS),
-    FLAG("dry-run", 0, "Show what would be done without doing it", LATER),
+    FLAG("dry-run", 0, "Show what would be done without doing it", OURS),
     OPT("env-file", 0, OPT_STRINGARRAY, "stringArray", "Read variables from this file instead of .env", OURS),
     OPT("file", 'f', OPT_STRINGARRAY, "stringArray", "Read this compose file; may be repeated", OURS),
     OPT("insecure-registry", 0, OPT_STRINGARRAY, "stringArray", "Talk to this registry without TLS", LATER,
@@ -42,6 +42,7 @@ static const struct opt_def options_compose_up[] = {
     FLAG("attach-dependencies", 0, "Show the output of services that others depend on too", OURS),
     FLAG("build", 0, "Build images first", OURS),
     FLAG("detach", 'd', "Run in the background", OURS),
+    DRY_RUN,
     OPT("exit-code-from", 0, OPT_STRING, "string", "Return the exit code of this service", OURS),
     FLAG("force-recreate", 0, "Recreate containers even when nothing changed", OURS),
     FLAG("menu", 0, "Offer keys while attached", LATER),
@@ -80,6 +81,7 @@ const struct cmd_def cmd_def_compose_up = {
 };
 
 static const struct opt_def options_compose_down[] = {
+    DRY_RUN,
     FLAG("remove-orphans", 0, "Remove containers of services that the file no longer has", OURS),
     OPT("rmi", 0, OPT_STRING, "string", "Remove images too (\"local\", \"all\")", OURS),
     OPT("timeout", 't', OPT_INT, "int", "Seconds to wait before killing containers", OURS),
@@ -103,6 +105,7 @@ static const struct opt_def options_compose_run[] = {
     OPT("cap-add", 0, OPT_LIST, "list", "Add Linux capabilities", OURS),
     OPT("cap-drop", 0, OPT_LIST, "list", "Drop Linux capabilities", OURS),
     FLAG("detach", 'd', "Run in the background", OURS),
+    DRY_RUN,
     OPT("entrypoint", 0, OPT_STRING, "string", "Use this entrypoint instead of the image's", OURS),
     OPT("env", 'e', OPT_STRINGARRAY, "stringArray", "Set a variable of the environment", OURS),
     OPT("env-from-file", 0, OPT_STRINGARRAY, "stringArray", "Set the variables of a file", OURS),
@@ -145,6 +148,7 @@ const struct cmd_def cmd_def_compose_run = {
 
 static const struct opt_def options_compose_exec[] = {
     FLAG("detach", 'd', "Run in the background", OURS),
+    DRY_RUN,
     OPT("env", 'e', OPT_STRINGARRAY, "stringArray", "Set a variable of the environment", OURS),
     OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
     FLAG("interactive", 'i', "Keep standard input open", OURS, .def = "true", .flags = OPT_HIDDEN),
@@ -169,23 +173,24 @@ const struct cmd_def cmd_def_compose_exec = {
 
 static const struct opt_def options_compose_build[] = {
     OPT("build-arg", 0, OPT_STRINGARRAY, "stringArray", "Set a variable of the build", OURS),
-    OPT("builder", 0, OPT_STRING, "string", "Builder to use", LATER),
-    FLAG("check", 0, "Check the build without doing it", LATER),
+    OPT("builder", 0, OPT_STRING, "string", "Builder to use", OURS),
+    FLAG("check", 0, "Check the build without doing it", OURS),
     FLAG("compress", 0, "Compress what is sent", OURS, .def = "true", .flags = OPT_HIDDEN),
+    DRY_RUN,
     FLAG("force-rm", 0, "Remove containers of builds always", OURS, .def = "true", .flags = OPT_HIDDEN),
-    OPT("memory", 'm', OPT_BYTES, "bytes", "Memory of the build", LATER),
+    OPT("memory", 'm', OPT_BYTES, "bytes", "Memory of the build", REFUSED(NO_BUILD_LIMITS)),
     FLAG("no-cache", 0, "Do not use earlier results", OURS),
     FLAG("no-rm", 0, "Keep containers of builds", OURS, .flags = OPT_HIDDEN),
     FLAG("parallel", 0, "Build several at once", OURS, .def = "true", .flags = OPT_HIDDEN),
     FLAG("print", 0, "Print the build as a bake file", LATER),
     OPT("progress", 0, OPT_STRING, "string",
         "How progress is shown (\"auto\", \"tty\", \"plain\", \"json\", \"quiet\")", OURS, .flags = OPT_HIDDEN),
-    OPT("provenance", 0, OPT_STRING, "string", "Add a provenance attestation", LATER),
+    OPT("provenance", 0, OPT_STRING, "string", "Add a provenance attestation", OURS),
     FLAG("pull", 0, "Pull newer versions of base images", OURS),
     FLAG("push", 0, "Push images afterwards", OURS),
     FLAG("quiet", 'q', "Print only what is asked for", OURS),
-    OPT("sbom", 0, OPT_STRING, "string", "Add a list of what is inside", LATER),
-    OPT("ssh", 0, OPT_STRING, "string", "Keys for the build", LATER),
+    OPT("sbom", 0, OPT_STRING, "string", "Add a list of what is inside", OURS),
+    OPT("ssh", 0, OPT_STRING, "string", "Keys for the build", OURS),
     FLAG("with-dependencies", 0, "Build what others depend on too", OURS),
     END_OF_OPTIONS,
 };
@@ -202,6 +207,7 @@ const struct cmd_def cmd_def_compose_build = {
 
 static const struct opt_def options_compose_create[] = {
     FLAG("build", 0, "Build images first", OURS),
+    DRY_RUN,
     FLAG("force-recreate", 0, "Recreate containers even when nothing changed", OURS),
     FLAG("no-build", 0, "Build no image, even when one is missing", OURS),
     FLAG("no-recreate", 0, "Leave containers alone that exist", OURS),

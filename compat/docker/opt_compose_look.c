@@ -3,6 +3,7 @@
 
 static const struct opt_def options_compose_ps[] = {
     FLAG("all", 'a', "Include all, not only what runs", OURS),
+    DRY_RUN,
     OPT("filter", 0, OPT_STRING, "string", "Show only what matches", OURS),
     OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS),
     FLAG("no-trunc", 0, "Cut nothing short", OURS),
@@ -24,6 +25,7 @@ const struct cmd_def cmd_def_compose_ps = {
 };
 
 static const struct opt_def options_compose_logs[] = {
+    DRY_RUN,
     FLAG("follow", 'f', "Print new lines as they come", OURS),
     OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
     FLAG("no-color", 0, "Use no colours", OURS),
@@ -46,6 +48,7 @@ const struct cmd_def cmd_def_compose_logs = {
 };
 
 static const struct opt_def options_compose_config[] = {
+    DRY_RUN,
     FLAG("environment", 0, "Print the variables that are known", OURS),
     OPT("format", 0, OPT_STRING, "string", "How the output looks (\"yaml\", \"json\")", OURS),
     OPT("hash", 0, OPT_STRING, "string", "Print the hashes of services", OURS),
@@ -80,6 +83,7 @@ const struct cmd_def cmd_def_compose_config = {
 };
 
 static const struct opt_def options_compose_images[] = {
+    DRY_RUN,
     OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
     FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
@@ -97,6 +101,7 @@ const struct cmd_def cmd_def_compose_images = {
 
 static const struct opt_def options_compose_ls[] = {
     FLAG("all", 'a', "Include all, not only what runs", OURS),
+    DRY_RUN,
     OPT("filter", 0, OPT_FILTER, "filter", "Show only what matches", OURS),
     OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
     FLAG("quiet", 'q', "Print only what is asked for", OURS),
@@ -112,16 +117,23 @@ const struct cmd_def cmd_def_compose_ls = {
     OURS,
 };
 
+static const struct opt_def options_compose_top[] = {
+    DRY_RUN,
+    END_OF_OPTIONS,
+};
+
 const struct cmd_def cmd_def_compose_top = {
     .path = "compose top",
     .usage = "[SERVICES...]",
     .summary = "List the running processes",
+    .options = options_compose_top,
     .max_args = -1,
     .interspersed = true,
     OURS,
 };
 
 static const struct opt_def options_compose_port[] = {
+    DRY_RUN,
     OPT("index", 0, OPT_INT, "int", "Which container of a service with several", OURS),
     OPT("protocol", 0, OPT_STRING, "string", "tcp or udp", OURS, .def = "tcp"),
     END_OF_OPTIONS,
@@ -139,6 +151,7 @@ const struct cmd_def cmd_def_compose_port = {
 };
 
 static const struct opt_def options_compose_events[] = {
+    DRY_RUN,
     FLAG("json", 0, "Print one object per line", OURS),
     OPT("since", 0, OPT_STRING, "string", "Start at this time", OURS),
     OPT("until", 0, OPT_STRING, "string", "End at this time", OURS),
@@ -156,10 +169,11 @@ const struct cmd_def cmd_def_compose_events = {
 };
 
 static const struct opt_def options_compose_stats[] = {
-    FLAG("all", 'a', "Include containers that do not run", LATER),
-    OPT("format", 0, OPT_STRING, "string", "Go template of a line, or \"table\" or \"json\"", LATER),
-    FLAG("no-stream", 0, "Print the first values only", LATER),
-    FLAG("no-trunc", 0, "Cut nothing short", LATER),
+    FLAG("all", 'a', "Include containers that do not run", OURS),
+    DRY_RUN,
+    OPT("format", 0, OPT_STRING, "string", "Go template of a line, or \"table\" or \"json\"", OURS),
+    FLAG("no-stream", 0, "Print the first values only", OURS),
+    FLAG("no-trunc", 0, "Cut nothing short", OURS),
     END_OF_OPTIONS,
 };
 
@@ -170,10 +184,11 @@ const struct cmd_def cmd_def_compose_stats = {
     .options = options_compose_stats,
     .max_args = 1,
     .interspersed = true,
-    REFUSED(NOT_YET),
+    OURS,
 };
 
 static const struct opt_def options_compose_volumes[] = {
+    DRY_RUN,
     OPT("format", 0, OPT_STRING, "string", "How the output looks (\"table\", \"json\")", OURS, .def = "table"),
     FLAG("quiet", 'q', "Print only what is asked for", OURS),
     END_OF_OPTIONS,
@@ -190,6 +205,7 @@ const struct cmd_def cmd_def_compose_volumes = {
 };
 
 static const struct opt_def options_compose_version[] = {
+    DRY_RUN,
     OPT("format", 'f', OPT_STRING, "string", "How the output looks (\"pretty\", \"json\")", OURS),
     FLAG("short", 0, "Print the number only", OURS),
     END_OF_OPTIONS,

@@ -15,17 +15,21 @@
     {                                                                                                                  \
         .name = long_, .shorthand = letter, .kind = OPT_BOOL, .help = sentence, __VA_ARGS__                            \
     }
+/* every verb of docker compose takes it, as compose itself does */
+#define DRY_RUN FLAG("dry-run", 0, "Show what would be done without doing it", OURS)
 #define END_OF_OPTIONS                                                                                                 \
     {                                                                                                                  \
         .name = NULL                                                                                                   \
     }
 
 /* Verdicts, of options and of commands. */
-#define OURS           .verdict = VERDICT_OURS
-#define REFUSED(why)   .verdict = VERDICT_REFUSED, .reason = why
-#define DELEGATED(why) .verdict = VERDICT_DELEGATED, .reason = why
-#define LATER          REFUSED(NOT_YET)
-#define REAL_DOCKER    DELEGATED(REAL_DOCKER_ONLY)
+#define OURS            .verdict = VERDICT_OURS
+#define REFUSED(why)    .verdict = VERDICT_REFUSED, .reason = why
+#define LESS(why)       .verdict = VERDICT_APPROXIMATED, .reason = why
+#define UNLESS_ALL(why) .verdict = VERDICT_UNLESS_ALL, .reason = why
+#define DELEGATED(why)  .verdict = VERDICT_DELEGATED, .reason = why
+#define LATER           REFUSED(NOT_YET)
+#define REAL_DOCKER     DELEGATED(REAL_DOCKER_ONLY)
 
 /* Reasons that several have in common. */
 #define NOT_YET              "not carried out yet"
@@ -34,6 +38,7 @@
 #define NAMED_DAEMON         "names a real daemon, which the real docker speaks to"
 #define WINDOWS_ONLY         "for Windows only"
 #define FIXED_POWERS         "a sandbox's powers are the platform's and cannot be changed"
+#define NO_BUILD_LIMITS      "limits of a build cannot be chosen"
 #define NO_ADDRESSES         "addresses are given by the platform"
 #define NO_BLOCK_IO          "a sandbox has no control over block IO"
 #define NO_CGROUPS           "a sandbox has no cgroups of its own"

@@ -4,6 +4,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
+#include "shim/app.h"
 #include "shim/compose/compose.h"
 #include "shim/compose/display.h"
 
@@ -77,7 +78,10 @@ struct run {
     struct acts *acts;
     struct jobs *jobs;
     struct display *display;
+    bool dry;
 };
+
+static void step_ended(struct run *r, struct job_end *end, struct err *first);
 
 static bool is_ready(const struct acts *acts, const struct act *a)
 {
@@ -118,6 +122,14 @@ static void begin_step(struct run *r, struct act *a)
     s = &a->steps[a->at];
     a->state = ACT_WORKS;
     show(r, DISPLAY_WORKING, a, s->doing);
+    if (r->dry && !(s->flags & STEP_LOOKS)) {
+        cleanup_err struct err none = ERR_INIT;
+        struct job_end end = {.token = a, .ok = true, .text = xstrdup("")};
+
+        step_ended(r, &end, &none);
+        free(end.text);
+        return;
+    }
     jobs_add(r->jobs, s->fn ? s->fn : call_command, s->fn ? s->arg : s, a, s->flags & STEP_WAITS);
 }
 
@@ -209,7 +221,7 @@ static int wait_for_all(struct run *r, int64_t until_ms, struct err *first)
 
 int acts_run(struct acts *acts, struct app *app, struct display *d, int64_t until_ms, struct err *err)
 {
-    struct run r = {.acts = acts, .display = d};
+    struct run r = {.acts = acts, .display = d, .dry = app->dry_run};
     cleanup_err struct err first = ERR_INIT;
     int ret;
 

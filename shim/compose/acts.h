@@ -13,6 +13,8 @@
  *
  * The first that fails ends all: what has begun is seen through (waiters are ended), nothing more is begun, and err is
  * what it said.
+ *
+ * In a dry run (app->dry_run) steps are shown and not taken, but for those that only look.
  */
 #ifndef ATP_SHIM_COMPOSE_ACTS_H
 #define ATP_SHIM_COMPOSE_ACTS_H
@@ -31,6 +33,7 @@ enum {
     STEP_OPTIONAL = 1 << 1, /* one that fails is told as a warning, and what comes after it is done all the same */
     STEP_WAITS = 1 << 2,    /* it changes nothing and may be killed */
     STEP_SILENT = 1 << 3,   /* its failure is not shown beside the thing */
+    STEP_LOOKS = 1 << 5,    /* it changes nothing: it is done in a dry run too */
     STEP_TEXT = 1 << 4,     /* "Pulling" is no status but a text: compose's way with images */
 };
 

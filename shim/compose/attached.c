@@ -6,6 +6,7 @@
 #include "compat/docker/opt.h"
 #include "shim/app.h"
 #include "shim/compose/streams.h"
+#include "shim/container.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,6 +19,11 @@
 #define TURN_MS     200
 #define LATE_TURNS  10 /* for the last lines of what was stopped */
 #define INTERRUPTED 130
+
+/* Compose writes these also where there is no terminal. */
+#define CLEAR_LINE "\r\033[K"
+#define RED_BOLD   "\033[31m\033[1m"
+#define RESET      "\033[0m"
 
 static volatile sig_atomic_t interrupts; /* how often we were asked to end */
 
@@ -148,7 +154,7 @@ static int check_attach(const struct attached *a, struct err *err)
         if (!services_find(&a->w->services, only->items[i]))
             return err_set(err, 1, "cannot attach to services not included in up: %s", only->items[i]);
     if (*from && !services_find(&a->w->services, from))
-        return err_set(err, 1, "no such service: %s", from);
+        return err_set(err, 1, "no such service: %s: not found", from);
     return 0;
 }
 
@@ -188,6 +194,19 @@ static void stop_all(struct attached *a)
         a->stopper = beside(a, stop_them, NULL);
 }
 
+/* Whether it has been started since we began. */
+static bool has_run(struct app *app, const struct member *m)
+{
+    struct container c;
+    bool ret;
+
+    container_init(&c, app);
+    ret = container_find(&c, m->row.id, NULL) < 0 || member_is(m, "running") || c.row.started_ns != m->row.started_ns;
+    container_clear(&c);
+    jobs_rest(app);
+    return ret;
+}
+
 /* A container's output has ended: so has it, or somebody took it away. */
 static void container_ended(struct attached *a, const struct member *m)
 {
@@ -197,13 +216,16 @@ static void container_ended(struct attached *a, const struct member *m)
     cleanup_free char *name = member_short_name(a->w->app, m);
     cleanup_strlist struct strlist words = STRLIST_INIT;
     cleanup_free char *text = NULL;
+    const char *no_color;
     int code = 0;
 
     strlist_add(&words, m->row.id); /* its output has ended, the rest of it is about to */
     if (jobs_command(a->w->app, "wait", &words, &text, NULL) == 0)
         code = (int)strtol(text, NULL, 10);
     jobs_rest(a->w->app);
-    printf("%s exited with code %d\n", name, code);
+    if (!has_run(a->w->app, m))
+        return; /* it could not be started: the starter says why */
+    printf(CLEAR_LINE "%s exited with code %d\n", name, code);
     fflush(stdout);
     if (*from && !a->code_final && !strcmp(from, m->service)) {
         a->code = code;
@@ -213,7 +235,8 @@ static void container_ended(struct attached *a, const struct member *m)
         return;
     if (!*from)
         a->code = code;
-    fputs("Aborting on container exit...\n", stderr);
+    no_color = getenv("NO_COLOR");
+    fprintf(stderr, no_color && *no_color ? "%s\n" : RED_BOLD "%s" RESET "\n", "Aborting on container exit...");
     stop_all(a);
 }
 
@@ -278,6 +301,8 @@ static int stay(struct attached *a, struct err *err)
     }
     while (a->stopper > 0 && waitpid(a->stopper, NULL, 0) < 0 && errno == EINTR)
         look_at_interrupts(a);
+    if (!a->seen && a->code)
+        fputc('\n', stderr); /* the error without words that compose prints */
     return a->seen ? INTERRUPTED : a->code;
 }
 

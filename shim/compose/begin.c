@@ -41,7 +41,7 @@ static size_t count_of(const struct team *w, const struct service *s)
 }
 
 /* What one dependency is to another service: an act per container that waits for it. */
-static void plan_wait(struct start *st, const struct service *on, enum service_condition condition, bool required,
+static void plan_wait(struct start *st, const struct service *on, enum service_condition condition, unsigned flags,
                       size_t before, size_t gate)
 {
     struct member *m;
@@ -56,7 +56,7 @@ static void plan_wait(struct start *st, const struct service *on, enum service_c
         *c = (struct condition){.id = m->row.id, .service = on->name, .kind = condition};
         s = acts_do(&st->acts, act, "Waiting", condition == CONDITION_COMPLETED ? "Exited" : "Healthy", condition_wait,
                     c);
-        s->flags = STEP_WAITS | (required ? 0 : STEP_OPTIONAL);
+        s->flags = STEP_WAITS | flags;
         s->failed = condition == CONDITION_HEALTHY ? "Error" : NULL;
         acts_after(&st->acts, act, before);
         acts_after(&st->acts, gate, act);
@@ -81,7 +81,7 @@ static int plan_service(struct start *st, size_t i, struct err *err)
         if (dep->condition == CONDITION_STARTED || on->scale == 0)
             continue;
         if (count_of(w, on))
-            plan_wait(st, on, dep->condition, dep->required, st->started[dep->on], gate);
+            plan_wait(st, on, dep->condition, dep->required ? 0 : STEP_OPTIONAL, st->started[dep->on], gate);
         else if (dep->required)
             return err_set(err, 1, "%s is missing dependency %s", s->name, on->name);
     }
@@ -123,7 +123,7 @@ static void plan_waits(struct start *st)
 
     for (size_t i = 0; i < st->w->services.len; i++)
         if (st->w->services.items[i].scale > 0)
-            plan_wait(st, &st->w->services.items[i], wanted_of(st->w, i), true, st->started[i], end);
+            plan_wait(st, &st->w->services.items[i], wanted_of(st->w, i), STEP_SILENT, st->started[i], end);
 }
 
 /* At most so many waiting jobs: one for each dependency and --wait, of each container. */

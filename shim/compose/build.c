@@ -3,6 +3,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/base/sha256.h"
 #include "compat/docker/opt.h"
 #include "shim/app.h"
 #include "shim/command.h"
@@ -227,6 +228,23 @@ static int carry_out(struct one *o, struct err *err)
     return -1;
 }
 
+/* As compose has it, with an id that no image has. */
+static void tell_dry(struct team *w, const struct service *s)
+{
+    unsigned char digest[SHA256_LEN];
+    char hex[2 * SHA256_LEN + 1];
+    cleanup_free char *title = xasprintf("%s ==>", s->name), *name = xasprintf("==> naming to %s", s->image);
+    cleanup_free char *id = NULL;
+
+    if (!w->display)
+        return;
+    sha256(s->name, strlen(s->name), digest);
+    sha256_hex(digest, hex);
+    id = xasprintf("==> writing image dryRun-%.40s", hex);
+    display_event(w->display, DISPLAY_DONE, title, id, "");
+    display_event(w->display, DISPLAY_DONE, title, name, "");
+}
+
 static int build_one(struct team *w, const struct service *s, const struct build_how *how, struct err *err)
 {
     struct one o = {.w = w, .s = s, .build = cnode_get(s->node, "build"), .how = how, .inline_fd = -1};
@@ -242,7 +260,9 @@ static int build_one(struct team *w, const struct service *s, const struct build
     else if (look == DISPLAY_JSON)
         strlist_add(&o.words, "--progress=rawjson");
     ret = fill_words(&o, err);
-    if (ret == 0)
+    if (ret == 0 && w->app->dry_run)
+        tell_dry(w, s);
+    else if (ret == 0)
         ret = carry_out(&o, err);
     if (ret == 0 && w->display)
         display_event(w->display, DISPLAY_DONE, s->name, "", "Built");

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #define NAP_NS     50000000            /* between two looks at what nobody tells of */
-#define MATURE_MS  200                 /* a process that has run so long did not fail at its start */
+#define MATURE_MS  500                 /* a process that has run so long did not fail at its start: compose's look */
 #define OLD_NS     INT64_C(3000000000) /* and one that was started so long ago has run */
 #define LOOK_LIMIT 20                  /* looks without an answer in a row */
 

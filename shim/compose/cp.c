@@ -2,6 +2,7 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/team.h"
 #include "shim/copy.h"
@@ -46,7 +47,10 @@ static int copy_one(struct copying *c, const struct opt_parsed *opts, const stru
     int code;
 
     display_event(c->w.display, DISPLAY_WORKING, m->row.name, text, "Copying");
-    code = c->from ? copy_from_container(c->w.app, &req, err) : copy_to_container(c->w.app, &req, err);
+    if (c->w.app->dry_run)
+        code = 0;
+    else
+        code = c->from ? copy_from_container(c->w.app, &req, err) : copy_to_container(c->w.app, &req, err);
     if (code == 0)
         display_event(c->w.display, DISPLAY_DONE, m->row.name, text, "Copied");
     return code;

@@ -20,9 +20,11 @@
 #define LINES_MAX   4096u /* things shown; a project has fewer */
 #define TEXT_MAX    (64u << 10)
 #define SPINNERS    10
+#define DRY         " DRY-RUN MODE - "
 #define NAME_MARGIN 15 /* compose keeps so many columns free right of a status */
 
 #define BLUE   "\033[34m"
+#define CYAN   "\033[36m"
 #define GREEN  "\033[32m"
 #define YELLOW "\033[33m"
 #define BOLD   "\033[1m"
@@ -37,7 +39,7 @@ struct line {
 
 struct display {
     enum display_look look;
-    bool colours;
+    bool colours, dry;
     char *title;
     struct line *items;
     size_t len;
@@ -116,6 +118,7 @@ static struct display *open_look(struct app *app, const char *title, bool draws,
     d = xcalloc(1, sizeof(*d));
     d->look = look;
     d->colours = !no_colour();
+    d->dry = app->dry_run;
     d->title = xstrdup(title);
     return d;
 }
@@ -185,11 +188,13 @@ static void draw_line(const struct display *d, const struct line *l, size_t padd
 
     buf_addc(out, ' ');
     draw_sign(d, l, out);
+    if (d->dry)
+        buf_addf(out, "%s%s%s", colour(d, CYAN), DRY, colour(d, RESET));
     buf_addf(out, " %s %s%*s ", l->id, l->text, (int)pad, "");
     if (room && status > room)
         status = room;
     buf_addf(out, "%s%.*s%s", status_colour(d, l->kind), (int)status, l->status, l->kind ? colour(d, RESET) : "");
-    left = 3 + used + pad + 1 + status + strlen(timer);
+    left = 3 + (d->dry ? strlen(DRY) : 0) + used + pad + 1 + status + strlen(timer);
     buf_addf(out, "%*s%s%s%s\n", width > left ? (int)(width - left) : 0, "", colour(d, BLUE), timer, colour(d, RESET));
 }
 
@@ -240,11 +245,13 @@ static char *tame_copy(const char *text)
     return copy;
 }
 
-static void print_json(const char *id, const char *text, const char *status)
+static void print_json(const struct display *d, const char *id, const char *text, const char *status)
 {
     json_auto_t *o = json_object();
     cleanup_free char *line = NULL;
 
+    if (d->dry)
+        json_object_set_new(o, "dry-run", json_true());
     if (*id)
         json_object_set_new(o, "id", json_string(id));
     if (*text)
@@ -287,12 +294,12 @@ void display_event(struct display *d, enum display_kind kind, const char *id, co
         display_tick(d);
         break;
     case DISPLAY_JSON:
-        print_json(tame_id, tame_text, tame_status);
+        print_json(d, tame_id, tame_text, tame_status);
         break;
     case DISPLAY_QUIET:
         break;
     default:
-        fprintf(stderr, " %s %s %s\n", tame_id, tame_text, tame_status);
+        fprintf(stderr, "%s %s %s %s\n", d->dry ? DRY : "", tame_id, tame_text, tame_status);
     }
 }
 

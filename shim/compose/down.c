@@ -2,12 +2,24 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "shim/app.h"
+#include "shim/catalog.h"
 #include "shim/command.h"
 #include "shim/compose/contents.h"
 #include "shim/compose/up.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static bool is_here(struct team *w, const char *image)
+{
+    struct state_image found = {0};
+
+    if (app_state(w->app, NULL) < 0 || catalog_find_word(w->app, image, &found, NULL) < 0)
+        return false;
+    state_image_clear(&found);
+    return true;
+}
 
 /* --rmi: images that have no name of their own, or all that services use. */
 static int remove_images(struct team *w, const char *which, bool *ret_any, struct err *err)
@@ -20,7 +32,8 @@ static int remove_images(struct team *w, const char *which, bool *ret_any, struc
         cleanup_free char *title = xasprintf("Image %s", s->image);
         struct step *step;
 
-        if ((cnode_str(s->node, "image") && strcmp(which, "all") != 0) || strlist_has(&names, s->image))
+        if ((cnode_str(s->node, "image") && strcmp(which, "all") != 0) || strlist_has(&names, s->image) ||
+            !is_here(w, s->image))
             continue;
         strlist_add(&names, s->image);
         step = acts_call(&acts, acts_add(&acts, title), "Removing", "Removed", "rmi", "--", s->image, NULL);
@@ -31,7 +44,10 @@ static int remove_images(struct team *w, const char *which, bool *ret_any, struc
     return team_run(w, &acts, err);
 }
 
-/* Which containers go: the services' that were named, or all; those of `run` with --remove-orphans. */
+/*
+ * Which containers go: the services' that were named, or all that the file has and its profiles enable; those of `run`,
+ * and of services that it no longer has, with --remove-orphans.
+ */
 static struct member **choose(const struct team *w, const struct strlist *services, size_t *ret_len)
 {
     struct member **list = xcalloc(w->members.len + 1, sizeof(*list));
@@ -41,11 +57,28 @@ static struct member **choose(const struct team *w, const struct strlist *servic
         struct member *m = &w->members.items[i];
         bool orphan = w->loaded && (m->oneoff || team_is_orphan(w, m));
 
+        if (!orphan && w->loaded && !services_find(&w->services, m->service))
+            continue; /* of a profile that is not on */
         if (orphan ? w->remove_orphans : !services->len || strlist_has(services, m->service))
             list[len++] = m;
     }
     *ret_len = len;
     return list;
+}
+
+/* Whether the file has networks or volumes of its own, there or not: then `down` had something to look for. */
+static bool has_resources(const struct team *w, bool volumes)
+{
+    static const char *const kinds[] = {"networks", "volumes"};
+
+    for (size_t k = 0; w->loaded && k < (volumes ? 2 : 1); k++) {
+        const struct cnode *all = cnode_get(w->project.model, kinds[k]);
+
+        for (size_t i = 0; cnode_is(all, CNODE_MAP) && i < all->len; i++)
+            if (!cnode_true(all->items[i], "external"))
+                return true;
+    }
+    return false;
 }
 
 static int carry_out(struct team *w, const struct opt_parsed *opts, struct err *err)
@@ -63,7 +96,7 @@ static int carry_out(struct team *w, const struct opt_parsed *opts, struct err *
         return -1;
     if (*opt_str(opts, "rmi") && remove_images(w, opt_str(opts, "rmi"), &images, err) < 0)
         return -1;
-    if (!w->members.len && !any && !images) {
+    if (!w->members.len && !any && !images && !has_resources(w, volumes)) {
         cleanup_free char *line = xasprintf("Warning: No resource found to remove for project \"%s\".", w->name);
 
         compose_warn(line);
@@ -91,7 +124,7 @@ static int down_run(struct app *app, const struct opt_parsed *opts, struct err *
     if (team_show(&w, "Running", err) < 0 || team_lock(&w, err) < 0)
         return -1;
     ret = carry_out(&w, opts, err);
-    if (ret == 0 && !opt_args(opts)->len)
+    if (ret == 0 && !opt_args(opts)->len && !app->dry_run)
         contents_remove(w.name);
     team_unlock(&w, /* gone= */ ret == 0 && !opt_args(opts)->len);
     return ret;

@@ -2,11 +2,14 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/docker/quote.h"
 #include "compat/sys/tty.h"
+#include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/team.h"
 #include "shim/container.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,6 +49,22 @@ static void fill_words(const struct opt_parsed *opts, const char *id, struct str
         strlist_add(words, args->items[i]);
 }
 
+static int dry_run(const struct opt_parsed *opts, const char *id, struct err *err)
+{
+    const struct strlist *args = opt_args(opts);
+
+    if (!opt_bool(opts, "detach"))
+        return err_set(err, 1, "interactive exec is not supported in dry-run mode");
+    printf(" DRY-RUN MODE - Executing command [");
+    for (size_t i = 1; i < args->len; i++) {
+        cleanup_free char *word = quote_go_str(args->items[i]);
+
+        printf("%s%s", i > 1 ? " " : "", word);
+    }
+    printf("] in %s (detached mode)\n", id);
+    return 0;
+}
+
 static int exec_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     const char *service = opt_args(opts)->items[0];
@@ -58,6 +77,8 @@ static int exec_run(struct app *app, const struct opt_parsed *opts, struct err *
     if (!project ||
         members_one(app, project, service, index, MEMBERS_ONEOFF | MEMBERS_RUNNING | MEMBERS_AS_IT_IS, &m, err) < 0)
         return -1;
+    if (app->dry_run)
+        return dry_run(opts, m.row.id, err);
     fill_words(opts, m.row.id, &words);
     code = command_call(app, "exec", &words, err);
     if (code >= 0 || (err->code != CONTAINER_NOT_RUNNING && err->code != CONTAINER_NO_SUCH))

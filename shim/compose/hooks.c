@@ -28,24 +28,30 @@ static void add_environment(const struct cnode *hook, struct strlist *words)
     }
 }
 
+void team_hook_words(const struct cnode *hook, const char *id, struct strlist *ret)
+{
+    const struct cnode *command = cnode_get(hook, "command");
+
+    add_str(hook, "user", "-u", ret);
+    add_str(hook, "working_dir", "-w", ret);
+    add_environment(hook, ret);
+    if (cnode_true(hook, "privileged"))
+        strlist_add(ret, "--privileged");
+    strlist_add(ret, id);
+    for (size_t c = 0; cnode_is(command, CNODE_LIST) && c < command->len; c++)
+        strlist_add(ret, cnode_text(command->items[c]) ? cnode_text(command->items[c]) : "");
+    if (cnode_text(command))
+        strlist_add(ret, cnode_text(command));
+}
+
 void team_hooks(const struct service *s, const char *kind, const char *id, struct acts *acts, size_t act)
 {
     const struct cnode *hooks = s ? cnode_get(s->node, kind) : NULL;
 
     for (size_t i = 0; cnode_is(hooks, CNODE_LIST) && i < hooks->len; i++) {
-        const struct cnode *hook = hooks->items[i], *command = cnode_get(hook, "command");
         struct step *step = acts_call(acts, act, NULL, NULL, "exec", NULL);
 
-        add_str(hook, "user", "-u", &step->words);
-        add_str(hook, "working_dir", "-w", &step->words);
-        add_environment(hook, &step->words);
-        if (cnode_true(hook, "privileged"))
-            strlist_add(&step->words, "--privileged");
-        strlist_add(&step->words, id);
-        for (size_t c = 0; cnode_is(command, CNODE_LIST) && c < command->len; c++)
-            strlist_add(&step->words, cnode_text(command->items[c]) ? cnode_text(command->items[c]) : "");
-        if (cnode_text(command))
-            strlist_add(&step->words, cnode_text(command));
+        team_hook_words(hooks->items[i], id, &step->words);
         if (!strcmp(kind, "pre_stop"))
             step->flags = STEP_FORGIVE; /* it is stopped all the same */
     }

@@ -28,7 +28,7 @@ static int find_image(struct app *app, const char *name, char **ret_id, struct e
     return 0;
 }
 
-static int look(struct team *w, struct err *err)
+int team_images_look(struct team *w, struct err *err)
 {
     if (app_state(w->app, err) < 0)
         return -1;
@@ -116,7 +116,7 @@ int team_images(struct team *w, struct err *err)
         if (!cnode_str(w->services.items[i].node, "image") && !cnode_get(w->services.items[i].node, "build"))
             return err_set(err, 1, "invalid service \"%s\". Must specify either image or build",
                            w->services.items[i].name);
-    if (look(w, err) < 0 || pull(w, err) < 0 || look(w, err) < 0 || build(w, err) < 0)
+    if (team_images_look(w, err) < 0 || pull(w, err) < 0 || team_images_look(w, err) < 0 || build(w, err) < 0)
         return -1;
-    return look(w, err);
+    return team_images_look(w, err);
 }

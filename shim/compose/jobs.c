@@ -64,10 +64,12 @@ void jobs_rest(struct app *app)
     struct opt_parsed *group = steal(&app->group);
     char **argv = app->argv;
     int argc = app->argc;
+    bool dry_run = app->dry_run;
 
     app_clear(app);
     app_init(app, argc, argv);
     app->group = group;
+    app->dry_run = dry_run;
 }
 
 /* The end of a job's process: exit code, the error's number and whether there is one, then the text. */
@@ -261,6 +263,15 @@ static char *file_text(int fd)
     return buf_detach(&text);
 }
 
+/* `docker start` says at its end once more what could not be started: compose does not. */
+static void drop_summary(char *text)
+{
+    char *at = strstr(text, "\nError: failed to start containers: ");
+
+    if (at)
+        *at = '\0';
+}
+
 static int command(struct app *app, const char *path, const struct strlist *words, bool quiet, char **ret_text,
                    struct err *err)
 {
@@ -280,6 +291,7 @@ static int command(struct app *app, const char *path, const struct strlist *word
     dup2(old_out, STDOUT_FILENO);
     dup2(old_said, STDERR_FILENO);
     text = file_text(said);
+    drop_summary(text);
     if (code > 0)
         return err_set(err, code, "%s", *text ? text : "it failed");
     if (*text && !quiet)

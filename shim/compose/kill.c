@@ -10,6 +10,7 @@ static int kill_run(struct app *app, const struct opt_parsed *opts, struct err *
     struct simple what = {.path = "kill",
                           .doing = "Killing",
                           .done = "Killed",
+                          .failed = "Error while Killing",
                           .members = MEMBERS_RUNNING,
                           .step_flags = STEP_FORGIVE, /* it has ended meanwhile */
                           .orphans = opt_bool(opts, "remove-orphans"),

@@ -13,4 +13,7 @@ int project_lock(const char *project, struct err *err);
 /* gone: the project has nothing left, so its file goes too. -1 is fine. */
 void project_unlock(const char *project, int fd, int gone);
 
+/* Who watches a project's files is alone with it. The descriptor, to be closed; -1 and err: somebody else does. */
+int project_watch_lock(const char *project, struct err *err);
+
 #endif

@@ -5,6 +5,7 @@
 #include "shim/command.h"
 #include "shim/compose/streams.h"
 #include "shim/compose/team.h"
+#include "shim/when.h"
 
 #include <string.h>
 
@@ -34,6 +35,18 @@ static void choose(const struct team *w, const struct strlist *named, struct str
         if (!attach || cnode_true(w->services.items[i].node, "attach"))
             strlist_add(ret, w->services.items[i].name);
     }
+}
+
+/* Before anybody is asked: each container would say the same. */
+static int check_times(const struct opt_parsed *opts, struct err *err)
+{
+    static const char *const names[] = {"since", "until"};
+    int64_t ns;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (*opt_str(opts, names[i]) && when_parse(opt_str(opts, names[i]), &ns, err) < 0)
+            return err_wrap(err, "invalid value for \"%s\"", names[i]);
+    return 0;
 }
 
 static int find(struct team *w, const struct opt_parsed *opts, const struct strlist *services, struct err *err)
@@ -69,7 +82,7 @@ static int logs_run(struct app *app, const struct opt_parsed *opts, struct err *
         if (!services_find(&w.services, opt_args(opts)->items[i]))
             return err_set(err, 1, "no such service: %s", opt_args(opts)->items[i]);
     choose(&w, opt_args(opts), &services);
-    if (find(&w, opts, &services, err) < 0)
+    if (check_times(opts, err) < 0 || find(&w, opts, &services, err) < 0)
         return -1;
     members_sort(&w.members);
     fill_options(opts, &options);

@@ -4,6 +4,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "shim/app.h"
 #include "shim/compose/contents.h"
 
 #include <stdlib.h>
@@ -44,7 +45,7 @@ int team_words(struct team *w, const struct service *s, int number, const struct
 {
     cleanup_strlist struct strlist ours = STRLIST_INIT;
 
-    if (contents_write(&w->project, s->name, err) < 0 ||
+    if ((!w->app->dry_run && contents_write(&w->project, s->name, err) < 0) ||
         compose_service_words(&w->project, s->name, (unsigned)number, ret, err) < 0)
         return -1;
     if (w->alone) {
@@ -126,6 +127,23 @@ static struct member **members_of(const struct team *w, const struct service *s,
     return list;
 }
 
+/* A dry run goes on with what would be there now. */
+static void note_made(struct team *w, const char *name, const struct service *s, int number)
+{
+    if (w->app->dry_run)
+        strlist_addf(&w->made, "%s %s %d", name, s->name, number);
+}
+
+/* With `restart: true`, who depends on a service that is made anew is stopped, and started again after it. */
+static bool must_restart(const struct making_plan *p, const struct fated *f)
+{
+    for (size_t d = 0; d < f->service->depends_len; d++)
+        for (size_t i = 0; f->service->depends[d].restart && i < p->old_len; i++)
+            if (p->old[i].fate == FATE_RECREATE && !strcmp(p->old[i].service->name, f->service->depends[d].name))
+                return true;
+    return false;
+}
+
 /* A container that another one replaces is made under a name of its own, and gets the right one when the old is gone.
  */
 static int plan_recreate(struct making_plan *p, const struct fated *f, struct err *err)
@@ -142,10 +160,15 @@ static int plan_recreate(struct making_plan *p, const struct fated *f, struct er
     strlist_add(&more, "--name");
     strlist_add(&more, temp);
     strlist_add(&more, "--label");
-    strlist_addf(&more, "%s=%s", LABEL_REPLACE, m->row.name);
+    if (f->service->title)
+        strlist_addf(&more, "%s=%s", LABEL_REPLACE, f->service->title);
+    else
+        strlist_addf(&more, "%s=%s-%d", LABEL_REPLACE, f->service->name, m->number);
     if (team_words(w, f->service, m->number, &more, &words, err) < 0)
         return -1;
     act = acts_add(&p->acts, title);
+    if (must_restart(p, f))
+        acts_call(&p->acts, act, "Stopping", "Stopped", "stop", m->row.id, NULL)->flags = STEP_FORGIVE;
     s = acts_call(&p->acts, act, NULL, NULL, "rm", "-f", temp, NULL); /* of an earlier try that was killed */
     s->doing = "Recreate";
     s->flags = STEP_FORGIVE;
@@ -159,6 +182,7 @@ static int plan_recreate(struct making_plan *p, const struct fated *f, struct er
     }
     acts_call(&p->acts, act, NULL, NULL, "rm", "-f", m->row.id, NULL);
     acts_call(&p->acts, act, NULL, "Recreated", "rename", temp, name, NULL);
+    note_made(w, temp, f->service, m->number);
     return 0;
 }
 
@@ -173,6 +197,7 @@ static int plan_create(struct making_plan *p, const struct service *s, int numbe
         return -1;
     step = acts_call(&p->acts, acts_add(&p->acts, title), "Creating", "Created", "create", NULL);
     strlist_copy(&step->words, &words);
+    note_made(p->w, name, s, number);
     return 0;
 }
 
@@ -199,16 +224,6 @@ static int plan_service(struct making_plan *p, const struct service *s, struct e
     return 0;
 }
 
-/* With `restart: true`, who depends on a service that is made anew is stopped, and started again after it. */
-static bool must_restart(const struct making_plan *p, const struct fated *f)
-{
-    for (size_t d = 0; d < f->service->depends_len; d++)
-        for (size_t i = 0; f->service->depends[d].restart && i < p->old_len; i++)
-            if (p->old[i].fate == FATE_RECREATE && !strcmp(p->old[i].service->name, f->service->depends[d].name))
-                return true;
-    return false;
-}
-
 static int plan_old(struct making_plan *p, struct err *err)
 {
     for (size_t i = 0; i < p->old_len; i++) {
@@ -225,7 +240,7 @@ static int plan_old(struct making_plan *p, struct err *err)
             s = acts_call(&p->acts, act, "Stopping", "Stopped", "stop", f->member->row.id, NULL);
             s->flags = STEP_FORGIVE;
             acts_call(&p->acts, act, "Removing", "Removed", "rm", "-f", f->member->row.id, NULL);
-        } else if (member_runs(f->member) && must_restart(p, f)) {
+        } else if (must_restart(p, f)) {
             acts_call(&p->acts, acts_add(&p->acts, title), "Stopping", "Stopped", "stop", f->member->row.id, NULL);
         } else if (member_is(f->member, "running")) {
             display_event(p->w->display, DISPLAY_DONE, title, "", "Running");

@@ -1,26 +1,18 @@
 #include "shim/command.h"
 #include "shim/compose/simple.h"
 
-static bool is_running(const struct member *m)
-{
-    return member_is(m, "running");
-}
-
-static bool is_paused(const struct member *m)
-{
-    return member_is(m, "paused");
-}
-
 static int pause_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct simple what = {.path = "pause", .done = "Paused", .takes = is_running};
+    struct simple what = {
+        .path = "pause", .done = "Paused", .members = MEMBERS_RUNNING, .step_flags = STEP_SILENT};
 
     return simple_run(app, opt_args(opts), &what, err);
 }
 
 static int unpause_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
-    struct simple what = {.path = "unpause", .done = "Unpaused", .takes = is_paused};
+    struct simple what = {
+        .path = "unpause", .done = "Unpaused", .members = MEMBERS_RUNNING, .step_flags = STEP_SILENT};
 
     return simple_run(app, opt_args(opts), &what, err);
 }

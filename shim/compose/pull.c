@@ -24,22 +24,24 @@ static bool is_present(struct app *app, const char *name)
     return true;
 }
 
-/* Why an image is not pulled; NULL: it is. */
-static const char *skipped(struct app *app, const struct opt_parsed *opts, const struct service *s,
-                           const struct strlist *names)
+/* Why an image is not pulled, NULL: it is; owned by caller. names: "IMAGE=SERVICE" of those that are. */
+static char *skipped(struct app *app, const struct opt_parsed *opts, const struct service *s,
+                     const struct strlist *names)
 {
+    const char *by;
     const char *policy = opt_given(opts, "policy") ? opt_str(opts, "policy") : cnode_str(s->node, "pull_policy");
 
     policy = policy ? policy : "";
     if (!cnode_str(s->node, "image"))
-        return "Skipped - No image to be pulled";
+        return xstrdup("Skipped - No image to be pulled");
     if (!strcmp(policy, "never") || !strcmp(policy, "build"))
-        return "Skipped";
+        return xstrdup("Skipped");
     if ((!strcmp(policy, "missing") || !strcmp(policy, "if_not_present")) && is_present(app, s->image))
-        return "Skipped - Image is already present locally";
+        return xstrdup("Skipped - Image is already present locally");
     if (cnode_get(s->node, "build") && opt_bool(opts, "ignore-buildable"))
-        return "Skipped - Image can be built";
-    return strlist_has(names, s->image) ? "Skipped - Image is already being pulled" : NULL;
+        return xstrdup("Skipped - Image can be built");
+    by = strlist_env_get(names, s->image);
+    return by ? xasprintf("Skipped - Image is already being pulled by %s", by) : NULL;
 }
 
 /* A failure is told at the service; one that can be built, or with --ignore-pull-failures, is none. */
@@ -75,11 +77,11 @@ static int pull_run(struct app *app, const struct opt_parsed *opts, struct err *
         return -1;
     for (size_t i = 0; i < w.services.len; i++) {
         const struct service *s = &w.services.items[i];
-        const char *why = skipped(app, opts, s, &names);
+        cleanup_free char *why = skipped(app, opts, s, &names);
 
         if (!why) {
             plan_pull(opts, s, &acts);
-            strlist_add(&names, s->image);
+            strlist_addf(&names, "%s=%s", s->image, s->name);
         } else if (w.display) {
             display_event(w.display, DISPLAY_DONE, s->name, why, "");
         }

@@ -49,15 +49,25 @@ static void add_options(const struct cnode *resource, struct strlist *words)
     }
 }
 
-/* What tells compose that it made the thing. */
-static void add_our_labels(const struct team *w, const char *label, const char *key, struct strlist *words)
+/* What tells compose that it made the thing, and from what. */
+static int add_our_labels(const struct team *w, const char *label, const char *key, struct strlist *words,
+                          struct err *err)
 {
+    const char *kind = !strcmp(label, LABEL_VOLUME) ? "volumes" : "networks";
+    const struct cnode *resource = cnode_get(cnode_get(w->project.model, kind), key);
+    cleanup_free char *hash = compose_resource_hash(resource, kind, err);
+
+    if (!hash)
+        return -1;
+    strlist_add(words, "--label");
+    strlist_addf(words, "%s=%s", LABEL_HASH, hash);
     strlist_add(words, "--label");
     strlist_addf(words, "%s=%s", label, key);
     strlist_add(words, "--label");
     strlist_addf(words, "%s=%s", LABEL_PROJECT, w->name);
     strlist_add(words, "--label");
     strlist_addf(words, "%s=%s", LABEL_VERSION, COMPOSE_VERSION);
+    return 0;
 }
 
 /* Whether one of the chosen services uses the network. */
@@ -169,7 +179,8 @@ static int plan_network(const struct team *w, const char *key, const struct cnod
     if (add_modal_options(w, &s->words, err) < 0)
         return -1;
     add_labels(network, &s->words);
-    add_our_labels(w, LABEL_NETWORK, key, &s->words);
+    if (add_our_labels(w, LABEL_NETWORK, key, &s->words, err) < 0)
+        return -1;
     if (cnode_true(network, "internal"))
         strlist_add(&s->words, "--internal");
     if (cnode_true(network, "attachable"))
@@ -208,7 +219,7 @@ static int look_volumes(struct team *w, struct acts *ret, struct err *err)
         size_t act = acts_add(ret, "");
 
         acts_call(ret, act, NULL, NULL, "volume inspect", "--", name_of(volumes->items[i], volumes->keys[i]), NULL)
-            ->flags = STEP_FORGIVE;
+            ->flags = STEP_FORGIVE | STEP_LOOKS;
     }
     return acts_run(ret, w->app, NULL, 0, err);
 }
@@ -239,7 +250,8 @@ static int volumes_up(struct team *w, struct acts *acts, struct err *err)
         s = acts_call(acts, acts_add(acts, title), "Creating", "Created", "volume create", NULL);
         add_options(volumes->items[i], &s->words);
         add_labels(volumes->items[i], &s->words);
-        add_our_labels(w, LABEL_VOLUME, volumes->keys[i], &s->words);
+        if (add_our_labels(w, LABEL_VOLUME, volumes->keys[i], &s->words, err) < 0)
+            return -1;
         strlist_add(&s->words, "--");
         strlist_add(&s->words, name);
     }
@@ -296,7 +308,8 @@ static int volumes_by_label(struct team *w, struct strlist *ret, struct err *err
     cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
     cleanup_free char *filter = xasprintf("label=%s=%s", LABEL_PROJECT, w->name);
 
-    acts_call(&acts, acts_add(&acts, ""), NULL, NULL, "volume ls", "-q", "--filter", filter, NULL);
+    acts_call(&acts, acts_add(&acts, ""), NULL, NULL, "volume ls", "-q", "--filter", filter, NULL)->flags =
+        STEP_LOOKS;
     if (acts_run(&acts, w->app, NULL, 0, err) < 0)
         return -1;
     if (acts.items[0].text && *acts.items[0].text)

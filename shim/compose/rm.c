@@ -3,26 +3,28 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/sys/tty.h"
+#include "shim/app.h"
 #include "shim/command.h"
-#include "shim/compose/team.h"
+#include "shim/compose/up.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
+#include <unistd.h>
 
 #define NAMES_MAX (1u << 20)
 
-/* A line of stdin says yes. */
+/* A line of stdin says yes; a program is not told how to answer. */
 static bool confirmed(const char *question)
 {
     char line[64] = "";
 
-    printf("? %s (y/N) ", question);
+    printf(tty_is(STDIN_FILENO) ? "? %s (y/N) " : "%s", question);
     fflush(stdout);
     if (!fgets(line, sizeof(line), stdin))
         return false;
     line[strcspn(line, "\r\n")] = '\0';
-    return !strcasecmp(line, "y") || !strcasecmp(line, "yes");
+    return up_env_true(line);
 }
 
 static int stop_first(struct team *w, struct err *err)
@@ -35,7 +37,8 @@ static int stop_first(struct team *w, struct err *err)
 }
 
 /* What does not run, as one line of names. */
-static void plan(const struct team *w, bool force, bool volumes, struct acts *acts, struct buf *names)
+/* stopped: they do not run, whatever they look like: a dry run has stopped them. */
+static void plan(const struct team *w, bool stopped, bool force, bool volumes, struct acts *acts, struct buf *names)
 {
     const char *flags = force ? (volumes ? "-fv" : "-f") : volumes ? "-v" : NULL;
 
@@ -44,7 +47,7 @@ static void plan(const struct team *w, bool force, bool volumes, struct acts *ac
         cleanup_free char *title = member_title(m);
         struct step *s;
 
-        if (member_runs(m) || (w->loaded && !services_find(&w->services, m->service)))
+        if ((member_runs(m) && !stopped) || (w->loaded && !services_find(&w->services, m->service)))
             continue;
         buf_addf(names, "%s%s", acts->len ? ", " : "", m->row.name);
         s = acts_call(acts, acts_add(acts, title), "Removing", "Removed", "rm", NULL);
@@ -71,8 +74,7 @@ static int rm_run(struct app *app, const struct opt_parsed *opts, struct err *er
         return -1;
     if (opt_bool(opts, "stop") && (stop_first(&w, err) < 0 || team_look(&w, opt_args(opts), 0, err) < 0))
         return -1;
-    members_sort(&w.members);
-    plan(&w, opt_bool(opts, "force"), opt_bool(opts, "volumes"), &acts, &names);
+    plan(&w, opt_bool(opts, "stop") && app->dry_run, opt_bool(opts, "force"), opt_bool(opts, "volumes"), &acts, &names);
     if (!acts.len) {
         fputs("No stopped containers\n", stderr);
         return 0;

@@ -184,9 +184,17 @@ static int carry_out(struct one_off *o, struct err *err)
     display_free(o->w.display);
     o->w.display = NULL;
     jobs_rest(o->w.app);
+    if (o->w.app->dry_run && !opt_bool(o->opts, "detach"))
+        return err_set(err, 1, "interactive run is not supported in dry-run mode");
+    if (o->w.app->dry_run) {
+        puts(more.items[1]);
+        return 0;
+    }
     code = command_call(o->w.app, "run", &words, err);
-    if (code < 0 && err->exit_code == 125)
-        err->exit_code = 1;
+    if (code < 0)
+        err->exit_code = 1; /* also where docker says 126 or 127 */
+    if (code > 0)
+        fputc('\n', stderr); /* the error without words that compose prints */
     return code;
 }
 

@@ -115,6 +115,19 @@ static void read_depends(struct services *all, struct service *s)
     }
 }
 
+/* Without what it depends on, a service no longer says that it does. */
+static void forget_others(struct cnode *service, const struct strlist *chosen)
+{
+    struct cnode *depends = cnode_get(service, "depends_on");
+
+    for (size_t i = depends ? depends->len : 0; i-- > 0;)
+        if (!strlist_has(chosen, depends->keys[i])) {
+            cleanup_free char *key = xstrdup(depends->keys[i]);
+
+            cnode_remove(depends, key);
+        }
+}
+
 int services_read(struct app *app, const struct compose_project *p, const struct strlist *chosen, bool deps,
                   struct services *ret, struct err *err)
 {
@@ -132,6 +145,8 @@ int services_read(struct app *app, const struct compose_project *p, const struct
 
         if (chosen && chosen->len && !strlist_has(&names, name))
             continue;
+        if (chosen && chosen->len && !deps)
+            forget_others(services->items[i], chosen);
         ret->len++;
         s->name = name;
         s->asked = !chosen || !chosen->len || strlist_has(chosen, name);

@@ -29,10 +29,11 @@ int simple_run(struct app *app, const struct strlist *services, struct simple *w
         cleanup_free char *title = member_title(m);
         struct step *s;
 
-        if ((what->takes && !what->takes(m)) || (w.loaded && !what->orphans && team_is_orphan(&w, m)))
+        if ((what->takes && !what->takes(m)) || (w.loaded && !what->orphans && !services_find(&w.services, m->service)))
             continue;
         s = acts_call(&acts, acts_add(&acts, title), what->doing, what->done, what->path, NULL);
         s->flags = what->step_flags;
+        s->failed = what->failed;
         strlist_copy(&s->words, &what->options);
         strlist_add(&s->words, m->row.id);
     }

@@ -7,11 +7,12 @@
 struct simple {
     const char *path;         /* the docker command */
     const char *doing, *done; /* what is shown */
+    const char *failed;       /* and for a failure; NULL: the error */
     struct strlist options;   /* in front of the container's id */
     unsigned step_flags;
     bool (*takes)(const struct member *m); /* NULL: all that are listed */
     unsigned members;                      /* MEMBERS_* */
-    bool orphans;                          /* those of services that the file no longer has too */
+    bool orphans;                          /* those of services that the file no longer has, or its profiles, too */
     const char *none;                      /* said when there is nothing to do it to; NULL: nothing is */
     bool wants_some;                       /* without a file it is an error that the project has no containers */
 };

@@ -9,6 +9,7 @@ static int stop_run(struct app *app, const struct opt_parsed *opts, struct err *
 {
     cleanup_with(team_clear) struct team w;
     cleanup_free struct member **list = NULL;
+    size_t len = 0;
 
     team_init(&w, app);
     team_timeout(&w, opts);
@@ -21,8 +22,9 @@ static int stop_run(struct app *app, const struct opt_parsed *opts, struct err *
         return -1;
     list = xcalloc(w.members.len + 1, sizeof(*list));
     for (size_t i = 0; i < w.members.len; i++)
-        list[i] = &w.members.items[i];
-    return team_stop(&w, list, w.members.len, false, false, err);
+        if (!w.loaded || services_find(&w.services, w.members.items[i].service))
+            list[len++] = &w.members.items[i];
+    return team_stop(&w, list, len, false, false, err);
 }
 
 extern const struct cmd_def cmd_def_compose_stop;

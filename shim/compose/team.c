@@ -21,6 +21,7 @@ void team_clear(struct team *w)
     team_unlock(w, false);
     display_free(w->display);
     members_clear(&w->members);
+    strlist_clear(&w->made);
     services_clear(&w->services);
     if (w->loaded)
         compose_project_clear(&w->project);
@@ -82,6 +83,8 @@ int team_check(const struct team *w, struct err *err)
             continue;
         ret = err_set(err, 125, "%s%s%s%s is refused by atp-docker: %s", f->service ? "services." : "",
                       f->service ? f->service : "", f->service ? "." : "", f->key, f->reason);
+        if (f->file && f->line > 0)
+            err_wrap(err, "%s:%d", f->file, f->line);
     }
     compose_findings_free(list, len);
     return ret;
@@ -137,10 +140,34 @@ void team_unlock(struct team *w, bool gone)
     w->lock_fd = -1;
 }
 
+/* In a dry run those that would have been made are there too, and none of them runs. */
+static void add_made(struct team *w, const struct strlist *services)
+{
+    for (size_t i = 0; i < w->made.len; i++) {
+        cleanup_strlist struct strlist parts = STRLIST_INIT;
+        struct member *m;
+
+        strlist_split(&parts, w->made.items[i], ' ');
+        if (services && services->len && !strlist_has(services, parts.items[1]))
+            continue;
+        w->members.items = xreallocarray(w->members.items, w->members.len + 1, sizeof(*w->members.items));
+        m = &w->members.items[w->members.len++];
+        *m = (struct member){
+            .row.id = xstrdup(parts.items[0]), .row.name = xstrdup(parts.items[0]), .row.status = xstrdup("created")};
+        strlist_addf(&m->labels, "%s=%s", LABEL_SERVICE, parts.items[1]);
+        m->service = member_label(m, LABEL_SERVICE);
+        m->number = (int)strtol(parts.items[2], NULL, 10);
+    }
+}
+
 int team_look(struct team *w, const struct strlist *services, unsigned flags, struct err *err)
 {
     members_clear(&w->members);
-    return members_list(w->app, w->name, services, flags, &w->members, err);
+    if (members_list(w->app, w->name, services, flags, &w->members, err) < 0)
+        return -1;
+    if (!(flags & (MEMBERS_RUNNING | MEMBERS_ONLY_ONEOFF)))
+        add_made(w, services);
+    return 0;
 }
 
 int team_run(struct team *w, struct acts *acts, struct err *err)

@@ -28,6 +28,7 @@ struct team {
     char *name;  /* of the project */
     struct services services;
     struct members members; /* as they were looked at last */
+    struct strlist made;    /* in a dry run: "name service number" of each container that would be there now */
     struct display *display;
     int lock_fd; /* -1 */
 
@@ -65,6 +66,8 @@ int team_words(struct team *w, const struct service *s, int number, const struct
                struct err *err);
 
 /* ---- hooks.c: the service's "post_start" or "pre_stop", each a step that runs its command in the container ---- */
+/* The words of `docker exec` for one. */
+void team_hook_words(const struct cnode *hook, const char *id, struct strlist *ret);
 void team_hooks(const struct service *s, const char *kind, const char *id, struct acts *acts, size_t act);
 
 /* ---- resources.c: networks and volumes ---- */
@@ -73,10 +76,14 @@ int team_resources_down(struct team *w, bool volumes, bool *ret_any, struct err 
 
 /* ---- images.c: are there afterwards, by --pull, pull_policy, --build ---- */
 int team_images(struct team *w, struct err *err);
+int team_images_look(struct team *w, struct err *err); /* which there are now */
 
 /* ---- begin.c: starts them, each when what it depends on is as far as it has to be ---- */
 /* wait: until all run, or are healthy; timeout_s 0: as long as it takes. */
 int team_start(struct team *w, bool wait, int64_t timeout_s, struct err *err);
+
+/* ---- restart.c: the containers of these services, and with deps of those that follow them ---- */
+int team_restart(struct team *w, const struct strlist *services, bool deps, struct err *err);
 
 /* ---- end.c: stop, and take away ---- */
 /* The members in the order opposite to that of the start. remove: they go; with their anonymous volumes if volumes. */

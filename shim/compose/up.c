@@ -6,6 +6,7 @@
 #include "shim/compose/attached.h"
 #include "shim/compose/up.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -121,6 +122,10 @@ static int up_run(struct app *app, const struct opt_parsed *opts, struct err *er
         return -1;
     if (opt_bool(opts, "no-start"))
         return 0;
+    if (!detached && app->dry_run) {
+        puts("end of 'compose up' output, interactive run is not supported in dry-run mode");
+        return 0;
+    }
     if (!detached)
         return attached_run(&w, opts, err);
     return team_start(&w, opt_bool(opts, "wait"), opt_int(opts, "wait-timeout"), err) < 0 ? -1 : 0;

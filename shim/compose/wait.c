@@ -16,24 +16,27 @@ static int wait_one(struct app *app, void *arg, char **ret_text, struct err *err
     return jobs_command(app, "wait", &words, ret_text, err);
 }
 
-/* The code of the one that ends first. */
-static int wait_first(struct team *w, struct err *err)
+/* Each is told as it ends. The code of the one that ends last, as compose has it. */
+static int wait_all(struct team *w, struct err *err)
 {
     struct jobs *jobs = jobs_new(w->app);
-    struct job_end end = {0};
-    int code = -1;
+    int code = 0;
 
     for (size_t i = 0; i < w->members.len; i++)
         jobs_add(jobs, wait_one, w->members.items[i].row.id, &w->members.items[i], /* waiter= */ true);
-    if (jobs_next(jobs, -1, &end) > 0) {
-        const struct member *m = end.token;
+    while (code >= 0 && jobs_busy(jobs)) {
+        struct job_end end = {0};
+        const struct member *m;
 
+        if (jobs_next(jobs, -1, &end) <= 0)
+            continue;
+        m = end.token;
         if (end.ok) {
             code = (int)strtol(end.text, NULL, 10);
-            printf("container \"%s\" exited with status code %d\n", m->row.name, code);
+            printf("container \"%s\" exited with status code %d\n", m->row.id, code);
             fflush(stdout);
         } else {
-            err_move(err, &end.err);
+            code = err_move(err, &end.err);
         }
         free(end.text);
         err_clear(&end.err);
@@ -54,7 +57,7 @@ static int wait_run(struct app *app, const struct opt_parsed *opts, struct err *
         return -1;
     if (!w.members.len)
         return err_set(err, 1, "no containers for project \"%s\"", w.name);
-    code = wait_first(&w, err);
+    code = wait_all(&w, err);
     if (code < 0 || !opt_bool(opts, "down-project"))
         return code;
     return command_call(app, "compose down", &none, err) < 0 ? -1 : code;
