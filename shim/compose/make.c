@@ -6,6 +6,7 @@
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/compose/contents.h"
+#include "shim/network.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ int team_words(struct team *w, const struct service *s, int number, const struct
     if ((!w->app->dry_run && contents_write(&w->project, s->name, err) < 0) ||
         compose_service_words(&w->project, s->name, (unsigned)number, ret, err) < 0)
         return -1;
-    if (w->alone) {
+    if (team_is_alone(w)) {
         drop_option(ret, "--network");
         drop_option(ret, "--network-alias");
     }
@@ -64,6 +65,36 @@ int team_words(struct team *w, const struct service *s, int number, const struct
     return 0;
 }
 
+/* The ids of the networks that the service's containers are in; empty: they are in none of their own. */
+static int find_networks(const struct team *w, struct service *s, struct err *err)
+{
+    const struct cnode *networks = cnode_get(s->node, "networks"), *all = cnode_get(w->project.model, "networks");
+
+    strlist_clear(&s->networks);
+    if (cnode_get(s->node, "network_mode") || team_is_alone(w))
+        return 0;
+    if (app_state(w->app, err) < 0)
+        return -1;
+    for (size_t i = 0; cnode_is(networks, CNODE_MAP) && i < networks->len; i++) {
+        const char *name = cnode_str(cnode_get(all, networks->keys[i]), "name");
+        struct state_network n = {0};
+
+        if (network_find(w->app, name ? name : networks->keys[i], &n, NULL) == 0)
+            strlist_add(&s->networks, n.id);
+        state_network_clear(&n);
+    }
+    return 0;
+}
+
+/* It is not in a network of its service: that was made anew, or it was the only one and had a sandbox of its own. */
+static bool is_apart(const struct service *s, const struct member *m)
+{
+    for (size_t i = 0; i < s->networks.len; i++)
+        if (!m->row.networks || !strstr(m->row.networks, s->networks.items[i]))
+            return true;
+    return false;
+}
+
 /* Whether the container is what the file says no more. */
 static bool is_obsolete(const struct team *w, const struct service *s, const struct member *m)
 {
@@ -72,7 +103,8 @@ static bool is_obsolete(const struct team *w, const struct service *s, const str
 
     if (how != RECREATE_DIVERGED)
         return how == RECREATE_FORCE;
-    return strcmp(hash ? hash : "", s->hash) != 0 || strcmp(image ? image : "", s->image_id ? s->image_id : "") != 0;
+    return is_apart(s, m) || strcmp(hash ? hash : "", s->hash) != 0 ||
+           strcmp(image ? image : "", s->image_id ? s->image_id : "") != 0;
 }
 
 /* What becomes of one container that is there. */
@@ -255,8 +287,11 @@ int team_create(struct team *w, struct err *err)
     int ret = 0;
 
     for (size_t i = 0; i < w->services.len && ret == 0; i++)
-        if (!w->services.items[i].oneoff)
-            ret = plan_service(&p, &w->services.items[i], err);
+        if (!w->services.items[i].oneoff) {
+            ret = find_networks(w, &w->services.items[i], err);
+            if (ret == 0)
+                ret = plan_service(&p, &w->services.items[i], err);
+        }
     if (ret == 0)
         ret = plan_old(&p, err);
     if (ret == 0)

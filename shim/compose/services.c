@@ -18,6 +18,7 @@ void services_clear(struct services *s)
         free(s->items[i].image_id);
         free(s->items[i].hash);
         free(s->items[i].depends);
+        strlist_clear(&s->items[i].networks);
     }
     free(s->items);
     *s = (struct services)SERVICES_INIT;

@@ -37,6 +37,7 @@ struct service {
     bool asked;  /* on the command line, or all are */
     struct dependency *depends;
     size_t depends_len;
+    struct strlist networks; /* ids of those that its containers are in: make.c */
 };
 
 struct services {

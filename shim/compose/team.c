@@ -30,8 +30,14 @@ void team_clear(struct team *w)
     team_init(w, w->app);
 }
 
-/* A service alone with nobody to speak to needs no network of its own; then its container is its sandbox. */
-static bool is_alone(const struct team *w)
+/* What the file says of its sandbox, which the project's network would make with what all of them say, and GPUs. */
+static bool wants_sandbox(const struct team *w, const struct cnode *service)
+{
+    return cnode_get(service, "x-modal") || cnode_get(w->project.model, "x-modal") || cnode_get(service, "gpus") ||
+           cnode_path(service, "deploy.resources.reservations.devices");
+}
+
+bool team_is_alone(const struct team *w)
 {
     const struct cnode *services = cnode_get(w->project.model, "services"), *networks;
 
@@ -39,7 +45,7 @@ static bool is_alone(const struct team *w)
         w->services.items[0].scale > 1)
         return false;
     networks = cnode_get(services->items[0], "networks");
-    if (!networks || cnode_get(services->items[0], "network_mode"))
+    if (!networks || cnode_get(services->items[0], "network_mode") || !wants_sandbox(w, services->items[0]))
         return false;
     if (networks->len != 1 || !cnode_is(networks, CNODE_MAP))
         return false;
@@ -55,7 +61,6 @@ int team_load(struct team *w, const struct strlist *services, bool deps, struct 
     w->name = xstrdup(w->project.name);
     if (services_read(w->app, &w->project, services, deps, &w->services, err) < 0)
         return -1;
-    w->alone = is_alone(w);
     return 0;
 }
 

@@ -36,7 +36,6 @@ struct team {
     char *stop_timeout; /* seconds, of -t; NULL */
     bool quiet_pull, quiet_build, no_build, build;
     bool ignore_orphans, remove_orphans;
-    bool alone;       /* one service, which needs no network of its own: its sandbox has none */
     const char *pull; /* --pull; NULL: each service's policy */
 };
 
@@ -58,6 +57,12 @@ void team_unlock(struct team *w, bool gone);
 /* Looks at the project's containers anew (MEMBERS_*). */
 int team_look(struct team *w, const struct strlist *services, unsigned flags, struct err *err);
 int team_run(struct team *w, struct acts *acts, struct err *err);
+
+/*
+ * One service with one container and nobody to speak to, that asks for what belongs to a sandbox: its container is a
+ * sandbox of its own, and joins no network. The others of that network do not reach it.
+ */
+bool team_is_alone(const struct team *w);
 
 /* ---- make.c: containers as the file wants them; under the lock, images and networks are there ---- */
 int team_create(struct team *w, struct err *err);

@@ -115,6 +115,59 @@ many-app-2" ]
     run -1 dc up -d --scale app=x
 }
 
+@test "a network of one service is one that others join: run --network, and more of them" {
+    cat >compose.yaml <<YAML
+services:
+  app: {image: $IMAGE, command: sh -c "mkdir -p /www; cat /proc/sys/kernel/random/uuid >/www/index.html; exec httpd -f -p 80 -h /www", stop_grace_period: 0s}
+YAML
+    dc --progress quiet up -d
+    one=$(dc exec -T app cat /www/index.html)
+    for name in app many-app-1; do
+        [ "$(docker run --rm --network many_default "$IMAGE" wget -qO- http://$name/)" = "$one" ]
+    done
+    id=$(dc ps -q app)
+    dc --progress quiet up -d --scale app=2
+    [ "$(dc ps -q app | grep -c "$id")" = 1 ]
+    [ "$(docker run --rm --network many_default "$IMAGE" nslookup app 2>/dev/null | sed -n '/^Name/,$p' | grep -c '^Address')" = 2 ]
+    dc --progress quiet up -d
+    [ "$(dc ps -q app)" = "$id" ]
+    mkdir other
+    printf 'services: {ask: {image: "%s", command: wget -qO- http://app/, networks: [theirs]}}\nnetworks: {theirs: {name: many_default, external: true}}\n' "$IMAGE" >other/compose.yaml
+    [ "$(docker compose -p other -f other/compose.yaml run --rm -T ask 2>/dev/null)" = "$one" ]
+    docker compose --progress quiet -p other -f other/compose.yaml down -t 0
+}
+
+@test "one container that is a sandbox of its own comes along when there are more" {
+    cat >compose.yaml <<YAML
+services:
+  app: {image: $IMAGE, command: sleep 1000, stop_grace_period: 0s, x-modal: {timeout: 3600}}
+YAML
+    dc --progress quiet up -d
+    [ "$(docker inspect -f '{{.HostConfig.NetworkMode}}' many-app-1)" = bridge ]
+    id=$(dc ps -q app)
+    run -0 --separate-stderr dc up -d --scale app=2
+    [[ "$stderr" == *"Container many-app-1  Recreated"* ]]
+    [ "$(dc exec -T app nslookup app 2>/dev/null | sed -n '/^Name/,$p' | grep -c '^Address')" = 2 ]
+    id=$(docker inspect -f '{{.Id}}' many-app-1)
+    dc --progress quiet up -d
+    [ "$(dc ps -q app)" = "$id" ]
+}
+
+@test "a one-off has its own name only, unless it is to have the service's" {
+    cat >compose.yaml <<YAML
+services:
+  app: {image: $IMAGE, command: sleep 1000, stop_grace_period: 0s, networks: {default: {aliases: [also]}}}
+  ask: {image: $IMAGE, command: sleep 1000, stop_grace_period: 0s}
+YAML
+    dc --progress quiet up -d
+    found() { dc exec -T ask nslookup "$1" 2>/dev/null | sed -n '/^Name/,$p' | grep -c '^Address'; }
+    dc run -d --name lone app sleep 1000
+    [ "$(found lone) $(found app) $(found also)" = "1 1 1" ]
+    docker rm -f lone
+    dc run -d --name lone --use-aliases app sleep 1000
+    [ "$(found lone) $(found app) $(found also)" = "1 2 2" ]
+}
+
 @test "one service of several: what it needs comes along, --no-deps leaves it" {
     two
     dc --progress quiet up -d web
