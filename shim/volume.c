@@ -15,6 +15,8 @@
 #include "shim/container.h"
 #include "shim/events.h"
 #include "shim/make.h"
+#include "shim/pod.h"
+#include "shim/pod_private.h"
 #include "shim/sandbox.h"
 #include "translate/spec.h"
 #include "translate/wire/volume.h"
@@ -290,11 +292,27 @@ static bool writes_to(const struct container_spec *spec, const char *name)
     return false;
 }
 
+/* They will be in one pod, where volumes are kept in step (backends/agent/share_mate.h): they share a network. */
+static bool is_together(const struct container *c, const struct container *other)
+{
+    cleanup_strlist struct strlist ours = STRLIST_INIT, theirs = STRLIST_INIT;
+
+    if (!pod_wanted(c) || !pod_wanted(other) || !other->row.pod)
+        return false;
+    pod_ids_read(c->row.networks, &ours);
+    pod_ids_read(other->row.networks, &theirs);
+    for (size_t i = 0; i < theirs.len; i++)
+        if (strlist_has(&ours, theirs.items[i]))
+            return true;
+    return false;
+}
+
 /* What another container that writes to one of our volumes is about. */
-static int settle_other(struct app *app, struct state_container *row, const struct container_spec *ours,
-                        struct err *err)
+static int settle_other(struct container *c, struct state_container *row, struct err *err)
 {
     cleanup_with(container_clear) struct container other;
+    const struct container_spec *ours = &c->spec;
+    struct app *app = c->app;
     const char *shared = NULL;
     int rc = 0, code = 0;
 
@@ -316,11 +334,15 @@ static int settle_other(struct app *app, struct state_container *row, const stru
         container_unlock(&other);
         return rc < 0 ? -1 : 0;
     }
-    if (!writes_to(ours, shared) || sandbox_ended(app, other.row.sandbox_id, &code, NULL) > 0)
+    if (!writes_to(ours, shared) || (is_together(c, &other) && !is_native(ours) && !is_native(&other.spec)))
+        return 0;
+    if (sandbox_ended(app, other.row.sandbox_id, &code, NULL) > 0)
         return 0; /* who watches it has not noticed yet that it is gone */
     return err_set(err, 125,
-                   DAEMON "volume %s is in use by the running container %.12s (%s): atp-docker lets one container at a "
-                          "time write to a volume; stop that one, or mount it read-only (%s:/path:ro)",
+                   DAEMON
+                   "volume %s is in use by the running container %.12s (%s): containers that share no network are "
+                   "sandboxes of their own, and atp-docker lets one of them at a time write to a volume; put both "
+                   "into one network, stop that one, or mount it read-only (%s:/path:ro)",
                    shared, other.row.id, other.row.name, shared);
 }
 
@@ -334,7 +356,7 @@ static int check_others(struct container *c, struct err *err)
         return -1;
     for (size_t i = 0; i < len; i++) {
         if (rc == 0 && rows[i].sandbox_id && strcmp(rows[i].id, c->row.id) != 0)
-            rc = settle_other(c->app, &rows[i], &c->spec, err);
+            rc = settle_other(c, &rows[i], err);
         state_container_clear(&rows[i]);
     }
     free(rows);

@@ -149,7 +149,7 @@ int container_start(struct container *c, struct wire_start *start, struct view *
     start_names(c);
     free(c->start.record); /* the file has it */
     c->start.record = NULL;
-    if (keeper_new(c->loop, c->options, c->start.volumes, &c->keeper, err) < 0)
+    if (keeper_new(c->loop, c->options, c->start.volumes, &c->start.names, &c->keeper, err) < 0)
         return -1;
     views_join(&c->views, view);
     if (c->keeper && keeper_restore(c->keeper, on_restored, c, err) == 0) {

@@ -2,12 +2,14 @@
 
 #include "backends/agent/agent.h"
 #include "backends/agent/link.h"
+#include "backends/agent/share_hub.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
 
 #include <errno.h>
+#include "translate/wire/share.h"
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,8 @@ struct guest {
     struct hub *hub;
     int fd;
     struct link link;
-    struct wire_names who; /* self set: a member */
+    struct wire_names who;     /* self set: a member */
+    struct share_guest *share; /* not NULL: here for a volume */
     int64_t since;
     bool dead;
 };
@@ -37,6 +40,7 @@ struct hub {
     struct loop_timer *beat;
     void (*changed)(void *arg);
     void *arg;
+    struct share_hub *shares;
 };
 
 static bool is_member(const struct guest *g)
@@ -133,6 +137,23 @@ static int on_frame(void *arg, const struct wire_frame *f, struct err *err)
     struct guest *g = arg;
 
     if (g->dead)
+/* One that comes for a volume. */
+static int take_share(struct guest *g, const struct wire_frame *f, struct err *err)
+{
+    cleanup_with(share_clear) struct share join = {0};
+
+    if (g->share)
+        return share_guest_frame(g->share, f, err);
+    if (share_get(f, &join, err) < 0)
+        return -1;
+    if (g->who.self || join.op != SHARE_JOIN || !join.path || !*join.path)
+        return err_set(err, 125, "a SHARE frame before its JOIN");
+    if (!same_token(join.link, g->hub->options->hub_token))
+        return err_set(err, 125, "the token is not the hub's");
+    g->share = share_guest_join(g->hub->shares, &g->link, &join);
+    return 0;
+}
+
         return 0;
     switch (f->type) {
     case WIRE_JOIN:
@@ -140,6 +161,8 @@ static int on_frame(void *arg, const struct wire_frame *f, struct err *err)
     case WIRE_HEARTBEAT:
         return g->who.self ? 0 : err_set(err, 125, "a heartbeat before JOIN");
     default:
+    case WIRE_SHARE:
+        return take_share(g, f, err);
         return err_set(err, 125, "%s frame to the hub", wire_type_name(f->type));
     }
 }
@@ -155,7 +178,16 @@ static void on_closed(void *arg, const char *why)
         broadcast(g->hub);
 }
 
-static const struct link_events guest_events = {.frame = on_frame, .closed = on_closed};
+static void on_drained(void *arg)
+{
+    struct guest *g = arg;
+
+    if (g->share && !g->dead)
+        share_guest_drained(g->share);
+}
+
+static const struct link_events guest_events = {.frame = on_frame, .closed = on_closed, .drained = on_drained};
+    share_guest_gone(g->share);
 
 static void on_connect(struct loop *loop, int fd, short revents, void *arg)
 {
@@ -168,7 +200,7 @@ static void on_connect(struct loop *loop, int fd, short revents, void *arg)
     if (s < 0)
         return;
     for (g = h->guests; g; g = g->next)
-        strangers += !g->who.self;
+        strangers += !g->who.self && !g->share;
     if (strangers >= STRANGERS_MAX) {
         close(s);
         return;
@@ -190,7 +222,7 @@ static void on_beat(struct loop *loop, void *arg)
     for (struct guest *g = h->guests; g; g = g->next) {
         bool silent = g->who.self ? now - g->link.heard >= h->options->orphaned_after : now - g->since >= HUB_PATIENCE;
 
-        if (g->dead)
+        if (g->dead || g->share) /* who is here for a volume may be busy with it; its end closes the connection */
             continue;
         if (silent) {
             lost |= is_member(g);
@@ -212,6 +244,8 @@ void hub_sweep(struct hub *h)
 
         if (!g->dead) {
             p = &g->next;
+    if (h)
+        share_hub_sweep(h->shares);
             continue;
         }
         *p = g->next;
@@ -255,3 +289,6 @@ void hub_free(struct hub *h)
     close(h->fd);
     free(h);
 }
+    h->shares = share_hub_new();
+    share_hub_free(h->shares);
+    hosts_free(h->hosts);

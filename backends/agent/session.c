@@ -9,6 +9,7 @@
 #include "backends/agent/facts.h"
 #include "backends/agent/link.h"
 #include "backends/agent/mounts.h"
+#include "backends/agent/share_barrier.h"
 #include "backends/agent/socket.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -29,6 +30,7 @@ struct session {
     struct loop *loop;
     struct link client, init;
     struct mounts *mounts;
+    struct share_barrier *before, *after; /* shared volumes are in step before a command begins, and after its end */
     struct loop_timer *beat;
     struct buf held;      /* frames for init that wait until all mounts are pushed */
     struct answer answer; /* kind set: the ASK is not init's */
@@ -40,6 +42,9 @@ struct session {
     bool greeted;      /* the client's HELLO came and suits us */
     bool init_greeted; /* init's HELLO came */
     bool start_seen;   /* the last START frame */
+    bool starts_main;  /* START is the container's own: its volumes are brought by init */
+    bool asks_init;    /* an ASK that is not the session's to answer */
+    bool in_step;      /* `before` is over */
     bool released;     /* held was given to init */
     bool ended;        /* EXIT came from init, or the answer is complete */
     bool exit_sent;
@@ -101,12 +106,42 @@ static int begin_answer(struct session *s, struct err *err)
     return answer_held(s, err);
 }
 
+static void release(struct session *s);
+
+static void on_in_step(void *arg)
+{
+    struct session *s = arg;
+
+    s->in_step = true;
+    if (!s->over)
+        release(s);
+}
+
+/* A command, and whoever looks at files or brings some, sees what was written before, wherever in the pod it was. */
+static bool wants_step(const struct session *s)
+{
+    if (!s->answer.kind)
+        return !s->starts_main && !s->asks_init;
+    return s->answer.ask.kind == WIRE_ASK_READ || s->answer.ask.kind == WIRE_ASK_STAT ||
+           s->answer.ask.kind == WIRE_ASK_WRITE;
+}
+
+/* True if there is something to wait for. */
+static bool get_in_step(struct session *s)
+{
+    if (s->in_step || !wants_step(s))
+        return false;
+    if (!s->before)
+        s->before = share_barrier_new(s->loop, s->options, on_in_step, s);
+    return s->before != NULL;
+}
+
 /* Gives init what waited, or answers, once the mounts are as the client wants them. */
 static void release(struct session *s)
 {
     cleanup_err struct err err = ERR_INIT;
 
-    if (s->released || !s->start_seen || !mounts_ready(s->mounts))
+    if (s->released || !s->start_seen || !mounts_ready(s->mounts) || get_in_step(s))
         return;
     s->released = true;
     if (!s->answer.kind) {
@@ -136,6 +171,8 @@ static int for_init(struct session *s, const struct wire_frame *f, struct err *e
             pass_on(&s->init, f);
         return 0;
     }
+    if (f->type == WIRE_START && !s->held.len)
+        s->starts_main = wire_start_is_main(f);
     if (wire_put(&s->held, f->type, f->data, f->len) < 0)
         return err_set(err, 125, "too much came before the start");
     if (wire_start_is_last(f))
@@ -160,6 +197,7 @@ static int take_ask(struct session *s, const struct wire_frame *f, struct err *e
                                 .client = &s->client,
                                 .ended = on_answered,
                                 .arg = s};
+    s->asks_init = !s->answer.kind;
     if (!s->answer.kind && wire_put(&s->held, f->type, f->data, f->len) < 0)
         return err_set(err, 125, "ASK is too large");
     take_request(s);
@@ -286,13 +324,25 @@ static void on_pulled(void *arg)
     send_exit(arg);
 }
 
+static void on_told(void *arg)
+{
+    struct session *s = arg;
+
+    if (!s->over)
+        mounts_pull(s->mounts);
+}
+
 /* Nothing ran, so nothing is pulled, when it was refused. */
 static void take_end(struct session *s)
 {
     s->ended = true;
-    if (s->exit.kind == WIRE_EXIT_REFUSED)
+    if (s->exit.kind == WIRE_EXIT_REFUSED) {
         send_exit(s);
-    else
+        return;
+    }
+    if (wants_step(s))
+        s->after = share_barrier_new(s->loop, s->options, on_told, s);
+    if (!s->after)
         mounts_pull(s->mounts);
 }
 
@@ -427,6 +477,8 @@ static int run(struct session *s, int init_fd)
     link_flush(&s->client, LAST_WORDS);
     mounts_free(s->mounts);
     answer_clear(&s->answer);
+    share_barrier_free(s->before);
+    share_barrier_free(s->after);
     link_clear(&s->client);
     link_clear(&s->init);
     loop_free(s->loop);

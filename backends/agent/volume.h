@@ -44,9 +44,15 @@ struct volume_report {
  * volume is new: what is at the target stays and is the volume's (nocopy: it goes).
  */
 int volume_restore(const struct volume_dirs *dirs, const struct wire_volume *v, struct err *err);
-/* Saves if anything has changed. */
+/* Saves if anything has changed, and if it is ours to save: of a volume that several containers of a pod have, one does
+ * (share_mate.h). */
 int volume_save(const struct volume_dirs *dirs, const struct wire_volume *v, struct volume_report *ret,
                 struct err *err);
+
+/* The number of the newest generation that has anything in it; 0: there is none. */
+int volume_newest(const struct volume_dirs *dirs, const char *key, uint64_t *ret, struct err *err);
+/* Everything in dir goes but what is mounted there, and the way to it. */
+int volume_empty(int dir, const struct strlist *closed, struct err *err);
 
 /* All of a list; saving goes on with the others when one fails. `only`: a key, "" = all. A line of each goes to out:
  * key, generation, "saved" or "same", apart by tabs. */

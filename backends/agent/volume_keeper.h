@@ -13,11 +13,13 @@ struct agent_options;
 struct err;
 struct keeper;
 struct loop;
+struct wire_names;
 struct wire_volumes;
 
-/* text: START's list; NULL or "": *ret is NULL, and no earlier list counts any more. */
-int keeper_new(struct loop *loop, const struct agent_options *options, const char *text, struct keeper **ret,
-               struct err *err);
+/* text and names: START's; in a pod each volume gets a mate (share_mate.h), who brings it and tells of it. text NULL or
+ * "": *ret is NULL, and no earlier list counts any more. */
+int keeper_new(struct loop *loop, const struct agent_options *options, const char *text, const struct wire_names *names,
+               struct keeper **ret, struct err *err);
 void keeper_free(struct keeper *k); /* NULL is fine, here and below */
 
 /* Restores; ready comes from the loop, why NULL: all is in place. */

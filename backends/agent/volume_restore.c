@@ -65,12 +65,19 @@ static int empty_dir(const struct strlist *closed, int dir, const char *path, un
     return beneath_names(dir, drop_name, &e);
 }
 
+int volume_empty(int dir, const struct strlist *closed, struct err *err)
+{
+    cleanup_close int list = beneath_list_open(dir);
+
+    if (list < 0 || empty_dir(closed, list, "", 0) < 0)
+        return err_set_errno(err, 125, errno, "emptying it");
+    return 0;
+}
+
 static int empty_target(const struct restore *r, struct err *err)
 {
-    cleanup_close int list = beneath_list_open(r->target);
-
-    if (list < 0 || empty_dir(&r->volume->closed, list, "", 0) < 0)
-        return err_set_errno(err, 125, errno, "emptying %s", r->volume->target);
+    if (volume_empty(r->target, &r->volume->closed, err) < 0)
+        return err_wrap(err, "%s", r->volume->target);
     return 0;
 }
 
@@ -307,6 +314,22 @@ int volume_restore(const struct volume_dirs *dirs, const struct wire_volume *v, 
     volume_manifest_clear(&r.m);
     free(r.piece);
     return rc;
+}
+
+int volume_newest(const struct volume_dirs *dirs, const char *key, uint64_t *ret, struct err *err)
+{
+    struct volume_store store;
+    struct volume_manifest m = {0};
+    uint64_t last;
+    int got;
+
+    if (volume_store_open(dirs, key, /* write= */ false, &store, err) < 0)
+        return -1;
+    got = volume_store_newest(&store, &m, &last, err);
+    *ret = got > 0 && !is_empty(&m) ? m.generation : 0;
+    volume_manifest_clear(&m);
+    volume_store_close(&store);
+    return got < 0 ? -1 : 0;
 }
 
 int volumes_restore(const struct volume_dirs *dirs, const struct wire_volumes *list, struct err *err)

@@ -1,5 +1,6 @@
 #include "backends/agent/volume.h"
 
+#include "backends/agent/share_mate.h"
 #include "backends/agent/target.h"
 #include "backends/agent/volume_store.h"
 #include "compat/base/alloc.h"
@@ -35,6 +36,7 @@ struct save {
     size_t n_links, room_links;
     bool changed;
     int64_t now;
+    uint64_t floor; /* generations of ours are above it; below it are such that others may have saved elsewhere */
     uint8_t *piece;
     struct volume_report *report;
     struct err *err;
@@ -495,6 +497,12 @@ static int load_base(struct save *s, uint64_t *ret_last)
 
     if (got < 0)
         return -1;
+    if (*ret_last < s->floor || (got && s->base.generation < s->floor)) {
+        volume_manifest_clear(&s->base); /* what is here may have been taken away by who saved last: all of it anew */
+        s->packer.salted = true;
+        *ret_last = *ret_last > s->floor ? *ret_last : s->floor;
+        return 0;
+    }
     if (got && volume_manifest_load(s->store.looks, s->volume->key, &looks, NULL) == 0) {
         if (looks.generation == s->base.generation) {
             volume_manifest_clear(&s->base);
@@ -558,9 +566,14 @@ int volume_save(const struct volume_dirs *dirs, const struct wire_volume *v, str
     cleanup_with(target_clear) struct target target = {.dirfd = -1};
     struct err why = ERR_INIT;
     struct save s = {.volume = v, .now = wall_ns(), .report = ret, .err = &why};
+    struct mate_role role;
     int rc;
 
     *ret = (struct volume_report){0};
+    mate_role_read(dirs->run_dir, v->key, &role);
+    if (role.known && !role.saves)
+        return 0;
+    s.floor = role.floor;
     if (target_open(v->target, /* is_file= */ false, dirs->run_dir, &target, err) < 0 ||
         volume_store_open(dirs, v->key, /* write= */ true, &s.store, err) < 0)
         return -1;

@@ -5,6 +5,7 @@
 #include "compat/base/err.h"
 #include "compat/base/strlist.h"
 #include "compat/sys/fs.h"
+#include "compat/sys/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #define LEVEL      1           /* of compression: a save has to keep up with a database */
 #define KEPT       2           /* generations */
 #define NUMBER_LEN 20
+#define SALT_LEN   16
 
 /* ---- the folder ---- */
 
@@ -293,6 +295,31 @@ void volume_packer_clear(struct volume_packer *p)
     p->room = NULL;
 }
 
+static int append(struct volume_packer *p, const uint8_t *bytes, size_t len, struct err *err)
+{
+    sha256_update(&p->sum, bytes, len);
+    p->size += len;
+    while (len) {
+        ssize_t n = write(p->fd, bytes, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set_errno(err, 125, errno, "writing to the volume");
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* The pack's name is of its contents: with these it is nobody else's. */
+static int add_salt(struct volume_packer *p, struct err *err)
+{
+    char salt[2 * SALT_LEN + 1];
+
+    return random_hex(salt, 2 * SALT_LEN, err) < 0 ? -1 : append(p, (const uint8_t *)salt, 2 * SALT_LEN, err);
+}
+
 static int begin(struct volume_packer *p, struct err *err)
 {
     p->fd = beneath_temp_open(p->store->packs, p->temp);
@@ -301,7 +328,7 @@ static int begin(struct volume_packer *p, struct err *err)
     sha256_init(&p->sum);
     p->size = 0;
     volume_add_pack(p->into);
-    return 0;
+    return p->salted ? add_salt(p, err) : 0;
 }
 
 int volume_packer_finish(struct volume_packer *p, struct err *err)
@@ -319,23 +346,6 @@ int volume_packer_finish(struct volume_packer *p, struct err *err)
     close(steal_fd(&p->fd));
     p->total += p->size;
     fsync(p->store->packs);
-    return 0;
-}
-
-static int append(struct volume_packer *p, const uint8_t *bytes, size_t len, struct err *err)
-{
-    sha256_update(&p->sum, bytes, len);
-    p->size += len;
-    while (len) {
-        ssize_t n = write(p->fd, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return err_set_errno(err, 125, errno, "writing to the volume");
-        bytes += n;
-        len -= (size_t)n;
-    }
     return 0;
 }
 

@@ -45,6 +45,7 @@ struct volume_packer {
     struct sha256 sum;
     uint64_t size;
     uint64_t total; /* of all packs */
+    bool salted;    /* no pack is one that is there already, whatever it holds */
     uint8_t *room;  /* for compressed bytes */
 };
 

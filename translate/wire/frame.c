@@ -41,6 +41,7 @@ static const char *const type_names[WIRE_TYPE_MAX] = {
     [WIRE_PORT_CREDIT] = "PORT_CREDIT",
     [WIRE_JOIN] = "JOIN",
     [WIRE_TABLE] = "TABLE",
+    [WIRE_SHARE] = "SHARE",
 };
 
 const char *wire_type_name(uint8_t type)

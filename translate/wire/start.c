@@ -347,3 +347,11 @@ bool wire_start_is_last(const struct wire_frame *f)
 {
     return f->type == WIRE_START && f->len && f->data[0] == 1;
 }
+
+bool wire_start_is_main(const struct wire_frame *f)
+{
+    struct rd r = rd_begin(f);
+
+    rd_u8(&r);
+    return rd_u8(&r) == TAG_FLAGS && rd_u32(&r) == 4 && (rd_u32(&r) & WIRE_START_MAIN) && !r.bad;
+}

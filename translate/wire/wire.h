@@ -138,6 +138,7 @@ enum wire_type {
     WIRE_PORT_CREDIT = 36, /* either way: so much more may be sent */
     WIRE_JOIN = 37,        /* between agents, from a member to the hub: who it is; see NAMES */
     WIRE_TABLE = 38,       /* and back: all that are there now */
+    WIRE_SHARE = 39,       /* between agents, either way: a volume that several have (translate/wire/share.h) */
     WIRE_TYPE_MAX
 };
 
@@ -379,6 +380,8 @@ bool wire_start_is_last(const struct wire_frame *f);
 /*
  * What ASK asks for. Unless said otherwise the answer is EXIT with code 0 or REFUSED. "The main process" is the one
  * that START with MAIN made.
+/* Whether the first START frame has the flag MAIN. */
+bool wire_start_is_main(const struct wire_frame *f);
  */
 enum wire_ask_kind {
     WIRE_ASK_BARRIER, /* nothing: only the mounts are pushed and pulled */
