@@ -75,6 +75,8 @@ int compose_render_json(const struct cnode *model, struct buf *out, struct err *
 /* sha256 hex of the service as it decides whether a container is made anew; what replicas say does not count. Owned by
  * caller. */
 char *compose_hash(const struct compose_project *p, const char *service, struct err *err);
+/* The same of a network or a volume of the model; kind: "networks", "volumes". */
+char *compose_resource_hash(const struct cnode *resource, const char *kind, struct err *err);
 
 /* Services in the order in which they start: who is depended on first. Error for a circle. */
 int compose_order(const struct compose_project *p, struct strlist *ret, struct err *err);
@@ -86,6 +88,8 @@ struct compose_finding {
     char *key;     /* "deploy.resources.limits.cpus" */
     enum compose_verdict verdict;
     const char *reason;
+    const char *file; /* where it stands; NULL: nowhere */
+    int line;
 };
 /* Every key that the model uses; *ret is an array owned by caller (compose_findings_free). */
 int compose_report(const struct compose_project *p, struct compose_finding **ret, size_t *ret_len, struct err *err);

@@ -11,28 +11,46 @@
 
 #define HASHED_MAX (64u << 20)
 
-/* sha256 of the JSON of a service without what does not concern a container. */
-static char *hash_service(const struct cnode *service, struct err *err)
+/* sha256 of the tree as JSON on one line; the tree is freed. */
+static char *hash_json(struct cnode *json, const char *what, struct err *err)
 {
-    static const char *const left_out[] = {"build", "pull_policy", "scale", "depends_on", "profiles"};
     cleanup_buf struct buf text = BUF_INIT(HASHED_MAX);
-    struct cnode *json = json_service(service);
     uint8_t digest[SHA256_LEN];
     char *hex;
 
-    for (size_t i = 0; i < sizeof(left_out) / sizeof(*left_out); i++)
-        cnode_remove(json, left_out[i]);
-    cnode_remove(cnode_get(json, "deploy"), "replicas");
     json_node(&text, json, /* depth= */ -1);
     cnode_free(json);
     if (text.overflowed) {
-        err_set(err, 0, "the service is too large");
+        err_set(err, 0, "the %s is too large", what);
         return NULL;
     }
     sha256(text.data, text.len, digest);
     hex = xmalloc(2 * SHA256_LEN + 1);
     sha256_hex(digest, hex);
     return hex;
+}
+
+/* A service without what does not concern a container. */
+static char *hash_service(const struct cnode *service, struct err *err)
+{
+    static const char *const left_out[] = {"build", "pull_policy", "scale", "depends_on", "profiles"};
+    struct cnode *json = json_service(service);
+
+    for (size_t i = 0; i < sizeof(left_out) / sizeof(*left_out); i++)
+        cnode_remove(json, left_out[i]);
+    cnode_remove(cnode_get(json, "deploy"), "replicas");
+    return hash_json(json, "service", err);
+}
+
+char *compose_resource_hash(const struct cnode *resource, const char *kind, struct err *err)
+{
+    struct cnode *named = cnode_copy(resource), *json;
+
+    if (!strcmp(kind, "volumes") && !cnode_get(named, "driver"))
+        cnode_set(named, "driver", cnode_string("local"));
+    json = json_resource(named, kind);
+    cnode_free(named);
+    return hash_json(json, kind, err);
 }
 
 char *compose_hash(const struct compose_project *p, const char *service, struct err *err)

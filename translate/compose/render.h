@@ -7,6 +7,7 @@
 /* The tree that JSON shows of the model, of one service. Owned by caller. */
 struct cnode *json_model(const struct cnode *model);
 struct cnode *json_service(const struct cnode *service);
+struct cnode *json_resource(const struct cnode *resource, const char *kind); /* of "networks" or "volumes" */
 
 /* All maps in the order of JSON: bytes. */
 void json_sort(struct cnode *n);

@@ -183,9 +183,14 @@ static struct cnode *shaped(const struct cnode *n, const struct shape *s, enum f
     return copy;
 }
 
+struct cnode *json_resource(const struct cnode *resource, const char *kind)
+{
+    return shaped_object(resource, shape_as(shape_key(&compose_shape, kind)->shape, TYPE_OBJECT)->item);
+}
+
 struct cnode *json_service(const struct cnode *service)
 {
-    return shaped_object(service, shape_as(shape_key(&compose_shape, "services")->shape, TYPE_OBJECT)->item);
+    return json_resource(service, "services");
 }
 
 struct cnode *json_model(const struct cnode *model)

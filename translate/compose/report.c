@@ -4,24 +4,28 @@
  */
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
+#include "compat/base/err.h"
 #include "compat/docker/commands.h"
 #include "compat/docker/opt.h"
 #include "translate/compose/settle.h"
 #include "translate/compose/shape.h"
 #include "translate/compose/words.h"
 #include "translate/modal_options.h"
+#include "translate/verdict.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct report {
     const char *service; /* NULL: top level */
+    const struct opt_parsed *words; /* the service as `docker create` would be told; NULL: it cannot be */
     size_t from;         /* the first finding of this service */
     struct compose_finding *list;
     size_t len, size;
 };
 
-static void add(struct report *r, const char *key, enum compose_verdict verdict, const char *reason)
+static void add(struct report *r, const struct cnode *n, const char *key, enum compose_verdict verdict,
+                const char *reason)
 {
     for (size_t i = r->from; i < r->len; i++)
         if (strcmp(r->list[i].key, key) == 0)
@@ -30,28 +34,47 @@ static void add(struct report *r, const char *key, enum compose_verdict verdict,
         r->size = r->size ? r->size * 2 : 32;
         r->list = xreallocarray(r->list, r->size, sizeof(*r->list));
     }
-    r->list[r->len++] = (struct compose_finding){xstrdup(r->service), xstrdup(key), verdict, reason};
+    r->list[r->len++] = (struct compose_finding){xstrdup(r->service), xstrdup(key), verdict, reason, n->file, n->line};
 }
 
-/* The option's verdict over the table's. */
-static enum compose_verdict verdict_of(const struct report *r, const struct key *k, const char *path,
-                                       const char **reason)
+static enum verdict option_verdict(const struct report *r, const struct opt_def *def, const char **ret_reason)
 {
-    const char *option = r->service ? words_option(path) : NULL;
+    const char *value;
+
+    if (r->words && opt_given(r->words, def->name))
+        return verdict_of(r->words, def, ret_reason, &value);
+    *ret_reason = def->reason;
+    return def->verdict;
+}
+
+/* The option's verdict, on the value as it is, over the table's. */
+static enum compose_verdict key_verdict(const struct report *r, const struct key *k, const char *path,
+                                        const char **reason)
+{
+    const char *option = r->service ? words_option(path) : NULL, *why;
     const struct opt_def *def = option ? opt_find(cmd_by_path("create"), option + 2) : NULL;
 
     *reason = k->reason;
     if (!def)
         return k->verdict;
-    if (def->verdict == VERDICT_REFUSED || def->verdict == VERDICT_DELEGATED) {
-        *reason = def->reason;
+    switch (option_verdict(r, def, &why)) {
+    case VERDICT_REFUSED:
+    case VERDICT_DELEGATED:
+    case VERDICT_UNLESS_ALL:
+        *reason = why;
         return COMPOSE_REFUSED;
+    case VERDICT_APPROXIMATED:
+        if (k->verdict == COMPOSE_NO_EFFECT)
+            return k->verdict;
+        *reason = why;
+        return COMPOSE_APPROXIMATED;
+    case VERDICT_OURS:
+    case VERDICT_IGNORED_SAFE:
+        break;
     }
-    if (k->verdict == COMPOSE_REFUSED) {
-        *reason = def->reason;
-        return def->verdict == VERDICT_OURS ? COMPOSE_CARRIED : COMPOSE_APPROXIMATED;
-    }
-    return k->verdict;
+    if (k->verdict == COMPOSE_REFUSED)
+        *reason = NULL;
+    return k->verdict == COMPOSE_REFUSED ? COMPOSE_CARRIED : k->verdict;
 }
 
 static void find_parts(struct report *r, const struct shape *s, const struct cnode *n, const char *path);
@@ -70,11 +93,11 @@ static void find_items(struct report *r, const struct shape *item, const struct 
 static void find_key(struct report *r, const struct key *k, const struct cnode *n, const char *path)
 {
     const char *reason;
-    enum compose_verdict verdict = verdict_of(r, k, path, &reason);
+    enum compose_verdict verdict = key_verdict(r, k, path, &reason);
     size_t before = r->len;
 
     if (verdict == COMPOSE_REFUSED || !(k->flags & KEY_PARTS)) {
-        add(r, path, verdict, reason);
+        add(r, n, path, verdict, reason);
         return;
     }
     if (n->kind == CNODE_LIST)
@@ -84,7 +107,7 @@ static void find_key(struct report *r, const struct key *k, const struct cnode *
     else if (n->kind == CNODE_MAP)
         find_items(r, shape_as(k->shape, TYPE_OBJECT)->item, n, path);
     if (r->len == before)
-        add(r, path, verdict, reason);
+        add(r, n, path, verdict, reason);
 }
 
 /* What nobody wrote (it has no place in a file) is not told. */
@@ -110,12 +133,35 @@ static void find_modal(struct report *r, const struct cnode *n, const char *path
         if (n->items[i]->kind == CNODE_MAP)
             find_modal(r, n->items[i], below);
         else if (key == MODAL_KEY_MAX)
-            add(r, below, COMPOSE_REFUSED, "no such key");
+            add(r, n->items[i], below, COMPOSE_REFUSED, "no such key");
         else if (modal_keys[key].carried_out)
-            add(r, below, COMPOSE_CARRIED, NULL);
+            add(r, n->items[i], below, COMPOSE_CARRIED, NULL);
         else
-            add(r, below, COMPOSE_REFUSED, "not carried out yet");
+            add(r, n->items[i], below, COMPOSE_REFUSED, "not carried out yet");
     }
+}
+
+/* A service that has no words, or whose words docker does not take, is told so by whoever makes it. */
+static struct opt_parsed *words_of(const struct compose_project *p, const char *service, struct strlist *words)
+{
+    cleanup_err struct err err = ERR_INIT;
+
+    if (compose_service_words(p, service, 1, words, &err) < 0)
+        return NULL;
+    return opt_parse(cmd_by_path("create"), (int)words->len, strlist_argv(words), &err);
+}
+
+static void find_service(struct report *r, const struct compose_project *p, const struct cnode *service,
+                         const struct shape *shape)
+{
+    cleanup_strlist struct strlist words = STRLIST_INIT;
+    struct opt_parsed *parsed = words_of(p, r->service, &words);
+
+    r->words = parsed;
+    find_parts(r, shape, service, "");
+    find_modal(r, cnode_get(service, "x-modal"), "x-modal");
+    r->words = NULL;
+    opt_parsed_free(parsed);
 }
 
 int compose_report(const struct compose_project *p, struct compose_finding **ret, size_t *ret_len, struct err *err)
@@ -123,14 +169,13 @@ int compose_report(const struct compose_project *p, struct compose_finding **ret
     static const char *const sections[] = {"networks", "volumes", "secrets", "configs", "models"};
     const struct key *services = shape_key(&compose_shape, "services");
     const struct cnode *map = cnode_get(p->model, "services");
-    struct report r = {NULL, 0, NULL, 0, 0};
+    struct report r = {.service = NULL};
 
     (void)err;
     for (size_t i = 0; map && i < map->len; i++) {
         r.service = map->keys[i];
         r.from = r.len;
-        find_parts(&r, services->shape->item, map->items[i], "");
-        find_modal(&r, cnode_get(map->items[i], "x-modal"), "x-modal");
+        find_service(&r, p, map->items[i], services->shape->item);
     }
     r.service = NULL;
     r.from = r.len;
