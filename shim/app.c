@@ -15,6 +15,7 @@
 #include "compat/sys/loop.h"
 #include "compat/sys/random.h"
 #include "shim/sandbox.h"
+#include "translate/modal_options.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -275,16 +276,35 @@ static void revive_engine(void *arg)
     local_engine_clear(&engine);
 }
 
+/* modal.environment, which a whole command has: of the environment, else of the profile; NULL: nobody said. */
+static char *said_environment(struct app *app)
+{
+    cleanup_strlist struct strlist profile = STRLIST_INIT;
+    cleanup_with(modal_options_clear) struct modal_options o;
+    const char *said;
+
+    modal_options_init(&o);
+    if (app->config && config_profile(app->config, environ, &profile, NULL) == 0)
+        modal_options_from_profile(&o, &profile, NULL);
+    said = getenv("ATP_DOCKER_MODAL_ENVIRONMENT");
+    if (!said || !*said)
+        said = modal_str(&o, MODAL_KEY_ENVIRONMENT);
+    return said ? xstrdup(said) : NULL;
+}
+
 /* Makes the client for a server and its credentials. */
 static int connect_to(struct app *app, const char *url, const char *id, const char *secret, struct err *err)
 {
     const char *trace = getenv("ATP_DOCKER_TRACE");
     bool local = app->route->backend == BACKEND_LOCAL;
+    cleanup_free char *environment = said_environment(app);
     struct modal_client_options options = {
         .server_url = url,
         .token_id = id,
         .token_secret = secret,
-        .environment = app->credentials ? app->credentials->environment : NULL,
+        .environment = environment        ? environment
+                       : app->credentials ? app->credentials->environment
+                                          : NULL,
         .builder_version = app->credentials ? app->credentials->image_builder_version : NULL,
         .cache = &app->cache,
         .trace = trace && !strcmp(trace, "calls") ? trace_call : NULL,

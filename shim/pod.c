@@ -10,9 +10,11 @@
 #include "shim/agent.h"
 #include "shim/app.h"
 #include "shim/events.h"
+#include "shim/modal_words.h"
 #include "shim/network.h"
 #include "shim/pod_private.h"
 #include "shim/sandbox.h"
+#include "translate/modal_pod.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -124,8 +126,8 @@ static int enter(struct container *c, struct state_pod *ret, struct err *err)
     lock = pods_lock(err);
     if (lock < 0 || pod_choose(c->app, &c->spec.networks, ret, err) < 0)
         return -1;
-    if (check_company(c, ret, err) == 0 && (ret->sandbox_id || pod_make(c->app, ret, err) == 0) &&
-        set_pod(c, ret->id, err) == 0)
+    if (check_company(c, ret, err) == 0 && pod_modal_check(c, ret, err) == 0 &&
+        (ret->sandbox_id || pod_make(c->app, ret, err) == 0) && set_pod(c, ret->id, err) == 0)
         return 0;
     state_pod_clear(ret);
     return -1;
@@ -166,12 +168,13 @@ static void define(const struct container *c, const char *modal_image, const str
     strlist_add(&ret->args, "init");
     strlist_add(&ret->args, "--orphan-grace");
     strlist_addf(&ret->args, "%lld", (long long)modal_int(modal, MODAL_KEY_ORPHAN_GRACE) * 1000);
-    if (network_joins_internal(&c->spec.networks)) {
+    if (modal_words_env(modal, &ret->env))
+        strlist_add(&ret->args, "--own-env");
+    ret->pty = modal_bool(modal, MODAL_KEY_PTY) ? &modal_words_pty : NULL;
+    if (network_joins_internal(&c->spec.networks))
         ret->network = MODAL_NETWORK_ALLOWLIST;
-    } else if (modal_given(modal, MODAL_KEY_CIDR_ALLOWLIST)) {
-        ret->network = MODAL_NETWORK_ALLOWLIST;
-        strlist_copy(&ret->cidrs, modal_list(modal, MODAL_KEY_CIDR_ALLOWLIST));
-    }
+    else
+        ret->network = modal_words_network(modal, &ret->cidrs, &ret->domains);
 }
 
 /* One of our name is there: what a killed client left, in which nothing was started. It may be on its way still. */
@@ -279,6 +282,8 @@ int pod_create_container(struct container *c, const char *modal_image, char *int
     int got = 1;
 
     define(c, modal_image, volumes, volume_count, name, &spec);
+    if (app_modal(c->app, err) < 0 || modal_words_secrets(c->app->modal, &c->spec.modal, &spec.secret_ids, err) < 0)
+        got = -1;
     for (int tries = 0; got > 0 && tries < 2; tries++) {
         struct state_pod p = {0};
 
@@ -326,6 +331,16 @@ static void add_member(const struct container *c, const struct network_join *joi
             strlist_addf(members, "%s/%s", network, join->aliases.items[i]);
 }
 
+/* What comes to the hub for a port of these is for this container. */
+static void add_tunnels(const struct container *c, struct strlist *members)
+{
+    cleanup_strlist struct strlist ports = STRLIST_INIT;
+
+    modal_ports(&c->spec.modal, &ports);
+    for (size_t i = 0; i < ports.len; i++)
+        strlist_addf(members, WIRE_TUNNEL "%s", ports.items[i]);
+}
+
 bool pod_names(const struct container *c, struct wire_names *ret)
 {
     struct state_pod p = {0};
@@ -341,6 +356,7 @@ bool pod_names(const struct container *c, struct wire_names *ret)
         ret->internal = network_joins_internal(&c->spec.networks);
         for (size_t i = 0; i < c->spec.networks.len; i++)
             add_member(c, &c->spec.networks.items[i], &ret->members);
+        add_tunnels(c, &ret->members);
     }
     state_pod_clear(&p);
     return true;

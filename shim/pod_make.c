@@ -14,6 +14,7 @@
 #include "shim/network.h"
 #include "shim/pod_private.h"
 #include "shim/sandbox.h"
+#include "translate/modal_pod.h"
 #include "translate/record.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#define MARGIN_SECS   120   /* to bring away what its containers left */
 #define LIFETIME_SECS 86400 /* Modal's longest: its containers end before it by their own */
 #define RANDOM_LEN    22    /* 6 bytes of id, 16 of token */
 #define ID_BYTES      6
@@ -282,7 +284,7 @@ static int sum_up(struct app *app, const struct strlist *networks, struct limits
     return 0;
 }
 
-/* The networks' own options, and whether one of them leads out. *ret_names: for whoever reads the tags. */
+/* Whether one of the networks leads out, and what they ask for in sums. *ret_names: for whoever reads the tags. */
 static int read_networks(struct app *app, const struct strlist *ids, struct modal_options *options, bool *ret_internal,
                          char **ret_names, struct err *err)
 {
@@ -327,12 +329,32 @@ static void set_limits(const struct modal_options *options, const struct limits 
         ret->memory_mib = ret->memory_mib_max = (uint32_t)modal_int(options, MODAL_KEY_MEMORY);
 }
 
+/* Its containers end before it by their own: what they changed is still brought away then. */
+static uint32_t lifetime(const struct modal_options *options)
+{
+    int64_t secs = modal_int(options, MODAL_KEY_TIMEOUT) + MARGIN_SECS;
+
+    return secs < LIFETIME_SECS ? (uint32_t)secs : LIFETIME_SECS;
+}
+
+/* The tunnels that end at the hub; owned by caller. */
+static struct modal_port *open_ports(const struct modal_pod *asked)
+{
+    struct modal_port *ports = xcalloc(asked->len + 1, sizeof(*ports));
+
+    for (size_t i = 0; i < asked->len; i++)
+        ports[i] = (struct modal_port){asked->ports[i].port,
+                                       asked->ports[i].key == MODAL_KEY_H2_PORTS            ? MODAL_PORT_H2
+                                       : asked->ports[i].key == MODAL_KEY_UNENCRYPTED_PORTS ? MODAL_PORT_UNENCRYPTED
+                                                                                            : MODAL_PORT_ENCRYPTED};
+    return ports;
+}
+
 /* Strings are borrowed from options and p. */
 static void define(struct app *app, const struct state_pod *p, const struct modal_options *options,
-                   const struct limits *l, const char *names, struct modal_sandbox_spec *ret)
+                   const struct limits *l, const char *names, const struct modal_pod *ports,
+                   struct modal_sandbox_spec *ret)
 {
-    const char *region = modal_str(options, MODAL_KEY_REGION);
-
     strlist_add(&ret->args, AGENT_PATH);
     strlist_add(&ret->args, "init");
     strlist_add(&ret->args, "--hub");
@@ -340,16 +362,22 @@ static void define(struct app *app, const struct state_pod *p, const struct moda
     strlist_add(&ret->args, p->token);
     strlist_add(&ret->args, "--orphan-grace");
     strlist_addf(&ret->args, "%lld", (long long)modal_int(options, MODAL_KEY_ORPHAN_GRACE) * 1000);
+    for (size_t i = 0; i < ports->len; i++) {
+        strlist_add(&ret->args, "--tunnel");
+        strlist_addf(&ret->args, "%u", ports->ports[i].port);
+    }
     strlist_addf(&ret->tags, "atp-scope=%s", app_scope(app));
     strlist_add(&ret->tags, "atp-kind=pod");
     strlist_addf(&ret->tags, "atp-pod=%s", p->id);
     strlist_addf(&ret->tags, "atp-token=%s", p->token);
     if (*names)
         strlist_addf(&ret->tags, "atp-networks=%s", names);
-    ret->timeout_s = LIFETIME_SECS;
+    ret->timeout_s = lifetime(options);
+    ret->idle_timeout_s = (uint32_t)modal_int(options, MODAL_KEY_IDLE_TIMEOUT);
     ret->cloud = modal_str(options, MODAL_KEY_CLOUD);
-    if (region)
-        strlist_split(&ret->regions, region, ',');
+    strlist_copy(&ret->regions, modal_list(options, MODAL_KEY_REGION));
+    ret->custom_domain = modal_str(options, MODAL_KEY_CUSTOM_DOMAIN);
+    strlist_copy(&ret->inbound_cidrs, modal_list(options, MODAL_KEY_INBOUND_CIDR_ALLOWLIST));
     ret->verbose = modal_bool(options, MODAL_KEY_VERBOSE);
     set_limits(options, l, ret);
     ret->network = l->internal ? MODAL_NETWORK_ALLOWLIST : MODAL_NETWORK_OPEN;
@@ -408,19 +436,26 @@ int pod_make(struct app *app, struct state_pod *p, struct err *err)
 {
     cleanup_strlist struct strlist ids = STRLIST_INIT;
     cleanup_free char *names = NULL, *app_id = NULL;
+    cleanup_free struct modal_port *ports = NULL;
+    cleanup_with(modal_pod_clear) struct modal_pod asked;
     struct modal_sandbox_spec definition = {0};
     struct modal_options options;
     struct limits limits = {0};
     int ret = -1;
 
     pod_ids_read(p->networks, &ids);
+    modal_pod_read(&asked, p->modal);
     modal_options_init(&options);
     if (modal_options_from_env(&options, app->input.environ, err) == 0 &&
         read_networks(app, &ids, &options, &limits.internal, &names, err) == 0 &&
         sum_up(app, &ids, &limits, err) == 0) {
+        modal_pod_apply(&asked, &options);
+        ports = open_ports(&asked);
+        definition.ports = ports;
+        definition.port_count = asked.len;
         free(p->app);
         p->app = xstrdup(modal_str(&options, MODAL_KEY_APP));
-        define(app, p, &options, &limits, names, &definition);
+        define(app, p, &options, &limits, names, &asked, &definition);
         ret = modal_app_id(app->modal, p->app, &app_id, err);
         definition.app_id = app_id;
         if (ret == 0)

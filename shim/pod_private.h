@@ -25,6 +25,13 @@ int pod_choose(struct app *app, const struct network_joins *joins, struct state_
  * approximations are accepted. */
 int pod_stranger(const struct container *c, const char *pod, char **ret_name, struct err *err);
 
+/*
+ * pod_modal.c: what the pod's sandbox is asked for by the options of its networks and of all containers that may live in
+ * it, as p->modal; the one that starts now comes first. And whether the container gets there what it asks for: a pod
+ * that has no sandbox yet is settled by it.
+ */
+int pod_modal_check(const struct container *c, struct state_pod *p, struct err *err);
+
 /* pod_make.c: the hub's sandbox; p's row is in the state, with its sandbox_id afterwards. */
 int pod_make(struct app *app, struct state_pod *p, struct err *err);
 /* pod_make.c: the hub's image is on the server, so that pod_make() need not wait for it with the lock held. */

@@ -13,6 +13,7 @@
 #include "shim/container.h"
 #include "shim/pod.h"
 #include "shim/events.h"
+#include "shim/modal_words.h"
 #include "translate/spec.h"
 
 #include <dirent.h>
@@ -50,17 +51,17 @@ static void add_tags(struct app *app, const struct container_spec *spec, struct 
     strlist_add(tags, "atp-kind=container");
 }
 
-/* OPEN, BLOCKED, or what modal.cidr_allowlist lets through. */
+/* OPEN, BLOCKED, or what the allow lists let through. */
 static void set_network(const struct container_spec *spec, struct modal_sandbox_spec *ret)
 {
     if (spec->network == NETWORK_NONE || spec->network == NETWORK_OWN) { /* its files alone: it runs in a pod */
         ret->network = MODAL_NETWORK_BLOCKED;
-    } else if (modal_given(&spec->modal, MODAL_KEY_CIDR_ALLOWLIST)) {
-        ret->network = MODAL_NETWORK_ALLOWLIST;
-        strlist_copy(&ret->cidrs, modal_list(&spec->modal, MODAL_KEY_CIDR_ALLOWLIST));
-    } else {
-        ret->network = MODAL_NETWORK_OPEN;
+        return;
     }
+    ret->network = modal_words_network(&spec->modal, &ret->cidrs, &ret->domains);
+    strlist_copy(&ret->inbound_cidrs, modal_list(&spec->modal, MODAL_KEY_INBOUND_CIDR_ALLOWLIST));
+    ret->custom_domain = modal_str(&spec->modal, MODAL_KEY_CUSTOM_DOMAIN);
+    ret->ports = modal_words_ports(&spec->modal, &ret->port_count);
 }
 
 int64_t sandbox_lifetime_ms(const struct container_spec *spec)
@@ -73,18 +74,20 @@ int64_t sandbox_lifetime_ms(const struct container_spec *spec)
 /* The container's words as Modal's definition. Strings are borrowed from spec. */
 static void define(struct app *app, const struct container_spec *spec, struct modal_sandbox_spec *ret)
 {
-    const char *region = modal_str(&spec->modal, MODAL_KEY_REGION);
-
     strlist_add(&ret->args, AGENT_PATH);
     strlist_add(&ret->args, "init");
     strlist_add(&ret->args, "--orphan-grace");
     strlist_addf(&ret->args, "%lld", (long long)modal_int(&spec->modal, MODAL_KEY_ORPHAN_GRACE) * 1000);
+    if (modal_words_env(&spec->modal, &ret->env))
+        strlist_add(&ret->args, "--own-env");
     add_tags(app, spec, &ret->tags);
     ret->timeout_s = (uint32_t)(sandbox_lifetime_ms(spec) / 1000 + PULL_MARGIN_SECS);
     ret->idle_timeout_s = (uint32_t)modal_int(&spec->modal, MODAL_KEY_IDLE_TIMEOUT);
     ret->cloud = modal_str(&spec->modal, MODAL_KEY_CLOUD);
-    if (region)
-        strlist_split(&ret->regions, region, ',');
+    strlist_copy(&ret->regions, modal_list(&spec->modal, MODAL_KEY_REGION));
+    ret->gpu = modal_str(&spec->modal, MODAL_KEY_GPU);
+    ret->v1 = ret->gpu != NULL; /* V2 has none */
+    ret->pty = modal_bool(&spec->modal, MODAL_KEY_PTY) ? &modal_words_pty : NULL;
     ret->verbose = modal_bool(&spec->modal, MODAL_KEY_VERBOSE);
     ret->cpu_milli = ret->cpu_milli_max = spec->milli_cpu;
     ret->memory_mib = ret->memory_mib_max = spec->memory_mib;
@@ -133,12 +136,16 @@ int sandbox_create(struct app *app, const struct container_spec *spec, const cha
     }
     definition.app_id = app_id;
     define(app, spec, &definition);
-    if (name || sandbox_intend(app, spec, &name, err) == 0) {
+    if (modal_words_secrets(app->modal, &spec->modal, &definition.secret_ids, err) < 0) {
+        if (name)
+            state_intent_drop(app->state, name, NULL);
+    } else if (name || sandbox_intend(app, spec, &name, err) == 0) {
         definition.name = name;
         ret = modal_sandbox_create(app->modal, &definition, &made, err);
         if (ret < 0 && !sandbox_may_have_arrived(err))
             state_intent_drop(app->state, name, NULL);
     }
+    free((void *)definition.ports);
     modal_sandbox_spec_clear(&definition);
     if (ret < 0)
         return -1;
@@ -339,6 +346,17 @@ static bool still_nameless(struct app *app, const struct state_intent *in)
     return nameless;
 }
 
+/* Of either kind: only one with a GPU is of the older. */
+static int by_name(struct app *app, const struct state_intent *in, struct modal_sandbox *ret, struct err *err)
+{
+    if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, ret, err) == 0)
+        return 0;
+    if (err->code != GRPC_NOT_FOUND)
+        return -1;
+    err_clear(err);
+    return modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ true, ret, err);
+}
+
 /* Asked for, but the answer never came, or its client died first: nothing ran in it yet. False: nobody answers. */
 static bool find_by_name(struct app *app, const struct state_intent *in)
 {
@@ -347,7 +365,7 @@ static bool find_by_name(struct app *app, const struct state_intent *in)
 
     if (!still_nameless(app, in))
         return true;
-    if (modal_sandbox_by_name(app->modal, in->app, in->sandbox_name, /* v1= */ false, &found, &err) == 0) {
+    if (by_name(app, in, &found, &err) == 0) {
         state_intent_made(app->state, in->sandbox_name, found.id, NULL);
         state_intent_ending(app->state, found.id, NULL);
         end_place(app, in->container_id, found.id);

@@ -4,8 +4,11 @@
  *     struct modal_options o;
  *     modal_options_init(&o);
  *     modal_options_from_labels(&o, labels, err) ... in any order: the higher source wins whichever comes first
- *     modal_options_check(&o, err);           refuses what was given and is not carried out, and what contradicts
- * itself modal_int(&o, MODAL_KEY_TIMEOUT)
+ *     modal_options_check(&o, err);    refuses what was given and is not carried out, and what contradicts itself
+ *     modal_int(&o, MODAL_KEY_TIMEOUT)
+ *
+ * What becomes of a key where several containers share a sandbox is the table's column `pod`; translate/modal_pod.h
+ * carries it out.
  */
 #ifndef ATP_TRANSLATE_MODAL_OPTIONS_H
 #define ATP_TRANSLATE_MODAL_OPTIONS_H
@@ -74,6 +77,10 @@ enum modal_type {
     MODAL_TYPE_MEMORY,  /* MiB, or with a suffix as -m; the number is in MiB */
     MODAL_TYPE_LIST,    /* split at newlines when there are any, else at commas; blanks around an item are dropped */
     MODAL_TYPE_CIDRS,   /* a list, each checked */
+    MODAL_TYPE_DOMAINS, /* a list of host names, "*.example.com" or "*" */
+    MODAL_TYPE_ENV,     /* a list of NAME=VALUE */
+    MODAL_TYPE_PORTS,   /* a list of numbers from 1 to 65535, each once */
+    MODAL_TYPE_GPU,     /* TYPE or TYPE:COUNT; the number is the count, 0 when none was said */
     MODAL_TYPE_CHOICE   /* one of the words in the table */
 };
 
@@ -83,12 +90,24 @@ enum modal_source { /* lowest first */
                     MODAL_FROM_ENV,
                     MODAL_FROM_X_TOP,
                     MODAL_FROM_X_SERVICE,
-                    MODAL_FROM_LABEL
+                    MODAL_FROM_LABEL,
+                    MODAL_FROM_DOCKER /* a word of docker's own that says the same (--gpus) */
+};
+
+/* What a key means to a container that shares its sandbox with others. */
+enum modal_in_pod {
+    MODAL_POD_OWN,     /* each container has its own */
+    MODAL_POD_SAME,    /* one for all of them: two that ask for different values are refused */
+    MODAL_POD_LONGEST, /* the largest of all */
+    MODAL_POD_SUM,     /* the sum of all */
+    MODAL_POD_PORTS,   /* all of them together, each port for one service; the hub passes connections on */
+    MODAL_POD_NEVER,   /* a sandbox's only container may have it */
 };
 
 struct modal_key_def {
     const char *name; /* "sync.exclude" */
     enum modal_type type;
+    enum modal_in_pod pod;
     const char *def;     /* default as text, NULL = unset */
     const char *where;   /* what it acts on: "sandbox", "network", "sync", "client" */
     bool carried_out;    /* false: refused when used */
@@ -133,6 +152,16 @@ int modal_options_from_env(struct modal_options *o, char *const *environ, struct
 int modal_options_from_profile(struct modal_options *o, const struct strlist *keys, struct err *err); /* "k=v" */
 
 int modal_options_check(const struct modal_options *o, struct err *err);
+/* For a container whose network is blocked by a word of docker's: what cannot be then. */
+int modal_options_check_blocked(const struct modal_options *o, const char *by, struct err *err);
+
+/*
+ * --gpus WORD: how many. Of which type only modal.gpu says ("ANY" without it); its own count gives way. A word that
+ * asks for none (0) changes nothing.
+ */
+int modal_options_gpus(struct modal_options *o, const char *word, struct err *err);
+
+const char *modal_in_pod_name(enum modal_in_pod pod); /* "own", "same", "longest", "sum", "ports", "never" */
 
 bool modal_given(const struct modal_options *o, enum modal_key key);      /* by any source above the default */
 const char *modal_str(const struct modal_options *o, enum modal_key key); /* NULL when unset */

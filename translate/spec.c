@@ -26,6 +26,7 @@ static const char *const carried[] = {
     "env",
     "env-file",
     "expose",
+    "gpus",
     "health-cmd",
     "health-interval",
     "health-retries",
@@ -360,6 +361,20 @@ static int read_env_and_labels(const struct opt_parsed *p, const struct input *i
     return modal_options_check(&s->modal, err);
 }
 
+/* Each --gpus, over modal.gpu; and what a network of one's own or none of it has no room for. */
+static int read_modal_words(const struct opt_parsed *p, struct container_spec *s, struct err *err)
+{
+    for (size_t i = 0; i < opt_list(p, "gpus")->len; i++)
+        if (modal_options_gpus(&s->modal, opt_list(p, "gpus")->items[i], err) < 0)
+            return -1;
+    if (s->network == NETWORK_OWN && modal_given(&s->modal, MODAL_KEY_GPU))
+        return err_set(err, 125,
+                       "%s is refused by atp-docker in a network of one's own: only a sandbox's main container can have a "
+                       "GPU, and containers of a network share a sandbox; give it none (compose: network_mode: bridge)",
+                       s->modal.values[MODAL_KEY_GPU].origin);
+    return s->network == NETWORK_NONE ? modal_options_check_blocked(&s->modal, "--network none", err) : 0;
+}
+
 /* --cpus, -m and --network; Docker's words win, except that a network blocked by either is blocked. */
 static int read_resources(const struct opt_parsed *p, const struct input *in, struct container_spec *s, struct err *err)
 {
@@ -379,7 +394,7 @@ static int read_resources(const struct opt_parsed *p, const struct input *in, st
         s->network = NETWORK_NONE;
         network_joins_clear(&s->networks);
     }
-    return 0;
+    return read_modal_words(p, s, err);
 }
 
 /* The steps in the order in which docker's client, then its daemon, would find a fault. */

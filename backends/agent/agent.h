@@ -8,6 +8,7 @@
 #define ATP_AGENT_AGENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct err;
@@ -16,6 +17,7 @@ struct err;
 #define AGENT_HIDDEN_DIR  "/.atp"
 #define AGENT_VOLUMES_DIR "/.atp/volumes"
 #define AGENT_HUB_PORT    10611        /* of a pod's main container, which runs nothing else */
+#define AGENT_TUNNELS_MAX 64           /* ports that a hub passes on */
 #define AGENT_DNS         "127.0.0.11" /* Docker's own */
 
 /* All times in milliseconds; the options are there for tests and for modal.orphan_grace. */
@@ -31,6 +33,10 @@ struct agent_options {
     bool hub;                /* --hub: init is the hub of a pod's names */
     const char *hub_token;   /* --hub-token: for whom */
     int64_t hub_port;        /* --hub-port */
+    uint16_t tunnels[AGENT_TUNNELS_MAX]; /* --tunnel, which may be repeated: tunnel.h */
+    size_t n_tunnels;
+    bool own_env; /* --own-env: processes get init's own environment too, where START says nothing else: that is where
+                     the platform puts the variables of secrets */
     /* for tests: */
     const char *etc;         /* --etc: where hosts and resolv.conf are */
     const char *dns_address; /* --dns-address */

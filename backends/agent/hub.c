@@ -3,13 +3,15 @@
 #include "backends/agent/agent.h"
 #include "backends/agent/link.h"
 #include "backends/agent/share_hub.h"
+#include "backends/agent/hosts.h"
+#include "backends/agent/tunnel.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/sys/loop.h"
+#include "translate/wire/share.h"
 
 #include <errno.h>
-#include "translate/wire/share.h"
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +40,12 @@ struct hub {
     struct loop_io *io;
     struct guest *guests;
     struct loop_timer *beat;
+    struct share_hub *shares;
+    struct tunnels *tunnels;
+    struct hosts *hosts;
+    unsigned turn; /* which of several members the next connection of a tunnel goes to */
     void (*changed)(void *arg);
     void *arg;
-    struct share_hub *shares;
 };
 
 static bool is_member(const struct guest *g)
@@ -132,11 +137,6 @@ static int take_join(struct guest *g, const struct wire_frame *f, struct err *er
     return 0;
 }
 
-static int on_frame(void *arg, const struct wire_frame *f, struct err *err)
-{
-    struct guest *g = arg;
-
-    if (g->dead)
 /* One that comes for a volume. */
 static int take_share(struct guest *g, const struct wire_frame *f, struct err *err)
 {
@@ -154,15 +154,20 @@ static int take_share(struct guest *g, const struct wire_frame *f, struct err *e
     return 0;
 }
 
+static int on_frame(void *arg, const struct wire_frame *f, struct err *err)
+{
+    struct guest *g = arg;
+
+    if (g->dead)
         return 0;
     switch (f->type) {
+    case WIRE_SHARE:
+        return take_share(g, f, err);
     case WIRE_JOIN:
         return take_join(g, f, err);
     case WIRE_HEARTBEAT:
         return g->who.self ? 0 : err_set(err, 125, "a heartbeat before JOIN");
     default:
-    case WIRE_SHARE:
-        return take_share(g, f, err);
         return err_set(err, 125, "%s frame to the hub", wire_type_name(f->type));
     }
 }
@@ -174,6 +179,7 @@ static void on_closed(void *arg, const char *why)
 
     (void)why;
     g->dead = true;
+    share_guest_gone(g->share);
     if (was)
         broadcast(g->hub);
 }
@@ -187,7 +193,6 @@ static void on_drained(void *arg)
 }
 
 static const struct link_events guest_events = {.frame = on_frame, .closed = on_closed, .drained = on_drained};
-    share_guest_gone(g->share);
 
 static void on_connect(struct loop *loop, int fd, short revents, void *arg)
 {
@@ -239,13 +244,13 @@ static void on_beat(struct loop *loop, void *arg)
 
 void hub_sweep(struct hub *h)
 {
+    if (h)
+        share_hub_sweep(h->shares);
     for (struct guest **p = h ? &h->guests : NULL; p && *p;) {
         struct guest *g = *p;
 
         if (!g->dead) {
             p = &g->next;
-    if (h)
-        share_hub_sweep(h->shares);
             continue;
         }
         *p = g->next;
@@ -254,6 +259,41 @@ void hub_sweep(struct hub *h)
         wire_names_clear(&g->who);
         free(g);
     }
+}
+
+/* ---- tunnels ---- */
+
+static bool serves(const struct guest *g, uint16_t port)
+{
+    cleanup_free char *word = xasprintf(WIRE_TUNNEL "%u", port);
+
+    return is_member(g) && strlist_has(&g->who.members, word);
+}
+
+/* Of several members one after the other. */
+static bool find_server(void *arg, uint16_t port, struct in_addr *ret)
+{
+    struct hub *h = arg;
+    size_t n = 0, at;
+
+    for (const struct guest *g = h->guests; g; g = g->next)
+        n += serves(g, port);
+    if (n == 0)
+        return false;
+    at = h->turn++ % n;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        if (serves(g, port) && at-- == 0)
+            return hosts_find(h->hosts, g->who.self, ret);
+    return false;
+}
+
+static int open_tunnels(struct hub *h, struct err *err)
+{
+    cleanup_free char *path = xasprintf("%s/hosts", h->options->etc);
+
+    h->hosts = hosts_new(path);
+    h->tunnels = tunnels_new(h->loop, h->options, find_server, h, err);
+    return h->tunnels ? 0 : -1;
 }
 
 struct hub *hub_new(struct loop *loop, const struct agent_options *options, void (*changed)(void *arg), void *arg,
@@ -272,8 +312,13 @@ struct hub *hub_new(struct loop *loop, const struct agent_options *options, void
     }
     h = xcalloc(1, sizeof(*h));
     *h = (struct hub){.loop = loop, .options = options, .fd = steal_fd(&fd), .changed = changed, .arg = arg};
+    h->shares = share_hub_new();
     h->io = loop_io_add(loop, h->fd, POLLIN, on_connect, h);
     h->beat = loop_timer_add(loop, options->speak_every, on_beat, h);
+    if (open_tunnels(h, err) < 0) {
+        hub_free(h);
+        return NULL;
+    }
     return h;
 }
 
@@ -284,11 +329,11 @@ void hub_free(struct hub *h)
     for (struct guest *g = h->guests; g; g = g->next)
         g->dead = true;
     hub_sweep(h);
+    share_hub_free(h->shares);
+    tunnels_free(h->tunnels);
+    hosts_free(h->hosts);
     loop_io_del(h->io);
     loop_timer_del(h->beat);
     close(h->fd);
     free(h);
 }
-    h->shares = share_hub_new();
-    share_hub_free(h->shares);
-    hosts_free(h->hosts);

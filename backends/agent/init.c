@@ -567,6 +567,8 @@ int agent_init(const struct agent_options *options, struct err *err)
 {
     struct init in = {.options = options};
 
+    if (!options->own_env)
+        clearenv();
     in.listen_fd = socket_listen(options->run_dir, err);
     if (in.listen_fd < 0)
         return 125;

@@ -11,6 +11,7 @@
 static const char usage[] =
     "usage: atp-agent init|session|version [--run-dir DIR] [--volumes-dir DIR] [--orphan-grace MS]\n"
     "       [--stop-grace MS] [--linger MS] [--speak-every MS] [--orphaned-after MS] [--init-wait MS]\n"
+    "       [--hub [--hub-token TOKEN] [--tunnel PORT]...] [--own-env]\n"
     "       [--hub-port N] [--etc DIR] [--dns-address A] [--dns-port N]\n";
 
 static const struct number_option {
@@ -51,11 +52,31 @@ static int parse_number(const char *s, int64_t *ret)
     return 0;
 }
 
-/* Every option but --hub takes a value; returns -1 for what is not one. */
+static int add_tunnel(struct agent_options *options, const char *value)
+{
+    int64_t port;
+
+    if (parse_number(value, &port) < 0 || port < 1 || port > UINT16_MAX || options->n_tunnels == AGENT_TUNNELS_MAX)
+        return -1;
+    options->tunnels[options->n_tunnels++] = (uint16_t)port;
+    return 0;
+}
+
+/* An option without a value? */
+static bool parse_flag(struct agent_options *options, const char *name)
+{
+    options->hub |= !strcmp(name, "--hub");
+    options->own_env |= !strcmp(name, "--own-env");
+    return !strcmp(name, "--hub") || !strcmp(name, "--own-env");
+}
+
+/* Returns -1 for what is no option with a value. */
 static int parse_option(struct agent_options *options, const char *name, const char *value)
 {
     if (!value)
         return -1;
+    if (!strcmp(name, "--tunnel"))
+        return add_tunnel(options, value);
     for (size_t i = 0; i < sizeof(text_options) / sizeof(text_options[0]); i++)
         if (!strcmp(name, text_options[i].name)) {
             *(const char **)(void *)((char *)options + text_options[i].offset) = value;
@@ -75,8 +96,7 @@ int main(int argc, char **argv)
     int code;
 
     for (int i = 2; i < argc; i += 2) {
-        if (!strcmp(argv[i], "--hub")) {
-            options.hub = true;
+        if (parse_flag(&options, argv[i])) {
             i--;
         } else if (parse_option(&options, argv[i], argv[i + 1]) < 0) {
             fprintf(stderr, "atp-agent: bad option or value: %s\n%s", argv[i], usage);

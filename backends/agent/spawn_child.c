@@ -98,10 +98,35 @@ static void own_streams(uid_t uid)
     }
 }
 
+/* What the platform gives every container, and no secret does. */
+static bool is_the_platforms(const char *name)
+{
+    static const char *const names[] = {"HOME", "HOSTNAME",       "MODAL_CLOUD_PROVIDER", "MODAL_IMAGE_ID",
+                                        "MODAL_REGION", "MODAL_SANDBOX_ID", "MODAL_TASK_ID", "PATH",
+                                        "PWD",  "SHLVL",          "TERM"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Init has an environment only with --own-env. */
+static void add_own_env(struct wire_start *start)
+{
+    for (char *const *e = environ; e && *e; e++) {
+        cleanup_free char *name = xstrndup(*e, strcspn(*e, "="));
+
+        if (!is_the_platforms(name) && !strlist_env_get(&start->env, name))
+            strlist_add(&start->env, *e);
+    }
+}
+
 static void complete_env(struct wire_start *start, const char *home)
 {
     const char *given = strlist_env_get(&start->env, "HOME");
 
+    add_own_env(start);
     if (!given || !*given)
         strlist_env_set(&start->env, "HOME", home);
     if ((start->flags & WIRE_START_TTY) && !strlist_env_get(&start->env, "TERM"))

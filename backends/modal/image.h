@@ -107,6 +107,11 @@ void modal_image_forget(struct modal_client *c, const struct modal_image_spec *s
 /* An anonymous secret of the app: "K=V" lines. modal_secret_delete() when it has served. Owned by caller. */
 int modal_secret_create(struct modal_client *c, const char *app_id, const struct strlist *env, char **ret_secret_id,
                         struct err *err);
+/* The one of that name in the client's environment; GRPC_NOT_FOUND otherwise. Owned by caller. */
+int modal_secret_named(struct modal_client *c, const char *name, char **ret_secret_id, struct err *err);
+/* The same, made with these variables; one that is there is replaced when overwrite, else GRPC_ALREADY_EXISTS. */
+int modal_secret_put(struct modal_client *c, const char *name, const struct strlist *env, bool overwrite,
+                     char **ret_secret_id, struct err *err);
 int modal_secret_delete(struct modal_client *c, const char *secret_id, struct err *err);
 
 /* --- existing images --------------------------------------------------------------------------------------------- */

@@ -96,6 +96,7 @@ int modal_sidecar_create(struct modal_task *task, const struct modal_sidecar_spe
         MODAL__TASK_COMMAND_ROUTER__TASK_CONTAINER_CREATE_REQUEST__INIT;
     cleanup_message Modal__TaskCommandRouter__TaskContainerCreateResponse *reply = NULL;
     Modal__Client__NetworkAccess network;
+    Modal__Client__PTYInfo pty;
     struct volume_messages volumes;
     struct modal_entries env;
     int ret;
@@ -118,6 +119,10 @@ int modal_sidecar_create(struct modal_task *task, const struct modal_sidecar_spe
     request.n_volume_mounts = volumes.len;
     request.volume_mounts = volumes.pointers;
     request.network_access = &network;
+    if (spec->pty) {
+        modal_pty_message(&pty, spec->pty);
+        request.pty_info = &pty;
+    }
     ret = modal_rpc_sync(&task->peer, &container_create, &request, &options, &reply, err);
     volume_messages_clear(&volumes);
     modal_entries_clear(&env);

@@ -21,6 +21,7 @@ struct modal_sidecar_spec {
     size_t volume_count;
     enum modal_network network;    /* MODAL_NETWORK_BLOCKED is refused */
     struct strlist cidrs, domains; /* MODAL_NETWORK_ALLOWLIST; both empty: the other containers only */
+    const struct modal_pty *pty;
 };
 void modal_sidecar_spec_clear(struct modal_sidecar_spec *spec); /* the lists */
 

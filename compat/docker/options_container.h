@@ -58,7 +58,7 @@
     OPT("env", 'e', OPT_LIST, "list", "Set environment variables", OURS, .check = opt_check_env),
     OPT("env-file", 0, OPT_LIST, "list", "Read in a file of environment variables", OURS),
     OPT("expose", 0, OPT_LIST, "list", "Expose a port or a range of ports", OURS),
-    OPT("gpus", 0, OPT_GPUS, "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", LATER),
+    OPT("gpus", 0, OPT_GPUS, "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", OURS),
     OPT("group-add", 0, OPT_LIST, "list", "Add additional groups to join", LATER),
     OPT("health-cmd", 0, OPT_STRING, "string", "Command to run to check health", OURS),
     OPT("health-interval", 0, OPT_DURATION, "duration", "Time between running the check (ms|s|m|h)", OURS,

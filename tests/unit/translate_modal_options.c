@@ -58,6 +58,26 @@ static const struct {
     {"sync.conflict", "host", 0, NULL, NULL},
     {"sync.conflict", "ask", 0, NULL, "'ask' is not one of host|container|fail"},
     {"sync.conflict", "host|container", 0, NULL, "'host|container' is not one of host|container|fail"},
+    {"domain_allowlist", "example.com, *.x.org, *", 0, "example.com|*.x.org|*", NULL},
+    {"domain_allowlist", "*x.org", 0, NULL, "'*x.org' is not host names such as example.com or *.example.com"},
+    {"domain_allowlist", "https://x.org", 0, NULL,
+     "'https://x.org' is not host names such as example.com or *.example.com"},
+    {"sandbox_env", "A=1,B=", 0, "A=1|B=", NULL},
+    {"sandbox_env", "A=1,2\nB=3", 0, "A=1,2|B=3", NULL},
+    {"sandbox_env", "A", 0, NULL, "'A' is not NAME=VALUE, or several, a line for each"},
+    {"sandbox_env", "1A=x", 0, NULL, "'1A=x' is not NAME=VALUE, or several, a line for each"},
+    {"encrypted_ports", "80, 8000", 0, "80|8000", NULL},
+    {"encrypted_ports", "0", 0, NULL, "'0' is not ports from 1 to 65535, each once"},
+    {"h2_ports", "65536", 0, NULL, "'65536' is not ports from 1 to 65535, each once"},
+    {"unencrypted_ports", "80,80", 0, NULL, "'80,80' is not ports from 1 to 65535, each once"},
+    {"unencrypted_ports", "80-81", 0, NULL, "'80-81' is not ports from 1 to 65535, each once"},
+    {"gpu", "T4", 0, NULL, NULL},
+    {"gpu", "A100-80GB:8", 8, NULL, NULL},
+    {"gpu", "H100!:2", 2, NULL, NULL},
+    {"gpu", "T4:0", 0, NULL, "'T4:0' is not TYPE or TYPE:COUNT with a count from 1 to 64"},
+    {"gpu", "T4:65", 65, NULL, "'T4:65' is not TYPE or TYPE:COUNT with a count from 1 to 64"},
+    {"gpu", ":1", 0, NULL, "':1' is not TYPE or TYPE:COUNT with a count from 1 to 64"},
+    {"gpu", "T 4", 0, NULL, "'T 4' is not TYPE or TYPE:COUNT with a count from 1 to 64"},
     {"app", "My-App_1.x", 0, NULL, NULL},
     {"app", "a b", 0, NULL, "'a b' is not up to 64 letters, digits, '-', '_', '.', and not the form of an App's id"},
     {"app", "ap-0123456789abcdefABCDEF", 0, NULL,
@@ -178,7 +198,7 @@ static void test_spellings(void **state)
 /* Every key is either carried out or refused by name. */
 static void test_refusals(void **state)
 {
-    static const char *const samples[] = {"1", "aws", "host", "10.0.0.0/8", "512", "native"};
+    static const char *const samples[] = {"1", "aws", "host", "10.0.0.0/8", "512", "native", "A=1"};
 
     (void)state;
     for (enum modal_key k = 0; k < MODAL_KEY_MAX; k++) {
@@ -187,12 +207,95 @@ static void test_refusals(void **state)
         size_t i = 0;
 
         modal_options_init(&o);
-        while (i < 6 && modal_options_set(&o, MODAL_FROM_LABEL, "label", modal_keys[k].name, samples[i], NULL) < 0)
+        while (i < 7 && modal_options_set(&o, MODAL_FROM_LABEL, "label", modal_keys[k].name, samples[i], NULL) < 0)
             i++;
-        assert_true(i < 6);
+        assert_true(i < 7);
+        if (k == MODAL_KEY_ENVIRONMENT)
+            continue; /* a whole command's: see test_contradictions */
         assert_int_equal(modal_options_check(&o, &err), modal_keys[k].carried_out ? 0 : -1);
         if (!modal_keys[k].carried_out)
             assert_memory_equal(err.msg, "label is not carried out by atp-docker yet (", 44);
+    }
+}
+
+/* What excludes each other, told by both spellings. */
+static void test_contradictions(void **state)
+{
+    static const struct {
+        const char *a, *a_value, *b, *b_value, *message;
+    } cases[] = {
+        {"block_network", "1", "cidr_allowlist", "10.0.0.0/8",
+         "a and b exclude each other: a blocked network has no "
+         "addresses to allow"},
+        {"block_network", "1", "domain_allowlist", "x.org",
+         "a and b exclude each other: a blocked network has no "
+         "addresses to allow"},
+        {"block_network", "1", "h2_ports", "80",
+         "a and b exclude each other: a blocked network cannot be reached "
+         "from outside"},
+        {"block_network", "1", "inbound_cidr_allowlist", "10.0.0.0/8",
+         "a and b exclude each other: a blocked network "
+         "cannot be reached from outside"},
+        {"encrypted_ports", "1,80", "h2_ports", "80", "a and b both have port 80: a port has a tunnel of one kind"},
+        {"environment", "dev", "app", "x",
+         "a: a Modal environment is that of a whole command: set ATP_DOCKER_MODAL_ENVIRONMENT or MODAL_ENVIRONMENT"},
+        {"block_network", "0", "h2_ports", "80", NULL},
+        {"encrypted_ports", "81", "unencrypted_ports", "80", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_with(modal_options_clear) struct modal_options o;
+        cleanup_err struct err err = ERR_INIT;
+
+        modal_options_init(&o);
+        assert_int_equal(modal_options_set(&o, MODAL_FROM_LABEL, "a", cases[i].a, cases[i].a_value, NULL), 0);
+        assert_int_equal(modal_options_set(&o, MODAL_FROM_X_TOP, "b", cases[i].b, cases[i].b_value, NULL), 0);
+        assert_int_equal(modal_options_check(&o, &err), cases[i].message ? -1 : 0);
+        if (cases[i].message)
+            assert_string_equal(err.msg, cases[i].message);
+    }
+}
+
+/* --gpus says how many, modal.gpu of which type. */
+static void test_gpus(void **state)
+{
+    static const struct {
+        const char *word, *modal, *gpu;
+    } cases[] = {
+        {"all", NULL, "ANY"},
+        {"1", NULL, "ANY"},
+        {"2", NULL, "ANY:2"},
+        {"0", NULL, NULL},
+        {"0", "T4", "T4"},
+        {"all", "H100:4", "H100:4"},
+        {"2", "H100:4", "H100:2"},
+        {"1", "H100:4", "H100"},
+        {"-1", "T4", "T4"},
+        {"count=3,capabilities=gpu", NULL, "ANY:3"},
+        {"\"device=0,2\"", NULL, "ANY:2"},
+        {"device=0", NULL, "ANY"},
+        {"driver=nvidia", NULL, "ANY"},
+        {"options=a=b", NULL, "!"},
+        {"65", NULL, "!"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_with(modal_options_clear) struct modal_options o;
+        bool refused = cases[i].gpu && cases[i].gpu[0] == '!';
+
+        modal_options_init(&o);
+        if (cases[i].modal)
+            assert_int_equal(modal_options_set(&o, MODAL_FROM_LABEL, "a", "gpu", cases[i].modal, NULL), 0);
+        if (modal_options_gpus(&o, cases[i].word, NULL) != (refused ? -1 : 0))
+            fail_msg("--gpus %s", cases[i].word);
+        if (refused)
+            continue;
+        if (cases[i].gpu)
+            assert_string_equal(modal_str(&o, MODAL_KEY_GPU), cases[i].gpu);
+        else
+            assert_null(modal_str(&o, MODAL_KEY_GPU));
     }
 }
 
@@ -200,7 +303,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),    cmocka_unit_test(test_keys),     cmocka_unit_test(test_precedence),
-        cmocka_unit_test(test_spellings), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_spellings), cmocka_unit_test(test_refusals), cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_gpus),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -332,6 +332,8 @@ struct wire_names {
     struct strlist hosts;   /* NAME:ADDRESS: answered here, before all others (--add-host); several for one name */
     bool internal;          /* all its networks are internal: nothing is forwarded to the old servers */
 };
+/* A member "@tunnel/PORT" is no name: what comes to the hub at PORT (init --hub --tunnel PORT) is for this container. */
+#define WIRE_TUNNEL    "@tunnel/"
 #define WIRE_NAMES_MAX 4096u /* items of either list */
 
 struct wire_start {
