@@ -92,7 +92,7 @@ int team_check(const struct team *w, struct err *err)
             err_wrap(err, "%s:%d", f->file, f->line);
     }
     compose_findings_free(list, len);
-    return ret;
+    return ret < 0 ? -1 : team_check_company(w, err);
 }
 
 /* As docker compose takes it where no file is read. */

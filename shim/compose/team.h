@@ -64,6 +64,9 @@ int team_run(struct team *w, struct acts *acts, struct err *err);
  */
 bool team_is_alone(const struct team *w);
 
+/* ---- company.c: services that would be together, and are not to be, are refused ---- */
+int team_check_company(const struct team *w, struct err *err);
+
 /* ---- make.c: containers as the file wants them; under the lock, images and networks are there ---- */
 int team_create(struct team *w, struct err *err);
 /* The words of `docker create` for it, with what we add; more: options in front of "--" that win (NULL). */

@@ -168,6 +168,36 @@ YAML
     [ "$(found lone) $(found app) $(found also)" = "1 2 2" ]
 }
 
+# front and back: api is in both; back leads nowhere
+three() {
+    cat >compose.yaml <<YAML
+services:
+  web: {image: $IMAGE, command: sleep 1000, stop_grace_period: 0s, networks: [front]}
+  api: {image: $IMAGE, command: sleep 1000, stop_grace_period: 0s, networks: [front, back]}
+  db: {image: $IMAGE, command: sh -c "mkdir -p /www; echo rows >/www/index.html; exec httpd -f -p 80 -h /www", stop_grace_period: 0s, networks: [back]}
+networks: {front: {}, back: {internal: true}}
+YAML
+}
+
+@test "services that share no network are refused by name before anything is made, or accepted" {
+    three
+    run -125 --separate-stderr dc up -d
+    [[ "$stderr" == *'services "db" and "web" share no network'*"ATP_DOCKER_APPROXIMATE=all"* ]]
+    [ -z "$(docker ps -aq)$(docker network ls -q -f type=custom)" ]
+    dc --progress quiet up -d api db
+    dc --progress quiet down -t 0
+    export ATP_DOCKER_APPROXIMATE=all
+    dc --progress quiet up -d
+    [ "$(dc exec -T api wget -qO- http://db/)" = rows ]
+    run dc exec -T web nslookup db
+    [ "$status" -ne 0 ]
+    out() { dc exec -T "$1" nc -w 2 "${REGISTRY%:*}" "${REGISTRY#*:}" </dev/null; }
+    run out db
+    [ "$status" -ne 0 ]
+    dc --progress quiet down -t 0
+    unset ATP_DOCKER_APPROXIMATE
+}
+
 @test "one service of several: what it needs comes along, --no-deps leaves it" {
     two
     dc --progress quiet up -d web
