@@ -378,12 +378,12 @@ void wire_start_reader_clear(struct wire_start_reader *r);
 int wire_start_read(struct wire_start_reader *r, const struct wire_frame *f, struct err *err);
 /* For who passes START on without reading it. */
 bool wire_start_is_last(const struct wire_frame *f);
+/* Whether the first START frame has the flag MAIN. */
+bool wire_start_is_main(const struct wire_frame *f);
 
 /*
  * What ASK asks for. Unless said otherwise the answer is EXIT with code 0 or REFUSED. "The main process" is the one
  * that START with MAIN made.
-/* Whether the first START frame has the flag MAIN. */
-bool wire_start_is_main(const struct wire_frame *f);
  */
 enum wire_ask_kind {
     WIRE_ASK_BARRIER, /* nothing: only the mounts are pushed and pulled */
