@@ -19,6 +19,7 @@
 #include "shim/sandbox.h"
 #include "shim/volume.h"
 #include "translate/signals.h"
+#include "translate/terms.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -209,6 +210,7 @@ int launch_detached(struct container *c, const struct binds *binds, struct err *
 {
     cleanup_with(wire_health_clear) struct wire_health health;
     cleanup_with(wire_names_clear) struct wire_names names;
+    cleanup_strlist struct strlist terms = STRLIST_INIT;
     struct session_start start = fill_start(c);
     cleanup_free char *volumes = volumes_start_text(&c->spec);
     cleanup_with(inquiry_clear) struct inquiry q;
@@ -218,6 +220,8 @@ int launch_detached(struct container *c, const struct binds *binds, struct err *
     start.volumes = volumes;
     start.health = health_on_wire(c, &health) ? &health : NULL;
     start.names = pod_names(c, &names) ? &names : NULL;
+    terms_lines(&c->spec, &terms);
+    start.terms = &terms;
     start.detached = true;
     start.attach_stdin = start.keep_stdin_open = c->process.open_stdin;
     q.start = &start;
@@ -357,12 +361,15 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
     };
     cleanup_with(wire_health_clear) struct wire_health health;
     cleanup_with(wire_names_clear) struct wire_names names;
+    cleanup_strlist struct strlist terms = STRLIST_INIT;
     cleanup_free char *volumes = volumes_start_text(&c->spec);
     struct attach_result result;
 
     req.start.volumes = volumes;
     req.start.health = health_on_wire(c, &health) ? &health : NULL;
     req.start.names = pod_names(c, &names) ? &names : NULL;
+    terms_lines(&c->spec, &terms);
+    req.start.terms = &terms;
     req.start.attach_stdin = streams->stdin_attached && c->process.open_stdin;
     if (c->process.tty && !tty_size(STDIN_FILENO, &req.start.rows, &req.start.cols))
         tty_size(STDOUT_FILENO, &req.start.rows, &req.start.cols);

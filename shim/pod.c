@@ -326,9 +326,19 @@ static void add_member(const struct container *c, const struct network_join *joi
     strlist_addf(members, "%s/%.12s", network, c->row.id);
     if (c->spec.hostname && *c->spec.hostname && strcmp(c->spec.hostname, c->row.name) != 0)
         strlist_addf(members, "%s/%s", network, c->spec.hostname);
+    if (c->spec.hostname && *c->spec.hostname && c->spec.domainname && *c->spec.domainname)
+        strlist_addf(members, "%s/%s.%s", network, c->spec.hostname, c->spec.domainname);
     for (size_t i = 0; i < join->aliases.len; i++)
         if (strcmp(join->aliases.items[i], c->row.name) != 0)
             strlist_addf(members, "%s/%s", network, join->aliases.items[i]);
+}
+
+/* It has a host name that was chosen for it: the platform does not know it, and it must find itself by it. */
+static bool has_own_name(const struct container *c)
+{
+    const char *name = c->spec.hostname;
+
+    return name && *name && strncmp(name, c->row.id, CONTAINER_SHORT_ID_LEN) != 0;
 }
 
 /* What comes to the hub for a port of these is for this container. */
@@ -343,11 +353,14 @@ static void add_tunnels(const struct container *c, struct strlist *members)
 
 bool pod_names(const struct container *c, struct wire_names *ret)
 {
+    const struct network_join alone = {.name = (char *)"bridge"};
     struct state_pod p = {0};
 
     *ret = (struct wire_names){0};
-    if (!pod_is_sidecar(&c->row) && !c->spec.hosts.len)
+    if (!pod_is_sidecar(&c->row) && !c->spec.hosts.len && !has_own_name(c))
         return false;
+    if (!pod_is_sidecar(&c->row) && has_own_name(c))
+        add_member(c, &alone, &ret->members);
     ret->self = xstrndup(c->row.id, CONTAINER_SHORT_ID_LEN);
     strlist_copy(&ret->hosts, &c->spec.hosts);
     if (pod_is_sidecar(&c->row) && c->row.pod && state_pod_find(c->app->state, c->row.pod, &p, NULL) > 0) {

@@ -244,7 +244,7 @@ int pod_prepare(struct app *app, struct err *err)
 
 /* What all its containers ask for together. One that asks for none may have what there is. */
 struct limits {
-    uint64_t milli_cpu, memory_mib;
+    uint64_t milli_cpu, memory_mib, reserved_mib;
     bool cpu_open, memory_open;
     bool internal; /* of all networks */
 };
@@ -261,6 +261,7 @@ static void add_container(const struct state_container *row, struct limits *l)
         return;
     l->milli_cpu += spec.milli_cpu;
     l->memory_mib += spec.memory_mib;
+    l->reserved_mib += spec.reserved_mib ? spec.reserved_mib : spec.memory_mib;
     l->cpu_open |= !spec.milli_cpu;
     l->memory_open |= !spec.memory_mib;
 }
@@ -320,9 +321,9 @@ static uint32_t fit(uint64_t value)
 static void set_limits(const struct modal_options *options, const struct limits *l, struct modal_sandbox_spec *ret)
 {
     ret->cpu_milli = fit(l->milli_cpu);
-    ret->memory_mib = fit(l->memory_mib);
+    ret->memory_mib = fit(l->reserved_mib);
     ret->cpu_milli_max = l->cpu_open ? 0 : ret->cpu_milli;
-    ret->memory_mib_max = l->memory_open ? 0 : ret->memory_mib;
+    ret->memory_mib_max = l->memory_open ? 0 : fit(l->memory_mib);
     if (modal_given(options, MODAL_KEY_CPU))
         ret->cpu_milli = ret->cpu_milli_max = (uint32_t)modal_int(options, MODAL_KEY_CPU);
     if (modal_given(options, MODAL_KEY_MEMORY))

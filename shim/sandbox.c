@@ -90,7 +90,8 @@ static void define(struct app *app, const struct container_spec *spec, struct mo
     ret->pty = modal_bool(&spec->modal, MODAL_KEY_PTY) ? &modal_words_pty : NULL;
     ret->verbose = modal_bool(&spec->modal, MODAL_KEY_VERBOSE);
     ret->cpu_milli = ret->cpu_milli_max = spec->milli_cpu;
-    ret->memory_mib = ret->memory_mib_max = spec->memory_mib;
+    ret->memory_mib = spec->reserved_mib ? spec->reserved_mib : spec->memory_mib;
+    ret->memory_mib_max = spec->memory_mib;
     set_network(spec, ret);
 }
 

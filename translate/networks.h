@@ -1,6 +1,7 @@
 /*
  * The networks of one's own that a container joins, from --network (each word, or the long form name=N,alias=A),
- * --network-alias and --net. What the platform does not give (addresses, MAC, sysctls, links) is refused with a line.
+ * --network-alias and --net. What the platform does not give (addresses, MAC, sysctls) has had its verdict before
+ * (translate/terms.h) and is passed over.
  */
 #ifndef ATP_TRANSLATE_NETWORKS_H
 #define ATP_TRANSLATE_NETWORKS_H
@@ -43,13 +44,13 @@ bool network_joins_internal(const struct network_joins *joins);
 
 /*
  * The values of --network and --network-alias. Docker's own words (none, host, bridge, default) give *ret_mode;
- * networks of one's own give NETWORK_OWN and are added to joins. container:x, and what belongs to addresses, is refused
- * with a reason.
+ * networks of one's own give NETWORK_OWN and are added to joins. container:x is refused with a reason.
  */
 int network_parse(const struct strlist *words, const struct strlist *aliases, enum network_mode *ret_mode,
                   struct network_joins *joins, struct err *err);
 
-/* --add-host, each "name:address" or "name=address", as "name:address". host-gateway is refused. */
+/* --add-host, each "name:address" or "name=address", as "name:address". The address host-gateway is kept as it is:
+ * nobody answers for it. */
 int hosts_parse(const struct strlist *words, struct strlist *ret, struct err *err);
 
 #endif

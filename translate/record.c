@@ -88,7 +88,7 @@ static json_t *config_json(json_t *bytes, const struct container_spec *s, const 
     json_t *config = json_object(), *none = json_object();
 
     record_put(bytes, config, "Config", "Hostname", p->hostname);
-    record_put(bytes, config, "Config", "Domainname", "");
+    record_put(bytes, config, "Config", "Domainname", s->domainname ? s->domainname : "");
     record_put(bytes, config, "Config", "User", p->user);
     set_bool(config, "AttachStdin", s->attach_stdin);
     set_bool(config, "AttachStdout", s->attach_stdout);
@@ -218,6 +218,19 @@ static json_t *host_config(json_t *bytes, const struct container_spec *s)
     return host;
 }
 
+/* What else was asked for takes the place of the defaults. */
+static void put_host(json_t *root, const struct container_spec *s)
+{
+    json_t *asked = json_loads(s->host ? s->host : "{}", 0, NULL), *host = json_object_get(root, "HostConfig");
+    json_t *mac = json_object_get(asked, "MacAddress");
+
+    if (mac)
+        json_object_set(json_object_get(root, "Config"), "MacAddress", mac);
+    json_object_del(asked, "MacAddress");
+    json_object_update(host, asked);
+    json_decref(asked);
+}
+
 /* The container in one network of its own: who it is there, by every name that is answered for. */
 static json_t *endpoint(const struct container_spec *s, const struct network_join *join)
 {
@@ -344,6 +357,8 @@ static json_t *atp_json(json_t *bytes, const struct container_spec *s)
         json_pack("{s:I, s:I}", "MilliCpu", (json_int_t)s->milli_cpu, "MemoryMiB", (json_int_t)s->memory_mib));
     set_int(atp, "Lifetime", modal_int(&s->modal, MODAL_KEY_TIMEOUT));
     json_object_set_new(atp, "Modal", modal_json(bytes, &s->modal));
+    if (s->host)
+        json_object_set_new(atp, "Host", json_loads(s->host, 0, NULL));
     for (size_t i = 0; i < s->mounts.len; i++)
         json_array_append_new(mounts, atp_mount(bytes, &s->mounts.items[i], i));
     json_object_set_new(atp, "Mounts", mounts);
@@ -394,6 +409,7 @@ char *record_encode(const struct container_spec *spec, const struct process_spec
             json_array_append_new(mounts, shown_mount(&spec->mounts.items[i]));
     json_object_set_new(root, "Mounts", mounts);
     json_object_set_new(root, "Config", config_json(bytes, spec, process));
+    put_host(root, spec);
     json_object_set_new(root, "NetworkSettings", network_settings(spec));
     atp = atp_json(bytes, spec);
     if (json_object_size(bytes))

@@ -10,6 +10,7 @@
 #include "compat/base/paths.h"
 #include "compat/docker/units.h"
 #include "translate/record_text.h"
+#include "translate/terms.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,7 @@ static int read_config(const struct parts *r, struct container_spec *s, struct e
     int64_t timeout = STOP_TIMEOUT_UNSET;
 
     if (record_get(r->bytes, r->config, "Config", "Hostname", &s->hostname, err) < 0 ||
+        record_get(r->bytes, r->config, "Config", "Domainname", &s->domainname, err) < 0 ||
         record_get(r->bytes, r->config, "Config", "User", &s->user, err) < 0 ||
         record_get(r->bytes, r->config, "Config", "WorkingDir", &s->workdir, err) < 0 ||
         record_get(r->bytes, r->config, "Config", "StopSignal", &s->stop_signal, err) < 0 ||
@@ -298,6 +300,22 @@ static int read_modal(const struct parts *r, struct modal_options *o, struct err
     return 0;
 }
 
+/* What else was asked for. */
+static int read_asked(const struct parts *r, struct container_spec *s, struct err *err)
+{
+    json_t *host = json_object_get(r->atp, "Host");
+    int64_t reserved = 0;
+
+    if (!host)
+        return 0;
+    s->host = json_dumps(host, JSON_COMPACT);
+    if (!s->host || !terms_host_ok(s->host))
+        return err_set(err, 125, "container record: Host is not what a host is asked for");
+    if (record_get_int(host, "MemoryReservation", 0, INT64_MAX, &reserved, err) < 0)
+        return -1;
+    return memory_to_mib(reserved, &s->reserved_mib, err);
+}
+
 static int read_atp(const struct parts *r, struct container_spec *s, struct err *err)
 {
     int64_t cpu = 0, memory = 0;
@@ -310,7 +328,9 @@ static int read_atp(const struct parts *r, struct container_spec *s, struct err 
         return -1;
     s->milli_cpu = (uint32_t)cpu;
     s->memory_mib = (uint32_t)memory;
-    return read_mounts(r, &s->mounts, err) < 0 ? -1 : read_modal(r, &s->modal, err);
+    if (read_asked(r, s, err) < 0 || read_mounts(r, &s->mounts, err) < 0)
+        return -1;
+    return read_modal(r, &s->modal, err);
 }
 
 /* What of the image is in the record beside the words: enough for process_from_spec() to give the same process. */

@@ -8,6 +8,7 @@
 #include "compat/docker/units.h"
 #include "translate/env.h"
 #include "translate/health.h"
+#include "translate/terms.h"
 #include "translate/verdict.h"
 
 #include <ctype.h>
@@ -18,15 +19,25 @@
 static const char *const carried[] = {
     "add-host",
     "attach",
+    "cap-add",
+    "cap-drop",
+    "cgroupns",
     "cidfile",
+    "cpu-period",
+    "cpu-quota",
     "cpus",
     "detach",
     "detach-keys",
+    "device",
+    "dns",
+    "dns-option",
+    "dns-search",
     "entrypoint",
     "env",
     "env-file",
     "expose",
     "gpus",
+    "group-add",
     "health-cmd",
     "health-interval",
     "health-retries",
@@ -36,14 +47,19 @@ static const char *const carried[] = {
     "hostname",
     "init", /* the agent is one: it reaps, and passes signals on */
     "interactive",
+    "ipc",
+    "isolation",
     "label",
     "label-file",
+    "log-driver",
     "memory",
+    "memory-reservation",
     "mount",
     "name",
     "network",
     "network-alias",
     "no-healthcheck",
+    "pids-limit",
     "platform",
     "publish",
     "publish-all",
@@ -51,6 +67,7 @@ static const char *const carried[] = {
     "quiet",
     "restart",
     "rm",
+    "security-opt",
     "sig-proxy",
     "stop-signal",
     "stop-timeout",
@@ -82,6 +99,8 @@ void spec_clear(struct container_spec *s)
     free(s->workdir);
     free(s->user);
     free(s->hostname);
+    free(s->domainname);
+    free(s->host);
     free(s->stop_signal);
     free(s->detach_keys);
     free(s->cidfile);
@@ -375,7 +394,7 @@ static int read_modal_words(const struct opt_parsed *p, struct container_spec *s
     return s->network == NETWORK_NONE ? modal_options_check_blocked(&s->modal, "--network none", err) : 0;
 }
 
-/* --cpus, -m and --network; Docker's words win, except that a network blocked by either is blocked. */
+/* Limits and --network; Docker's words win, except that a network blocked by either is blocked. */
 static int read_resources(const struct opt_parsed *p, const struct input *in, struct container_spec *s, struct err *err)
 {
     const char *cpus = opt_given(p, "cpus") ? opt_str(p, "cpus") : "";
@@ -384,7 +403,7 @@ static int read_resources(const struct opt_parsed *p, const struct input *in, st
         return -1;
     s->memory_bytes = opt_given(p, "memory") ? opt_int(p, "memory") : 0;
     if (cpus_to_milli(s->nano_cpus, in->host_cpus, &s->milli_cpu, err) < 0 ||
-        memory_to_mib(s->memory_bytes, &s->memory_mib, err) < 0)
+        memory_to_mib(s->memory_bytes, &s->memory_mib, err) < 0 || terms_from_opts(p, in, s, err) < 0)
         return -1;
     if (s->milli_cpu == 0)
         s->milli_cpu = (uint32_t)modal_int(&s->modal, MODAL_KEY_CPU);

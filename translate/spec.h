@@ -58,8 +58,11 @@ struct container_spec {
     char *workdir;             /* NULL = the image's */
     char *user;                /* NULL = the image's */
     char *hostname;            /* NULL = the short id */
-    char *stop_signal;         /* NULL = the image's */
-    int stop_timeout;          /* seconds, negative = wait for ever, or STOP_TIMEOUT_UNSET */
+    char *domainname;          /* NULL = none */
+    char
+        *host; /* what else was asked for, as members of Docker's HostConfig (translate/terms.h), JSON; NULL: nothing */
+    char *stop_signal; /* NULL = the image's */
+    int stop_timeout;  /* seconds, negative = wait for ever, or STOP_TIMEOUT_UNSET */
 
     bool tty, interactive; /* -t, -i (stdin is kept open) */
     bool detach;
@@ -76,11 +79,12 @@ struct container_spec {
     struct network_joins networks; /* NETWORK_OWN: the networks that it joins, the first is its main one */
     struct strlist hosts;          /* "name:ip": --add-host */
     struct ports ports;            /* -p, -P, --expose */
-    char *healthcheck;    /* --health-*, --no-healthcheck: JSON (translate/health.h); NULL = nothing was said */
-    uint32_t milli_cpu;   /* 0 = not limited; --cpus, else modal.cpu */
-    uint32_t memory_mib;  /* 0 = not limited; -m, else modal.memory */
-    int64_t nano_cpus;    /* as asked with --cpus, for inspect */
-    int64_t memory_bytes; /* as asked with -m, for inspect */
+    char *healthcheck;     /* --health-*, --no-healthcheck: JSON (translate/health.h); NULL = nothing was said */
+    uint32_t milli_cpu;    /* 0 = not limited; --cpus, else modal.cpu */
+    uint32_t memory_mib;   /* 0 = not limited; -m, else modal.memory */
+    uint32_t reserved_mib; /* --memory-reservation: what is asked for where it may have more; 0 = the limit itself */
+    int64_t nano_cpus;     /* as asked with --cpus, for inspect */
+    int64_t memory_bytes;  /* as asked with -m, for inspect */
 
     struct modal_options modal;
     struct strlist notes; /* approximations that were accepted, one sentence each: for traces and `docker atp plan` */

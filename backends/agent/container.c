@@ -8,6 +8,7 @@
 #include "backends/agent/names.h"
 #include "backends/agent/proc.h"
 #include "backends/agent/record.h"
+#include "backends/agent/terms.h"
 #include "backends/agent/volume_keeper.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -146,6 +147,8 @@ int container_start(struct container *c, struct wire_start *start, struct view *
     *start = (struct wire_start){0};
     health_free(c->health); /* of a START that was refused */
     c->health = health_new(c->loop, c->options->run_dir, &c->start, on_health, c);
+    if (terms_settle(&c->start.terms, c->options, err) < 0)
+        return -1;
     start_names(c);
     free(c->start.record); /* the file has it */
     c->start.record = NULL;

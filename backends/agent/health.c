@@ -124,6 +124,7 @@ struct health *health_new(struct loop *loop, const char *run_dir, const struct w
                          .probe = {.fds = {-1, -1}, .report = -1}};
     h->words = (struct wire_start){.user = xstrdup(start->user), .cwd = xstrdup(start->cwd), .argv = argv};
     strlist_copy(&h->words.env, &start->env);
+    strlist_copy(&h->words.terms, &start->terms);
     buf_init(&h->probe.output, HEALTH_OUTPUT);
     h->interval_timer = loop_timer_add(loop, 0, on_interval, h);
     h->timeout_timer = loop_timer_add(loop, 0, on_timeout, h);

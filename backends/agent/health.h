@@ -26,7 +26,7 @@ struct loop;
 #define HEALTH_OUTPUT 4096u
 
 /*
- * What start says of the test, the user, the environment and the working directory is copied. NULL if there is no
+ * What start says of the test, the user, the environment, the terms and the working directory is copied. NULL if there is no
  * test. changed is called when the status has changed by a probe, or by a new life.
  */
 struct health *health_new(struct loop *loop, const char *run_dir, const struct wire_start *start,

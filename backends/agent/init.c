@@ -323,6 +323,8 @@ static int start_other(struct conn *c, struct err *err)
     struct job_entry *e = add_entry(in);
     const struct job_context context = {in->loop, in->options, &e->views, NULL, &job_events, in};
 
+    strlist_clear(&c->reader.start.terms); /* what holds for the container holds for it */
+    strlist_copy(&c->reader.start.terms, &in->container.start.terms);
     views_join(&e->views, &c->view);
     e->job = job_start(&context, &c->reader.start, err);
     if (!e->job) {

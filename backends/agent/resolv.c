@@ -86,9 +86,9 @@ void resolv_clear(struct resolv *r)
     *r = (struct resolv){0};
 }
 
-int resolv_write(const char *path, const char *ours, const struct resolv *r, struct err *err)
+/* In place, and only where it is a file. */
+static int put_file(const char *path, const struct buf *text, struct err *err)
 {
-    cleanup_buf struct buf text = BUF_INIT(2 * FILE_MAX);
     cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
     struct stat st;
 
@@ -96,12 +96,58 @@ int resolv_write(const char *path, const char *ours, const struct resolv *r, str
         return err_set_errno(err, 125, errno, "writing %s", path);
     if (!S_ISREG(st.st_mode))
         return err_set(err, 125, "writing %s: it is no file", path);
+    if (text->overflowed)
+        return err_set(err, 125, "writing %s: it would be too long", path);
+    if (write(fd, text->data, text->len) != (ssize_t)text->len)
+        return err_set_errno(err, 125, errno, "writing %s", path);
+    return 0;
+}
+
+int resolv_write(const char *path, const char *ours, const struct resolv *r, struct err *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(2 * FILE_MAX);
+
     if (r->search)
         buf_addf(&text, "search %s\n", r->search);
     buf_addf(&text, "nameserver %s\n", ours);
     buf_addf(&text, "options %s%s%s\n", r->options ? r->options : "", r->options ? " " : "",
              r->options && strstr(r->options, "ndots:") ? "" : "ndots:0");
-    if (write(fd, text.data, text.len) != (ssize_t)text.len)
-        return err_set_errno(err, 125, errno, "writing %s", path);
-    return 0;
+    return put_file(path, &text, err);
+}
+
+static void add_words(struct buf *text, const char *name, const struct strlist *words, const char *otherwise)
+{
+    if (words->len)
+        buf_addf(text, "%s", name);
+    for (size_t i = 0; i < words->len; i++)
+        buf_addf(text, " %s", words->items[i]);
+    if (words->len)
+        buf_addf(text, "\n");
+    else if (otherwise)
+        buf_addf(text, "%s %s\n", name, otherwise);
+}
+
+int resolv_choose(const char *path, const struct strlist *servers, const struct strlist *search,
+                  const struct strlist *options, struct err *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(2 * FILE_MAX);
+    cleanup_with(resolv_clear) struct resolv old = {0};
+
+    resolv_read(path, "", &old);
+    for (size_t i = 0; i < servers->len; i++)
+        buf_addf(&text, "nameserver %s\n", servers->items[i]);
+    for (size_t i = 0; !servers->len && i < old.n_servers; i++) {
+        char address[INET6_ADDRSTRLEN] = "";
+        const struct sockaddr_storage *s = &old.servers[i];
+
+        if (s->ss_family == AF_INET)
+            inet_ntop(AF_INET, &((const struct sockaddr_in *)s)->sin_addr, address, sizeof(address));
+        else
+            inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)s)->sin6_addr, address, sizeof(address));
+        buf_addf(&text, "nameserver %s\n", address);
+    }
+    if (!(search->len == 1 && !strcmp(search->items[0], "."))) /* "." asks for none */
+        add_words(&text, "search", search, old.search);
+    add_words(&text, "options", options, old.options);
+    return put_file(path, &text, err);
 }

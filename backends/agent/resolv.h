@@ -6,6 +6,7 @@
 #define ATP_AGENT_RESOLV_H
 
 #include "compat/base/buf.h"
+#include "compat/base/strlist.h"
 
 #include <sys/socket.h>
 
@@ -25,5 +26,8 @@ void resolv_read(const char *path, const char *ours, struct resolv *ret);
 void resolv_clear(struct resolv *r);
 /* nameserver ours, search and options as they were, and ndots:0 unless they have one. */
 int resolv_write(const char *path, const char *ours, const struct resolv *r, struct err *err);
+/* What a person has chosen instead (--dns, --dns-search, --dns-option): lists that are empty leave what is there. */
+int resolv_choose(const char *path, const struct strlist *servers, const struct strlist *search,
+                  const struct strlist *options, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "backends/agent/spawn_child.h"
 
 #include "backends/agent/lookup.h"
+#include "backends/agent/terms.h"
 #include "backends/agent/user.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
@@ -150,7 +151,7 @@ static int prepare(struct wire_start *start, char **ret_program, enum wire_refus
     cleanup_with(user_clear) struct user user = {0};
 
     *refusal = WIRE_REFUSAL_USER;
-    if (user_lookup(start->user, &user, err) < 0) {
+    if (user_lookup(start->user, &user, err) < 0 || terms_groups(&start->terms, &user, err) < 0) {
         if (!(start->flags & WIRE_START_MAIN) && err->exit_code == 125)
             err->exit_code = 126; /* exec's code for it */
         return -1;
@@ -160,11 +161,11 @@ static int prepare(struct wire_start *start, char **ret_program, enum wire_refus
     *refusal = WIRE_REFUSAL_OTHER;
     own_streams(user.uid);
     complete_env(start, user.home);
-    if (become(&user, err) < 0)
+    if (terms_limit(&start->terms, err) < 0 || become(&user, err) < 0)
         return -1;
     *ret_program = lookup_program(start->argv.items[0], strlist_env_get(&start->env, "PATH"), err);
     if (*ret_program)
-        return 0;
+        return terms_give_up(&start->terms, err);
     *refusal = err->exit_code == 127 ? WIRE_REFUSAL_NOT_FOUND : WIRE_REFUSAL_NOT_EXECUTABLE;
     return -1;
 }

@@ -188,6 +188,28 @@ int user_lookup(const char *spec, struct user *ret, struct err *err)
     return user_resolve(spec, passwd.data, group.data, ret, err);
 }
 
+int user_add_group(struct user *u, const char *name, struct err *err)
+{
+    cleanup_buf struct buf group = BUF_INIT(LIMIT_CONFIG_FILE);
+    struct user found = {.gid = 0};
+    long long id = 0;
+
+    if (fs_read_file("/etc/group", &group, NULL) < 0)
+        buf_reset(&group);
+    if (parse_id(name, &id) && check_range(id, err) < 0)
+        return -1;
+    if (resolve_group(name, group.data, &found, NULL) < 0)
+        return err_set(err, 125, "Unable to find group %s", name);
+    if (u->n_groups + 1 >= USER_GROUPS_MAX)
+        return err_set(err, 125, "too many groups");
+    for (size_t i = 0; i < u->n_groups; i++)
+        if (u->groups[i] == found.gid)
+            return 0;
+    u->groups = xreallocarray(u->groups, u->n_groups + 1, sizeof(*u->groups));
+    u->groups[u->n_groups++] = found.gid;
+    return 0;
+}
+
 char *user_name(uid_t uid)
 {
     cleanup_buf struct buf passwd = BUF_INIT(LIMIT_CONFIG_FILE);

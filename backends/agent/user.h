@@ -27,6 +27,9 @@ int user_resolve(const char *spec, const char *passwd, const char *group, struct
 /* The same with the files of the root directory we are in. A file that cannot be read counts as empty. */
 int user_lookup(const char *spec, struct user *ret, struct err *err);
 
+/* One more supplementary group, by its name in our root's /etc/group or by its id. err is in Docker's words. */
+int user_add_group(struct user *u, const char *group, struct err *err);
+
 /* A uid's name in our root's passwd, or its number; owned by caller. */
 char *user_name(uid_t uid);
 

@@ -665,6 +665,8 @@ static void copy_start(struct session *s, const struct session_start *start)
     strlist_copy(&s->start.argv, start->argv);
     if (start->env)
         strlist_copy(&s->start.env, start->env);
+    if (start->terms)
+        strlist_copy(&s->start.terms, start->terms);
 }
 
 static void copy_ask(struct session *s, const struct wire_ask *ask)

@@ -82,6 +82,7 @@ struct session_start {
     const struct wire_health *health; /* NULL: none */
     const struct wire_names *names;   /* NULL: the container's own names are left alone */
     const char *volumes;              /* NULL: none; the text is backends/agent/volume.h's */
+    const struct strlist *terms;      /* NULL: none; backends/agent/terms.h */
     bool keep; /* at its end the container is kept: BYE instead of FINISH; somebody else ends it */
 };
 

@@ -49,6 +49,8 @@ enum verdict {
     VERDICT_APPROXIMATED, /* carried out as something less or equal; reason says what (design.md 8) */
     VERDICT_DELEGATED,    /* the whole command goes to the real docker; refused without one */
     VERDICT_REFUSED,      /* exit 125 (or the command's) with the reason */
+    VERDICT_UNLESS_ALL, /* refused likewise, but with ATP_DOCKER_APPROXIMATE=all the rest is carried out without it: it
+                           would give more than was asked for, or leave out what cannot be missed */
     VERDICT_IGNORED_SAFE, /* has no effect by nature here and may be dropped without a difference (-q where nothing is
                              printed) */
 };

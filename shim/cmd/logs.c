@@ -7,6 +7,7 @@
 #include "shim/command.h"
 #include "shim/logs.h"
 #include "shim/when.h"
+#include "translate/terms.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +34,16 @@ static int64_t parse_tail(const char *s)
     return errno || end == s || *end || n < 0 ? -1 : n;
 }
 
+/* --log-driver none: nobody reads them. */
+static int check_driver(struct container *c, struct err *err)
+{
+    cleanup_free char *driver = container_load(c, NULL) == 0 ? terms_log_driver(&c->spec) : NULL;
+
+    if (driver && !strcmp(driver, "none"))
+        return err_set(err, 1, "Error response from daemon: configured logging driver does not support reading");
+    return 0;
+}
+
 static int logs_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     struct logs_query query = {
@@ -45,7 +56,7 @@ static int logs_run(struct app *app, const struct opt_parsed *opts, struct err *
 
     container_init(&c, app);
     if (parse_time(opts, "since", &query.since_ns, err) < 0 || parse_time(opts, "until", &query.until_ns, err) < 0 ||
-        container_find(&c, opt_args(opts)->items[0], err) < 0)
+        container_find(&c, opt_args(opts)->items[0], err) < 0 || check_driver(&c, err) < 0)
         return -1;
     return logs_print(&c, &query, err);
 }

@@ -346,7 +346,7 @@ default-1 exited with code 4"* ]]
 @test "what cannot be is refused before anything is made" {
     sed -i 's|    init: true|    ipc: host|' compose.yaml
     run -1 --separate-stderr dc up -d
-    [[ "$stderr" == "services.default.ipc is refused by atp-docker: "* ]]
+    [[ "$stderr" == "$F:5: services.default.ipc is refused by atp-docker: "* ]]
     [ -z "$(docker ps -aq)" ]
     run -1 dc run --rm default true
     [ -z "$(docker ps -aq)" ]

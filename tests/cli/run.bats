@@ -133,7 +133,7 @@ setup() {
 }
 
 @test "a flag that is not carried out is refused by name" {
-    for flag in --privileged --read-only "--hostname x" "-p 80:80/udp" "--restart always" "--cap-add ALL"; do
+    for flag in --privileged --read-only "--pid host" "-p 80:80/udp" "--restart always" "--security-opt label=type:x"; do
         run docker run --rm $flag "$IMAGE" true
         [ "$status" -eq 125 ] || { echo "$flag: $status $output"; false; }
     done

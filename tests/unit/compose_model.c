@@ -204,21 +204,23 @@ static void report(void **state)
     size_t len, seen = 0;
 
     (void)state;
-    assert_int_equal(load("services: {w: {image: x, privileged: true, logging: {driver: none}, x-modal: {nope: 1, "
-                          "timeout: 5}}}",
-                          &p, &err),
-                     0);
+    assert_int_equal(
+        load("services: {w: {image: x, privileged: true, logging: {driver: local, options: {a: b}}, x-modal: {nope: 1, "
+             "timeout: 5}}}",
+             &p, &err),
+        0);
     assert_int_equal(compose_report(&p, &list, &len, &err), 0);
     for (size_t i = 0; i < len; i++) {
         assert_true(list[i].reason || list[i].verdict == COMPOSE_CARRIED);
         if (!strcmp(list[i].key, "privileged") || !strcmp(list[i].key, "x-modal.nope"))
             seen += list[i].verdict == COMPOSE_REFUSED;
-        else if (!strcmp(list[i].key, "logging"))
+        else if (!strcmp(list[i].key, "logging.options"))
             seen += list[i].verdict == COMPOSE_APPROXIMATED;
-        else if (!strcmp(list[i].key, "image") || !strcmp(list[i].key, "x-modal.timeout"))
+        else if (!strcmp(list[i].key, "image") || !strcmp(list[i].key, "logging.driver") ||
+                 !strcmp(list[i].key, "x-modal.timeout"))
             seen += list[i].verdict == COMPOSE_CARRIED;
     }
-    assert_int_equal(seen, 5);
+    assert_int_equal(seen, 6);
     compose_findings_free(list, len);
     compose_project_clear(&p);
 }

@@ -104,8 +104,11 @@ static const struct {
     {"{image: b, volumes_from: [other:ro]}", "--volumes-from|p-other-1:ro|--|b"},
     {"{image: b, ulimits: {core: 0, nofile: {soft: 1, hard: 2}}}", "--ulimit|core=0:0|--ulimit|nofile=1:2|--|b"},
     {"{image: b, cap_add: [A], privileged: true}", "--cap-add|A|--privileged|--|b"}, /* refused by the options */
-    {"{image: b, blkio_config: {weight: 3}}",
-     "!service \"web\": blkio_config is not carried out by atp-docker: a sandbox has no control over block IO"},
+    {"{image: b, blkio_config: {weight: 3, device_read_bps: [{path: /dev/a, rate: 12mb}]}}",
+     "--blkio-weight|3|--device-read-bps|/dev/a:12582912|--|b"},
+    {"{image: b, devices: ['/dev/null', '/dev/a:/dev/b:r']}",
+     "--device|/dev/null:/dev/null:rwm|--device|/dev/a:/dev/b:r|--|b"},
+    {"{image: b, logging: {driver: local, options: {max-size: 1m}}}", "--log-driver|local|--log-opt|max-size=1m|--|b"},
     {"{image: b, volumes: [{type: image, source: i, target: /i}]}",
      "!service \"web\": a volume of type image is not carried out by atp-docker"},
 };

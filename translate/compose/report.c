@@ -17,9 +17,9 @@
 #include <string.h>
 
 struct report {
-    const char *service; /* NULL: top level */
+    const char *service;            /* NULL: top level */
     const struct opt_parsed *words; /* the service as `docker create` would be told; NULL: it cannot be */
-    size_t from;         /* the first finding of this service */
+    size_t from;                    /* the first finding of this service */
     struct compose_finding *list;
     size_t len, size;
 };
@@ -128,12 +128,15 @@ static void find_modal(struct report *r, const struct cnode *n, const char *path
 {
     for (size_t i = 0; n && n->kind == CNODE_MAP && i < n->len; i++) {
         cleanup_free char *below = xasprintf("%s.%s", path, n->keys[i]);
-        enum modal_key key = modal_key_find(below + strlen("x-modal."));
+        const char *name = below + strcspn(below, ".") + 1; /* after x-modal */
+        enum modal_key key = modal_key_find(name);
 
-        if (n->items[i]->kind == CNODE_MAP)
+        if (n->items[i]->kind == CNODE_MAP && key == MODAL_KEY_MAX)
             find_modal(r, n->items[i], below);
         else if (key == MODAL_KEY_MAX)
             add(r, n->items[i], below, COMPOSE_REFUSED, "no such key");
+        else if (key == MODAL_KEY_ENVIRONMENT)
+            add(r, n->items[i], below, COMPOSE_REFUSED, "of a whole command: set ATP_DOCKER_MODAL_ENVIRONMENT");
         else if (modal_keys[key].carried_out)
             add(r, n->items[i], below, COMPOSE_CARRIED, NULL);
         else
@@ -183,6 +186,7 @@ int compose_report(const struct compose_project *p, struct compose_finding **ret
         if (cnode_get(p->model, sections[i]))
             find_items(&r, shape_key(&compose_shape, sections[i])->shape->item, cnode_get(p->model, sections[i]),
                        sections[i]);
+    find_modal(&r, cnode_get(p->model, "x-inspect_modal_sandbox"), "x-inspect_modal_sandbox");
     find_modal(&r, cnode_get(p->model, "x-modal"), "x-modal");
     *ret = r.list;
     *ret_len = r.len;

@@ -77,10 +77,6 @@ SHAPE(label_file, .one_of = {&string, &strings});
     {                                                                                                                  \
         name, &shape, form, flags, COMPOSE_NO_EFFECT, why                                                              \
     }
-#define NOF(name, shape, form, flags, why)                                                                             \
-    {                                                                                                                  \
-        name, &shape, form, flags, COMPOSE_REFUSED, why                                                                \
-    }
 #define PARTS(name, shape, form)                                                                                       \
     {                                                                                                                  \
         name, &shape, form, KEY_PARTS, COMPOSE_CARRIED, NULL                                                           \
@@ -354,7 +350,7 @@ static const struct key service_network_keys[] = {
     NO("ipv4_address", string, FORM_STRING, NO_ADDRESS),
     NO("ipv6_address", string, FORM_STRING, NO_ADDRESS),
     NO("link_local_ips", unique_strings, FORM_STRINGS, NO_ADDRESS),
-    NO("mac_address", string, FORM_STRING, NO_ADDRESS),
+    NEAR("mac_address", string, FORM_STRING, NO_ADDRESS),
     IDLE("priority", number, FORM_INT, "every way out is the same"),
     END};
 OBJECT(service_network_object, service_network_keys, .open = false);
@@ -478,7 +474,7 @@ static const struct key service_keys[] = {
     OK("labels", list_or_dict, FORM_MAPPING),
     OK("label_file", label_file, FORM_STRINGS),
     OK("links", unique_strings, FORM_STRINGS),
-    NEAR("logging", logging, FORM_OBJECT_KEPT, "logs are kept whole, whatever the driver"),
+    PARTS("logging", logging, FORM_OBJECT_KEPT),
     OK("mem_limit", number_or_string, FORM_BYTES),
     OK("mem_reservation", int_or_string, FORM_BYTES),
     NO("memswap_limit", number_or_string, FORM_BYTES, NO_SWAP),
@@ -549,7 +545,7 @@ static const struct key network_keys[] = {
     OK("name", string, FORM_STRING),
     NEAR("driver", string, FORM_STRING, NO_DRIVER),
     NO("driver_opts", options_map, FORM_MAPPING, NO_DRIVER),
-    NOF("ipam", ipam, FORM_OBJECT, KEY_JSON, NO_ADDRESS),
+    {"ipam", &ipam, FORM_OBJECT, KEY_JSON, COMPOSE_APPROXIMATED, NO_ADDRESS},
     OK("external", external, FORM_EXTERNAL),
     OK("internal", bool_or_string, FORM_BOOL),
     OK("attachable", bool_or_string, FORM_BOOL),

@@ -76,6 +76,7 @@ static const struct {
              {"ipc", "--ipc", WORD_TEXT},
              {"isolation", "--isolation", WORD_TEXT},
              {"labels", "--label", WORD_MAP},
+             {"logging", "--log-driver", WORD_ELSEWHERE},
              {"mac_address", "--mac-address", WORD_TEXT},
              {"mem_limit", "--memory", WORD_ELSEWHERE},
              {"mem_reservation", "--memory-reservation", WORD_ELSEWHERE},
@@ -115,12 +116,20 @@ const char *words_option(const char *key)
 {
     static const struct {
         const char *path, *option;
-    } parts[] = {{"deploy.resources.limits.cpus", "--cpus"},
+    } parts[] = {{"blkio_config.device_read_bps", "--device-read-bps"},
+                 {"blkio_config.device_read_iops", "--device-read-iops"},
+                 {"blkio_config.device_write_bps", "--device-write-bps"},
+                 {"blkio_config.device_write_iops", "--device-write-iops"},
+                 {"blkio_config.weight", "--blkio-weight"},
+                 {"blkio_config.weight_device", "--blkio-weight-device"},
+                 {"deploy.resources.limits.cpus", "--cpus"},
                  {"deploy.resources.limits.memory", "--memory"},
                  {"deploy.resources.limits.pids", "--pids-limit"},
                  {"deploy.resources.reservations.devices", "--gpus"},
                  {"deploy.resources.reservations.memory", "--memory-reservation"},
-                 {"deploy.restart_policy", "--restart"}};
+                 {"deploy.restart_policy", "--restart"},
+                 {"logging.driver", "--log-driver"},
+                 {"logging.options", "--log-opt"}};
 
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
         if (strcmp(parts[i].path, key) == 0)
@@ -204,12 +213,16 @@ static int add_gpus(const struct words *w, const struct cnode *requests, struct 
             if (strcmp(kinds->items[k]->text, "tpu") == 0)
                 return err_set(err, 0, "service \"%s\": devices of kind tpu are not carried out by atp-docker",
                                w->name);
-        if (length(cnode_get(r, "device_ids")) > 0 || length(cnode_get(r, "options")) > 0)
+        if (length(cnode_get(r, "options")) > 0)
             return err_set(err, 0,
-                           "service \"%s\": GPUs by id or with options are not carried out by atp-docker: give count, "
+                           "service \"%s\": GPUs with options of a driver are not carried out by atp-docker: give count, "
                            "or x-modal.gpu",
                            w->name);
-        if (!words_modal_says(w, "gpu"))
+        if (words_modal_says(w, "gpu"))
+            continue;
+        if (length(cnode_get(r, "device_ids")) > 0) /* as many, whichever they are */
+            words_add(w, "--gpus", "%zu", cnode_get(r, "device_ids")->len);
+        else
             words_add(w, "--gpus", "%s", !count || strcmp(count, "-1") == 0 ? "all" : count);
     }
     return 0;
@@ -461,8 +474,7 @@ static int refuse_rest(const struct words *w, struct err *err)
 {
     static const struct {
         const char *key, *why;
-    } refused[] = {{"blkio_config", "a sandbox has no control over block IO"},
-                   {"credential_spec", "only containers of Windows have it"},
+    } refused[] = {{"credential_spec", "only containers of Windows have it"},
                    {"external_links", "containers of other projects are not reached by links"},
                    {"models", "there is no model runner"},
                    {"provider", "there are no providers"}};
@@ -471,9 +483,59 @@ static int refuse_rest(const struct words *w, struct err *err)
         if (cnode_get(w->s, refused[i].key))
             return err_set(err, 0, "service \"%s\": %s is not carried out by atp-docker: %s", w->name, refused[i].key,
                            refused[i].why);
-    if (length(cnode_get(w->s, "devices")) > 0)
-        words_add(w, "--device", "%s", cnode_str(cnode_get(w->s, "devices")->items[0], "source"));
     return 0;
+}
+
+/* SOURCE:TARGET:RIGHTS, as far as they are said. */
+static void add_devices(const struct words *w)
+{
+    const struct cnode *devices = cnode_get(w->s, "devices");
+
+    for (size_t i = 0; i < length(devices); i++) {
+        const char *source = cnode_str(devices->items[i], "source"), *target = cnode_str(devices->items[i], "target");
+        const char *rights = cnode_str(devices->items[i], "permissions");
+
+        words_add(w, "--device", "%s:%s:%s", source ? source : "",
+                  target   ? target
+                  : source ? source
+                           : "",
+                  rights ? rights : "rwm");
+    }
+}
+
+/* PATH:NUMBER of each device. */
+static void add_throttles(const struct words *w)
+{
+    static const struct {
+        const char *key, *option, *number;
+    } lists[] = {{"device_read_bps", "--device-read-bps", "rate"},
+                 {"device_read_iops", "--device-read-iops", "rate"},
+                 {"device_write_bps", "--device-write-bps", "rate"},
+                 {"device_write_iops", "--device-write-iops", "rate"},
+                 {"weight_device", "--blkio-weight-device", "weight"}};
+    const struct cnode *config = cnode_get(w->s, "blkio_config");
+
+    if (cnode_str(config, "weight"))
+        words_add(w, "--blkio-weight", "%s", cnode_str(config, "weight"));
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        const struct cnode *list = cnode_get(config, lists[i].key);
+
+        for (size_t k = 0; k < length(list); k++) {
+            const char *path = cnode_str(list->items[k], "path"), *number = cnode_str(list->items[k], lists[i].number);
+
+            words_add(w, lists[i].option, "%s:%s", path ? path : "", number ? number : "0");
+        }
+    }
+}
+
+static void add_logging(const struct words *w)
+{
+    const struct cnode *logging = cnode_get(w->s, "logging"), *options = cnode_get(logging, "options");
+
+    if (cnode_str(logging, "driver"))
+        words_add(w, "--log-driver", "%s", cnode_str(logging, "driver"));
+    for (size_t i = 0; i < length(options); i++)
+        words_add(w, "--log-opt", "%s=%s", options->keys[i], options->items[i]->text ? options->items[i]->text : "");
 }
 
 /* `volumes_from` names a service's first container, or container:NAME. */
@@ -534,6 +596,9 @@ int compose_service_words(const struct compose_project *p, const char *service, 
     add_networks(&w, container);
     add_ports(&w);
     add_volumes_from(&w);
+    add_devices(&w);
+    add_throttles(&w);
+    add_logging(&w);
     if (add_stop(&w, err) || add_labels(&w, err) || words_mounts(&w, err) || words_modal(&w, err) ||
         add_gpus(&w, cnode_get(w.s, "gpus"), err) ||
         add_gpus(&w, cnode_path(w.s, "deploy.resources.reservations.devices"), err) || refuse_rest(&w, err))

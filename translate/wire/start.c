@@ -7,11 +7,11 @@
 #include <string.h>
 
 /*
- * A START frame is `u8 last`, then fields: `u8 tag, u32 length, bytes`. A field never spans frames. Tags ARG and ENV
- * come as often as there are strings, in order; RECORD as often as its pieces; the others once. What follows ENV comes
- * with MAIN only. LIFE is `u8 restart, u32 restart_max, u8 stop_signal`; HEALTH, before its tests, is `u64 interval,
- * timeout, start_period, start_interval, u32 retries`; NAMES, before its lists, is `u8 internal`, then token, hub and
- * self, each with a NUL byte behind.
+ * A START frame is `u8 last`, then fields: `u8 tag, u32 length, bytes`. A field never spans frames. Tags ARG, ENV
+ * and TERM come as often as there are strings, in order; RECORD as often as its pieces; the others once. What follows
+ * ENV comes with MAIN only. LIFE is `u8 restart, u32 restart_max, u8 stop_signal`; HEALTH, before its tests, is `u64
+ * interval, timeout, start_period, start_interval, u32 retries`; NAMES, before its lists, is `u8 internal`, then token,
+ * hub and self, each with a NUL byte behind.
  */
 enum tag {
     TAG_FLAGS = 1,
@@ -28,6 +28,7 @@ enum tag {
     TAG_NAMES_MEMBER = 12,
     TAG_NAMES_HOST = 13,
     TAG_VOLUMES = 14,
+    TAG_TERM = 15,
 };
 
 #define START_FLAGS                                                                                                    \
@@ -49,6 +50,7 @@ void wire_start_clear(struct wire_start *s)
     wire_names_clear(&s->names);
     strlist_clear(&s->argv);
     strlist_clear(&s->env);
+    strlist_clear(&s->terms);
     *s = (struct wire_start){0};
 }
 
@@ -145,6 +147,9 @@ static void put_main(struct start_writer *w, const struct wire_start *s)
     put_names(w, &s->names);
     if (s->volumes && s->volumes[0])
         put_field(w, TAG_VOLUMES, s->volumes, strlen(s->volumes));
+    if (s->terms.len > WIRE_TERMS_MAX)
+        w->bad = true;
+    put_strings(w, TAG_TERM, &s->terms);
     if (len > WIRE_RECORD_MAX)
         w->bad = true;
     w->total = 0; /* the record has a limit of its own */
@@ -276,6 +281,8 @@ static bool take_main_field(struct wire_start *s, uint8_t tag, const uint8_t *by
             return false;
         s->volumes = xmemdup(bytes, len);
         return true;
+    case TAG_TERM:
+        return take_string(&s->terms, WIRE_TERMS_MAX, true, bytes, len);
     default:
         return false;
     }

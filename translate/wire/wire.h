@@ -351,8 +351,10 @@ struct wire_start {
     struct wire_health health;
     struct wire_names names;
     char *volumes; /* named volumes, NULL or "": none; the text is backends/agent/volume.h's; WIRE_VOLUMES_MAX bytes */
+    struct strlist terms; /* what holds for all the container's processes: "WORD value", see backends/agent/terms.h */
 };
 #define WIRE_VOLUMES_MAX (256u << 10)
+#define WIRE_TERMS_MAX   4096u /* items */
 void wire_health_clear(struct wire_health *h);
 void wire_health_copy(struct wire_health *to, const struct wire_health *from); /* to is empty */
 void wire_names_clear(struct wire_names *n);
