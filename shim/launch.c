@@ -17,6 +17,7 @@
 #include "shim/inquiry.h"
 #include "shim/pod.h"
 #include "shim/sandbox.h"
+#include "shim/tunnels.h"
 #include "shim/volume.h"
 #include "translate/signals.h"
 #include "translate/terms.h"
@@ -123,8 +124,10 @@ int launch_sandbox(struct container *c, const struct state_image *image, struct 
                                  STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_STOPPED | STATE_PART_RESTARTS |
                                      STATE_PART_PORTS | STATE_PART_HEALTH,
                                  err);
-    if (got > 0)
+    if (got > 0) {
+        tunnels_remember(c);
         return 0;
+    }
     if (got == 0)
         err_set(err, 1, "Error response from daemon: No such container: %s", row->id);
     modal_task_free(steal(&c->task));

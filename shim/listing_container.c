@@ -5,6 +5,7 @@
 #include "compat/docker/units.h"
 #include "shim/app.h"
 #include "shim/listing.h"
+#include "shim/tunnels.h"
 #include "translate/ports.h"
 #include "translate/record.h"
 
@@ -145,6 +146,8 @@ json_t *listing_container(struct app *app, const struct state_container *row, bo
     if (json_object_get(root, "NetworkSettings"))
         json_object_set_new(json_object_get(root, "NetworkSettings"), "Ports",
                             json_is_true(json_object_get(state, "Running")) ? ports_json(row, root) : json_object());
+    if (json_is_true(json_object_get(state, "Running")))
+        tunnels_show(app, row, root);
     json_object_set_new(root, "State", state);
     set_nils(root);
     return size ? with_size(root, listing_image_size(app, row->image_id)) : root;

@@ -6,6 +6,7 @@
 #include "shim/command.h"
 #include "shim/container.h"
 #include "shim/listing.h"
+#include "shim/tunnels.h"
 #include "translate/ports.h"
 
 #include <stdio.h>
@@ -14,10 +15,14 @@ static int print_lines(struct container *c, const struct strlist *args, struct e
 {
     json_auto_t *inspect = listing_container(c->app, &c->row, false);
     const json_t *ports = json_object_get(json_object_get(inspect, "NetworkSettings"), "Ports");
-    cleanup_strlist struct strlist lines = STRLIST_INIT;
+    const char *private = args->len > 1 ? args->items[1] : NULL;
+    cleanup_strlist struct strlist lines = STRLIST_INIT, tunnels = STRLIST_INIT;
 
-    if (ports_lines(ports, args->len > 1 ? args->items[1] : NULL, args->items[0], &lines, err) < 0)
+    tunnels_lines(inspect, private, &tunnels);
+    if (!(private && tunnels.len) && ports_lines(ports, private, args->items[0], &lines, err) < 0)
         return -1;
+    for (size_t i = 0; i < tunnels.len; i++)
+        strlist_add(&lines, tunnels.items[i]);
     for (size_t i = 0; i < lines.len; i++)
         puts(lines.items[i]);
     return 0;
@@ -33,6 +38,7 @@ static int port_run(struct app *app, const struct opt_parsed *opts, struct err *
     container_init(&c, app);
     if (container_find(&c, args->items[0], err) < 0 || container_refresh(&c, err) < 0)
         return -1;
+    tunnels_learn(&c);
     return print_lines(&c, args, err);
 }
 

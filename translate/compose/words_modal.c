@@ -1,4 +1,8 @@
-/* x-modal: {timeout: 60, sync: {exclude: [a, b]}} as hidden options, each key with its dots. */
+/*
+ * x-modal: {timeout: 60, sync: {exclude: [a, b]}} as hidden options, each key with its dots. The file's x-modal holds
+ * for all services but for what one container has, tunnels and GPUs: they are the default service's, which is chosen as
+ * inspect chooses it. Its own name for the file's x-modal is understood too.
+ */
 #include "compat/base/alloc.h"
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
@@ -10,9 +14,62 @@
 
 #define VALUE_MAX 65536
 
+static const char *const file_keys[] = {"x-inspect_modal_sandbox", "x-modal"}; /* the later wins */
+
+#define FILE_KEYS (sizeof(file_keys) / sizeof(file_keys[0]))
+
+/* The service with `x-default: true`, else "default", else the first. */
+static bool is_default_service(const struct words *w)
+{
+    const struct cnode *services = cnode_get(w->p->model, "services");
+
+    for (size_t i = 0; services && i < services->len; i++)
+        if (cnode_true(services->items[i], "x-default"))
+            return strcmp(services->keys[i], w->name) == 0;
+    if (cnode_get(services, "default"))
+        return strcmp(w->name, "default") == 0;
+    return services && services->len > 0 && strcmp(services->keys[0], w->name) == 0;
+}
+
+/* Whether a key of the file's x-modal is for this service. */
+static bool concerns(const struct words *w, const char *key)
+{
+    static const char *const of_one[] = {"encrypted_ports", "gpu", "h2_ports", "unencrypted_ports"};
+
+    for (size_t i = 0; i < sizeof(of_one) / sizeof(of_one[0]); i++)
+        if (strcmp(key, of_one[i]) == 0)
+            return is_default_service(w);
+    return true;
+}
+
 bool words_modal_says(const struct words *w, const char *key)
 {
-    return cnode_get(cnode_get(w->s, "x-modal"), key) || cnode_get(cnode_get(w->p->model, "x-modal"), key);
+    for (size_t i = 0; i < FILE_KEYS; i++)
+        if (cnode_get(cnode_get(w->p->model, file_keys[i]), key) && concerns(w, key))
+            return true;
+    return cnode_get(cnode_get(w->s, "x-modal"), key) != NULL;
+}
+
+/* {NAME: VALUE} as lines. */
+static int add_variables(const struct words *w, const char *option, const char *key, const struct cnode *map,
+                         struct err *err)
+{
+    cleanup_buf struct buf out = BUF_INIT(VALUE_MAX);
+
+    for (size_t i = 0; i < map->len; i++) {
+        cleanup_free char *text = compose_print_value(map->items[i]);
+
+        if (map->items[i]->kind == CNODE_MAP || map->items[i]->kind == CNODE_LIST || strchr(text, '\n'))
+            return err_set(err, 0, "service \"%s\": x-modal.%s.%s: a text of one line is wanted", w->name, key,
+                           map->keys[i]);
+        if (map->items[i]->kind != CNODE_NULL)
+            buf_addf(&out, "%s=%s\n", map->keys[i], text);
+    }
+    if (out.overflowed)
+        return err_set(err, 0, "service \"%s\": x-modal.%s is too long", w->name, key);
+    if (out.len)
+        words_add(w, option, "%s=%s", key, out.data);
+    return 0;
 }
 
 /* A list is one text with a line for each item. */
@@ -21,6 +78,8 @@ static int add_value(const struct words *w, const char *option, const char *key,
 {
     cleanup_buf struct buf out = BUF_INIT(VALUE_MAX);
 
+    if (value->kind == CNODE_MAP && strcmp(key, "sandbox_env") == 0)
+        return add_variables(w, option, key, value, err);
     if (value->kind == CNODE_MAP) {
         for (size_t i = 0; i < value->len; i++) {
             cleanup_free char *below = xasprintf("%s.%s", key, value->keys[i]);
@@ -83,8 +142,8 @@ static int add_all(const struct words *w, const char *option, const struct cnode
     if (map && map->kind != CNODE_MAP && map->kind != CNODE_NULL)
         return err_set(err, 0, "x-modal must be a mapping");
     for (size_t i = 0; map && i < map->len; i++)
-        if (!(service && strcmp(map->keys[i], "secrets") == 0) &&
-            add_value(w, option, map->keys[i], map->items[i], err))
+        if (!(service && strcmp(map->keys[i], "secrets") == 0) && (service || concerns(w, map->keys[i])) &&
+            map->items[i]->kind != CNODE_NULL && add_value(w, option, map->keys[i], map->items[i], err))
             return -1;
     return 0;
 }
@@ -93,5 +152,8 @@ int words_modal(const struct words *w, struct err *err)
 {
     if (add_all(w, "--x-modal", cnode_get(w->s, "x-modal"), /* service= */ true, err) || add_secrets(w, err))
         return -1;
-    return add_all(w, "--x-modal-top", cnode_get(w->p->model, "x-modal"), /* service= */ false, err);
+    for (size_t i = 0; i < FILE_KEYS; i++)
+        if (add_all(w, "--x-modal-top", cnode_get(w->p->model, file_keys[i]), /* service= */ false, err))
+            return -1;
+    return 0;
 }
