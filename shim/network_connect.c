@@ -123,6 +123,8 @@ static int connect_it(struct change *ch, const struct strlist *aliases, struct e
         return 0; /* the bridge that it is in */
     join = network_joins_find(&spec->networks, ch->n.id);
     if (!join)
+        join = network_joins_find(&spec->networks, ch->n.name); /* one that was removed and made anew */
+    if (!join)
         join = network_joins_add(&spec->networks, ch->n.name);
     free(join->id);
     join->id = xstrdup(ch->n.id);

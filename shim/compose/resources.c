@@ -97,14 +97,27 @@ static bool volume_is_used(const struct team *w, const char *key)
     return false;
 }
 
-/* 1 = it is there, and ours or warned about. */
+enum { NETWORK_MISSING, NETWORK_THERE, NETWORK_CHANGED };
+
+/* Whether what is there was made from another definition than the file has now. One of an older make does not say. */
+static int is_changed(const struct strlist *labels, const struct cnode *network, struct err *err)
+{
+    const char *hash = strlist_env_get(labels, LABEL_HASH);
+    cleanup_free char *expected = compose_resource_hash(network, "networks", err);
+
+    if (!expected)
+        return -1;
+    return hash && *hash && strcmp(hash, expected) != 0 ? NETWORK_CHANGED : NETWORK_THERE;
+}
+
+/* NETWORK_*; -1: one of this name is somebody else's. */
 static int look_network(struct team *w, const char *key, const struct cnode *network, struct err *err)
 {
     const char *name = name_of(network, key), *label;
     struct err why = ERR_INIT;
     struct state_network found = {0};
     cleanup_strlist struct strlist labels = STRLIST_INIT;
-    int ret = 1;
+    int ret = NETWORK_THERE;
 
     if (network_find(w->app, name, &found, &why) < 0) {
         bool missing = why.code == NETWORK_NO_SUCH;
@@ -112,19 +125,21 @@ static int look_network(struct team *w, const char *key, const struct cnode *net
         if (missing && cnode_true(network, "external"))
             ret = err_set(err, 1, "network %s declared as external, but could not be found", name);
         else
-            ret = missing ? 0 : err_move(err, &why);
+            ret = missing ? NETWORK_MISSING : err_move(err, &why);
         err_clear(&why);
         return ret;
     }
     if (strcmp(found.name, name) != 0 && strcmp(found.id, name) != 0) {
         state_network_clear(&found); /* by the beginning of an id: another one */
-        return 0;
+        return NETWORK_MISSING;
     }
     labels_read(found.labels, &labels);
     label = strlist_env_get(&labels, LABEL_NETWORK);
     if (!cnode_true(network, "external") && strcmp(label ? label : "", key) != 0)
         ret = err_set(err, 1, "network %s was found but has incorrect label %s set to \"%s\" (expected: \"%s\")", name,
                       LABEL_NETWORK, label ? label : "", key);
+    else if (!cnode_true(network, "external"))
+        ret = is_changed(&labels, network, err);
     state_network_clear(&found);
     return ret;
 }
@@ -169,11 +184,10 @@ static int add_modal_options(const struct team *w, struct strlist *words, struct
 }
 
 static int plan_network(const struct team *w, const char *key, const struct cnode *network, struct acts *acts,
-                        struct err *err)
+                        size_t act, struct err *err)
 {
     const char *name = name_of(network, key);
-    cleanup_free char *title = xasprintf("Network %s", name);
-    struct step *s = acts_call(acts, acts_add(acts, title), "Creating", "Created", "network create", NULL);
+    struct step *s = acts_call(acts, act, "Creating", "Created", "network create", NULL);
 
     add_options(network, &s->words);
     if (add_modal_options(w, &s->words, err) < 0)
@@ -190,6 +204,53 @@ static int plan_network(const struct team *w, const char *key, const struct cnod
     return 0;
 }
 
+/* Whether the member's service is in the network. */
+static bool member_joins(const struct team *w, const struct member *m, const char *key)
+{
+    const struct cnode *service = cnode_get(cnode_get(w->project.model, "services"), m->service);
+
+    return !m->oneoff && cnode_get(cnode_get(service, "networks"), key);
+}
+
+/* It goes and is made anew: its containers are stopped for that, and join what it is then. Their start comes later. */
+static int plan_renewal(struct team *w, const char *key, const struct cnode *network, struct acts *acts, size_t act,
+                        struct err *err)
+{
+    const char *name = name_of(network, key);
+
+    if (team_look(w, NULL, 0, err) < 0)
+        return -1;
+    for (size_t i = 0; i < w->members.len; i++) {
+        const struct member *m = &w->members.items[i];
+        cleanup_free char *title = member_title(m);
+        size_t stop;
+
+        if (!member_joins(w, m, key) || !member_runs(m))
+            continue;
+        stop = acts_add(acts, title);
+        acts_call(acts, stop, "Stopping", "Stopped", "stop", m->row.id, NULL)->flags = STEP_FORGIVE;
+        acts_after(acts, act, stop);
+    }
+    acts_call(acts, act, NULL, "Removed", "network rm", name, NULL);
+    if (plan_network(w, key, network, acts, act, err) < 0)
+        return -1;
+    for (size_t i = 0; i < w->members.len; i++)
+        if (member_joins(w, &w->members.items[i], key) && w->members.items[i].row.networks)
+            acts_call(acts, act, NULL, NULL, "network connect", name, w->members.items[i].row.id, NULL);
+    return 0;
+}
+
+static int plan_one(struct team *w, const char *key, const struct cnode *network, int state, struct acts *acts,
+                    struct err *err)
+{
+    cleanup_free char *title = xasprintf("Network %s", name_of(network, key));
+    size_t act = acts_add(acts, title);
+
+    if (state == NETWORK_CHANGED)
+        return plan_renewal(w, key, network, acts, act, err);
+    return plan_network(w, key, network, acts, act, err);
+}
+
 static int networks_up(struct team *w, struct acts *acts, struct err *err)
 {
     const struct cnode *networks = cnode_get(w->project.model, "networks");
@@ -204,7 +265,7 @@ static int networks_up(struct team *w, struct acts *acts, struct err *err)
         got = look_network(w, networks->keys[i], networks->items[i], err);
         if (got < 0)
             return -1;
-        if (got == 0 && plan_network(w, networks->keys[i], networks->items[i], acts, err) < 0)
+        if (got != NETWORK_THERE && plan_one(w, networks->keys[i], networks->items[i], got, acts, err) < 0)
             return -1;
     }
     return 0;
@@ -308,8 +369,7 @@ static int volumes_by_label(struct team *w, struct strlist *ret, struct err *err
     cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
     cleanup_free char *filter = xasprintf("label=%s=%s", LABEL_PROJECT, w->name);
 
-    acts_call(&acts, acts_add(&acts, ""), NULL, NULL, "volume ls", "-q", "--filter", filter, NULL)->flags =
-        STEP_LOOKS;
+    acts_call(&acts, acts_add(&acts, ""), NULL, NULL, "volume ls", "-q", "--filter", filter, NULL)->flags = STEP_LOOKS;
     if (acts_run(&acts, w->app, NULL, 0, err) < 0)
         return -1;
     if (acts.items[0].text && *acts.items[0].text)

@@ -168,6 +168,23 @@ YAML
     [ "$(found lone) $(found app) $(found also)" = "1 2 2" ]
 }
 
+@test "a network whose definition has changed is made anew, and its containers join it again" {
+    two
+    printf 'networks: {default: {labels: {a: "1"}}}\n' >>compose.yaml
+    dc --progress quiet up -d
+    net=$(docker network inspect -f '{{.Id}}' many_default) db=$(dc ps -q db)
+    dc --progress quiet up -d
+    [ "$(docker network inspect -f '{{.Id}}' many_default)" = "$net" ]
+    sed -i 's/a: "1"/a: "2"/' compose.yaml
+    run -0 --separate-stderr dc up -d
+    [[ "$stderr" == *"Container many-db-1  Stopped"*"Network many_default  Removed"*"Network many_default  Created"*"Container many-db-1  Started"* ]]
+    [ "$(docker network inspect -f '{{index .Labels "a"}}' many_default)" = 2 ]
+    [ "$(docker network inspect -f '{{.Id}}' many_default)" != "$net" ]
+    [ "$(dc ps -q db)" = "$db" ]
+    [ "$(dc exec -T web wget -qO- http://db/)" = "$(dc exec -T db cat /www/index.html)" ]
+    docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' many_default | grep -q many-web-1
+}
+
 # front and back: api is in both; back leads nowhere
 three() {
     cat >compose.yaml <<YAML
@@ -181,7 +198,7 @@ YAML
 
 @test "services that share no network are refused by name before anything is made, or accepted" {
     three
-    run -125 --separate-stderr dc up -d
+    run -1 --separate-stderr dc up -d
     [[ "$stderr" == *'services "db" and "web" share no network'*"ATP_DOCKER_APPROXIMATE=all"* ]]
     [ -z "$(docker ps -aq)$(docker network ls -q -f type=custom)" ]
     dc --progress quiet up -d api db
