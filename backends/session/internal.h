@@ -121,6 +121,7 @@ struct session {
     struct loop_timer *pump_timer, *beat_timer;
     int64_t speak_every, lost_after;
     int64_t heard, spoke, beat_at;
+    bool has_beaten; /* a HEARTBEAT was said */
     int64_t moved; /* the agent said something else than HEARTBEAT, or it was our turn */
     int64_t patience;
     size_t pending; /* at the last beat */

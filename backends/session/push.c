@@ -2,13 +2,15 @@
 
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
+#include "compat/sys/loop.h"
 #include "compat/sys/work.h"
 
 #include <string.h>
 
-#define TURN_BYTES                                                                                                     \
-    (1u << 20) /* sent in one turn of the loop, so that it stays live on a link that takes everything                  \
-                */
+/* Sent in one turn of the loop, so that it stays live on a link that takes everything; and what it may take to read
+ * that. */
+#define TURN_BYTES (1u << 20)
+#define TURN_MS    100
 
 #define STALE_MAX 8 /* other commands may be faster a few times */
 
@@ -251,11 +253,12 @@ void push_pump(struct session *s)
     struct smount *m;
     bool all_sent = false;
     size_t sent = 0;
+    int64_t began = loop_now();
 
     while (!s->over && (m = next_to_send(s, &all_sent))) {
         if (session_out_full(s))
             return;
-        if (sent >= TURN_BYTES) {
+        if (sent >= TURN_BYTES || loop_now() - began >= TURN_MS) {
             session_pump_soon(s);
             return;
         }

@@ -381,7 +381,7 @@ void session_lost(struct session *s, const char *why)
 
 bool session_prelude_done(const struct session *s)
 {
-    return s->start_sent || s->over;
+    return s->start_sent || s->has_beaten || s->over;
 }
 
 size_t session_stdin_room(const struct session *s)
@@ -568,6 +568,7 @@ static void on_beat(struct loop *loop, void *arg)
     if (now - s->spoke >= s->speak_every && !session_out_full(s)) {
         wire_put(&s->frame, WIRE_HEARTBEAT, NULL, 0);
         session_send(s);
+        s->has_beaten = true;
     }
     loop_timer_set(s->beat_timer, s->speak_every / 2 ? s->speak_every / 2 : 1);
 }

@@ -193,8 +193,9 @@ void session_writable(struct session *s);
 void session_lost(struct session *s, const char *why);
 
 /*
- * Whether all that can be said before the first answer (HELLO, the mounts' changes, START) has been handed to out. An
- * owner whose transport takes a round trip for each write gathers the bytes until then, or until there are many.
+ * Whether all that can be said before the first answer (HELLO, the mounts' changes, START) has been handed to out, or
+ * takes so long (a large tree is read) that the peer has to hear of us meanwhile. An owner whose transport takes a round
+ * trip for each write gathers the bytes until then, or until there are many.
  */
 bool session_prelude_done(const struct session *s);
 

@@ -17,6 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Pieces of files that one call reads: gigabytes that say the same again and again become a few bytes, and whoever
+ * sends them must be heard of meanwhile.
+ */
+#define PIECES_MAX 32
+
 enum phase { PHASE_BEGIN, PHASE_OPS, PHASE_FILES, PHASE_CONTENT, PHASE_ENDED };
 
 struct sync_sender {
@@ -244,9 +250,9 @@ static void announce(struct sync_sender *s)
 
 ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct err *err)
 {
-    size_t len = 0;
+    size_t len = 0, pieces = 0;
 
-    while (len < cap) {
+    while (len < cap && (pieces < PIECES_MAX || !len)) {
         int status = 0;
 
         if (stream_writer_full(s->writer)) {
@@ -261,8 +267,10 @@ ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct 
             announce(s);
         else if (s->phase == PHASE_FILES)
             status = next_file(s, err);
-        else
+        else {
             status = read_piece(s, err);
+            pieces++;
+        }
         if (status < 0)
             return -1;
     }

@@ -72,7 +72,8 @@ void sync_sender_free(struct sync_sender *s);
  * agreed with it though it may not know that one. Those are no change of the sender's, whatever stands there.
  */
 void sync_sender_mark_untouched(struct sync_sender *s, const struct manifest *agreed);
-/* The next at most cap bytes of the stream; 0 = all was sent; -1 = err. Never blocks on anything but the local disk. */
+/* The next at most cap bytes of the stream, after some megabytes of files at most; 0 = all was sent; -1 = err. Never
+ * blocks on anything but the local disk. */
 ssize_t sync_sender_read(struct sync_sender *s, void *bytes, size_t cap, struct err *err);
 /* True if nothing is to be sent: the tree is what base says. */
 bool sync_sender_empty(const struct sync_sender *s);

@@ -7,12 +7,15 @@
 #include "compat/sys/loop.h"
 #include "translate/wire/wire.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -282,6 +285,40 @@ static void test_silence(void **state)
     owner_clear(&o);
 }
 
+/* A tree whose turn is long in coming: what was gathered for one write goes once the peer has to hear of us. */
+static void test_long_prelude(void **state)
+{
+    struct session_start start = {.argv = &(struct strlist)STRLIST_INIT, .main = true};
+    struct session_mount mount = {
+        .target = "/work", .label = "./work", .keep_dirfd = -1, .state_name = "m", .host = {.dirfd = -1}};
+    char dir[] = "/tmp/atp-session-XXXXXX";
+    struct owner o = {.loop = loop_new()};
+    int lock, dirfd;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    lock = openat(dirfd, "m.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    buf_init(&o.out, 1u << 20);
+    mount.state_dirfd = mount.host.dirfd = dirfd;
+    o.session = session_new(o.loop, &start, &mount, 1, &callbacks, &o);
+    session_set_lease(o.session, 50, 60000);
+    loop_step(o.loop, 0);
+    assert_false(session_prelude_done(o.session));
+    for (int64_t until = loop_now() + 20000; !session_prelude_done(o.session) && loop_now() < until;)
+        loop_step(o.loop, 10);
+    assert_true(session_prelude_done(o.session));
+    assert_non_null(memchr(o.out.data, WIRE_HEARTBEAT, o.out.len));
+    assert_int_equal(o.done, 0);
+    session_lost(o.session, "enough");
+    owner_clear(&o);
+    close(lock);
+    unlinkat(dirfd, "m.lock", 0);
+    close(dirfd);
+    rmdir(dir);
+}
+
 /* What the agent says of why cannot speak to the user's terminal, nor make lines of its own. */
 static void test_words_are_tame(void **state)
 {
@@ -386,7 +423,7 @@ int main(void)
         cmocka_unit_test(test_exit_waits_for_output), cmocka_unit_test(test_clock_skew),
         cmocka_unit_test(test_too_many_mounts),       cmocka_unit_test(test_silence),
         cmocka_unit_test(test_words_are_tame),        cmocka_unit_test(test_stalling),
-        cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_slow_reader),           cmocka_unit_test(test_long_prelude),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,6 +243,34 @@ static void leftovers(void **state)
     side_free(&box);
 }
 
+/* Much that says the same becomes little: it still comes piece by piece, for its sender has other things to do. */
+static void much_for_little(void **state)
+{
+    struct side host = side_new();
+    struct sync_tree from = {.dirfd = host.dirfd};
+    struct manifest now = MANIFEST_INIT;
+    struct err err = ERR_INIT;
+    struct sync_sender *s;
+    size_t size = 48u << 20, total = 0, reads = 0;
+    char *big = xmalloc(size), bytes[65536];
+    ssize_t n;
+
+    (void)state;
+    memset(big, 'x', size);
+    rig_write(host.dirfd, "big", big, size);
+    assert_int_equal(sync_scan(&from, NULL, NULL, &now, NULL, &err), 0);
+    s = sync_sender_new(&from, NULL, &now);
+    for (; (n = sync_sender_read(s, bytes, sizeof(bytes), &err)) > 0; reads++)
+        total += (size_t)n;
+    assert_int_equal(n, 0);
+    assert_true(total < sizeof(bytes)); /* one read would have held it all */
+    assert_true(reads >= size / (8u << 20));
+    sync_sender_free(s);
+    manifest_clear(&now);
+    free(big);
+    side_free(&host);
+}
+
 /* ---- files that change while they are read ---- */
 
 /* Sends with a disturbance in the middle of the content; how often it comes. */
@@ -562,6 +590,7 @@ int main(void)
         cmocka_unit_test(exclusions_bind_the_peer),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(leftovers),
+        cmocka_unit_test(much_for_little),
         cmocka_unit_test(moving_files),
         cmocka_unit_test(racy_writes),
         cmocka_unit_test(sparse_file),
