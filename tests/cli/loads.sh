@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the client's start brings in: every library costs each command time, and some cost more than all the rest.
+# What the client's start brings in: every library costs each command time, and some cost more than all the rest. And the
+# agent, which is sent to every container: it needs nothing that an image would have to hold, and is less than 1 MiB.
 # Usage: loads.sh BIN_DIR
 set -eu
 loaded=$(ldd "$1/atp-docker" | sed -n 's/^[[:space:]]*\(lib[^ ]*\) =>.*/\1/p')
@@ -15,4 +16,10 @@ for library in $loaded; do
         ;;
     esac
 done
+if readelf -lW "$1/atp-agent" | grep -q INTERP || readelf -dW "$1/atp-agent" | grep -q NEEDED; then
+    echo "atp-agent needs an interpreter or a library" >&2
+    bad=1
+fi
+size=$(stat -c %s "$1/atp-agent")
+[ "$size" -lt 1048576 ] || { echo "atp-agent has $size bytes" >&2; bad=1; }
 exit $bad

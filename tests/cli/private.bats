@@ -30,6 +30,7 @@ EOF
 }
 
 setup() {
+    cd "$SUITE"
     docker rmi -f "$LOCKED/secret:1" >/dev/null 2>&1 || true
     log_out
 }
