@@ -37,7 +37,9 @@ int print_version_line(void);
 extern const struct command
     cmd_atp_forward,
     cmd_atp_monitor,
+    cmd_atp_options,
     cmd_atp_recover,
+    cmd_atp_secret,
     cmd_attach,
     cmd_build,
     cmd_builder_build,

@@ -18,7 +18,9 @@
 static const struct command *const commands[] = {
     &cmd_atp_forward,
     &cmd_atp_monitor,
+    &cmd_atp_options,
     &cmd_atp_recover,
+    &cmd_atp_secret,
     &cmd_attach,
     &cmd_build,
     &cmd_builder_build,

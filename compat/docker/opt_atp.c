@@ -32,9 +32,26 @@ const struct cmd_def cmd_def_atp_monitor = {
     OURS,
 };
 
+const struct cmd_def cmd_def_atp_options = {
+    .path = "atp options",
+    .summary = "List the options that only Modal has",
+    .interspersed = true,
+    OURS,
+};
+
 const struct cmd_def cmd_def_atp_recover = {
     .path = "atp recover",
     .summary = "Take up what commands that were killed have left",
+    .interspersed = true,
+    OURS,
+};
+
+const struct cmd_def cmd_def_atp_secret = {
+    .path = "atp secret",
+    .usage = "NAME KEY[=VALUE] [KEY[=VALUE]...]",
+    .summary = "Make or replace a Modal secret; a KEY alone has its value from the environment",
+    .min_args = 2,
+    .max_args = -1,
     .interspersed = true,
     OURS,
 };
