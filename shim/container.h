@@ -153,6 +153,11 @@ void container_tell_loss(struct container *c);
 /* Its file system as an image, in the row; c->task is the way to it. */
 int container_keep_files(struct container *c, struct err *err);
 /*
+ * Said before a stop by who removes the container as soon as it has ended: its end need not keep its files, which takes
+ * longer than all the rest. If that never comes to be, a later start begins with its image; it takes the word back.
+ */
+void container_doom(const char *id, bool doomed);
+/*
  * What stop and kill come to when the agent has failed: the server ends the sandbox, whatever is said in it. Its files
  * are kept first, unless --rm; its log, and what it changed in its mounts since the last exchange, are not. `why` is
  * told on stderr and cleared.

@@ -6,6 +6,7 @@
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/sys/fs.h"
 #include "shim/app.h"
 #include "shim/container.h"
 #include "shim/events.h"
@@ -151,10 +152,28 @@ static int let_sandbox_go(struct container *c, struct err *err)
     return 0;
 }
 
+void container_doom(const char *id, bool doomed)
+{
+    cleanup_free char *path = container_path(id, "doomed");
+    cleanup_close int fd = -1;
+
+    if (!doomed)
+        unlink(path);
+    else /* without its folder there is no container */
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static bool is_doomed(const struct container *c)
+{
+    cleanup_free char *path = container_path(c->row.id, "doomed");
+
+    return fs_exists(path);
+}
+
 /* Log and files, then the sandbox may go. */
 static int bring_away(struct container *c, struct err *err)
 {
-    if (!c->row.auto_remove && (logs_fetch(c, err) < 0 || container_keep_files(c, err) < 0))
+    if (!c->row.auto_remove && (logs_fetch(c, err) < 0 || (!is_doomed(c) && container_keep_files(c, err) < 0)))
         return -1;
     return let_sandbox_go(c, err);
 }

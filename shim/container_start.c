@@ -35,6 +35,7 @@ static int make_ready(struct container *c, struct binds *binds, struct err *err)
     if (container_reach(c, err) < 0)
         return -1;
     container_tell_loss(c);
+    container_doom(c->row.id, false);
     sandbox_reconcile(c->app);
     container_own_next(c);
     if (forward_bind(c, err) < 0) {

@@ -7,6 +7,7 @@
 #include "shim/app.h"
 #include "shim/compose/compose.h"
 #include "shim/compose/display.h"
+#include "shim/container.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -105,6 +106,8 @@ static int call_command(struct app *app, void *arg, char **ret_text, struct err 
 {
     const struct step *s = arg;
 
+    if (s->flags & STEP_DOOMS)
+        container_doom(s->words.items[s->words.len - 1], true);
     if (s->flags & STEP_FORGIVE)
         return jobs_command_quiet(app, s->path, &s->words, ret_text, err);
     return jobs_command(app, s->path, &s->words, ret_text, err);

@@ -35,6 +35,7 @@ enum {
     STEP_SILENT = 1 << 3,   /* its failure is not shown beside the thing */
     STEP_LOOKS = 1 << 5,    /* it changes nothing: it is done in a dry run too */
     STEP_TEXT = 1 << 4,     /* "Pulling" is no status but a text: compose's way with images */
+    STEP_DOOMS = 1 << 5,    /* its last word is a container that the next step removes: nothing of it is kept */
 };
 
 struct step {

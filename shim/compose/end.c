@@ -63,7 +63,7 @@ static void add_act(struct team *w, struct acts *acts, const struct member *m, b
         s->failed = "Error while Stopping";
         return;
     }
-    s->flags |= STEP_FORGIVE; /* rm --force ends what would not stop, or it is gone */
+    s->flags |= STEP_FORGIVE | STEP_DOOMS; /* rm --force ends what would not stop, or it is gone */
     s = acts_call(acts, act, "Removing", "Removed", "rm", volumes ? "-fv" : "-f", m->row.id, NULL);
     s->failed = "Error while Removing";
 }

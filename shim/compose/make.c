@@ -207,7 +207,7 @@ static int plan_recreate(struct making_plan *p, const struct fated *f, struct er
     s = acts_call(&p->acts, act, NULL, NULL, "create", NULL);
     strlist_copy(&s->words, &words);
     s = acts_call(&p->acts, act, NULL, NULL, "stop", m->row.id, NULL);
-    s->flags = STEP_FORGIVE;
+    s->flags = STEP_FORGIVE | STEP_DOOMS;
     if (w->stop_timeout) {
         strlist_insert(&s->words, 0, w->stop_timeout);
         strlist_insert(&s->words, 0, "-t");
@@ -270,7 +270,7 @@ static int plan_old(struct making_plan *p, struct err *err)
             size_t act = acts_add(&p->acts, title);
 
             s = acts_call(&p->acts, act, "Stopping", "Stopped", "stop", f->member->row.id, NULL);
-            s->flags = STEP_FORGIVE;
+            s->flags = STEP_FORGIVE | STEP_DOOMS;
             acts_call(&p->acts, act, "Removing", "Removed", "rm", "-f", f->member->row.id, NULL);
         } else if (must_restart(p, f)) {
             acts_call(&p->acts, acts_add(&p->acts, title), "Stopping", "Stopped", "stop", f->member->row.id, NULL);
