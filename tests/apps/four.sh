@@ -91,27 +91,28 @@ saved() {
     compose exec -T db touch /var/lib/postgresql/data/touched
     for _ in $(seq 300); do
         now=$(generation)
-        [ "${now:-0}" -le "${was:-0}" ] || return 0
+        [ "$now" = "$was" ] || return 0
         sleep 0.2
     done
     fail "no save after ${was:-none}"
 }
-generation() { compose exec -T db sh -c 'ls /.atp/volumes/*/generations | sort -n | tail -n 1'; }
+# Not by `ls`: gVisor knows no statx(2) as Debian's asks for it.
+generation() { compose exec -T db sh -c 'for g in /.atp/volumes/*/generations/*; do :; done; echo "${g##*/}"'; }
 # The processes that come from a process, it included, parents first.
 family() {
     local pid
     echo "$1"
     for pid in $(pgrep -P "$1"); do family "$pid"; done
 }
-# What runs the hub: its agent, or gVisor with all that is in it, whose words name a folder that says what it runs.
+# What runs the hub: its agent, or gVisor with all that is in it, whose log lies beside what it runs.
 hub() {
-    local pid bundle
+    local pid log
     for pid in $(family "$(engine_pid)"); do
         case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in
         *'/agent init --hub '*) echo "$pid" ;;
         runsc-sandbox*)
-            bundle=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--bundle=//p')
-            ! grep -q '"--hub"' "$bundle/config.json" || echo "$pid"
+            log=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--log=//p')
+            ! grep -q '"--hub"' "${log%/*}/config.json" || echo "$pid"
             ;;
         esac
     done 2>/dev/null
