@@ -50,7 +50,7 @@ static int open_change(struct change *ch, const char *word, const char *network,
                        "network %s is not carried out by atp-docker while %s runs in a sandbox of its own: stop it, %s "
                        "it, and start it again",
                        verb, c->row.name, verb);
-    if (container_load(c, err) < 0 || (ch->runs && container_reach(c, err) < 0))
+    if (container_load(c, err) < 0 || (ch->runs && (app_input(c->app, err) < 0 || container_reach(c, err) < 0)))
         return -1;
     ch->was_internal = is_internal(&c->spec);
     return 0;

@@ -755,6 +755,75 @@ static void test_no_resolver(void **state)
     rig_stop(&pod.hub);
 }
 
+/* Says who a box is from now on; what its agent answers, owned by caller. NULL: it refused. */
+static char *change_names(struct box *b, const char *text)
+{
+    const struct wire_ask asked = {.kind = WIRE_ASK_NAMES, .text = (char *)text};
+    struct run r;
+    char *answer = NULL;
+
+    run_init(&r, &b->rig, NULL);
+    r.ask = &asked;
+    run_all(&r, NULL, 0);
+    if (r.result.end == SESSION_EXITED)
+        answer = xstrndup(r.got[1].data ? r.got[1].data : "", r.got[1].len);
+    run_clear(&r);
+    return answer;
+}
+
+/* While it runs a member gets other names: the others know when the answer is there, and never know half of it. */
+static void test_changed(void **state)
+{
+    struct wire_names names = {0};
+    cleanup_free char *text = NULL, *address = NULL, *asked = NULL;
+    struct pod pod;
+    struct box a, b;
+
+    (void)state;
+    pod_start(&pod);
+    box_start(&a, &pod, "aaaaaaaaaaaa", three);
+    box_start(&b, &pod, "bbbbbbbbbbbb", three);
+    strlist_add(&a.names.members, "front/web");
+    strlist_add(&b.names.members, "front/db");
+    box_main(&a);
+    box_main(&b);
+    expect_soon(&b, "web", A, "10.9.0.1");
+    expect(&b, "api", A, "NXDOMAIN");
+
+    strlist_add(&names.members, "front/api");
+    strlist_add(&names.members, "back/api");
+    strlist_add(&names.hosts, "extra:192.0.2.7");
+    text = wire_names_text(&names);
+    address = change_names(&a, text);
+    assert_string_equal(address, "10.9.0.1\n");
+    expect_soon(&b, "api", A, "10.9.0.1");
+    expect(&b, "web", A, "NXDOMAIN");
+    expect(&b, "api.back", A, "NXDOMAIN");
+    expect(&a, "extra", A, "192.0.2.7");
+    asked = change_names(&a, ""); /* nothing is changed by a question */
+    assert_string_equal(asked, "10.9.0.1\n");
+    expect(&b, "api", A, "10.9.0.1");
+    for (int i = 0; i < 50; i++) {
+        cleanup_free char *same = change_names(&a, i % 2 ? "m front/api\n" : "m front/api\nm front/web\n");
+        cleanup_free char *got = ask(&b, "api", A);
+
+        assert_non_null(same);
+        assert_string_equal(got, "10.9.0.1");
+    }
+    expect_soon(&b, "web", A, "NXDOMAIN");
+    free(steal(&asked));
+    asked = change_names(&a, "\n"); /* in no network any more */
+    assert_non_null(asked);
+    expect_soon(&b, "api", A, "NXDOMAIN");
+    expect(&a, "db", A, "NXDOMAIN");
+    assert_null(change_names(&a, "x front/api\n"));
+    assert_null(change_names(&a, "m"));
+    wire_names_clear(&names);
+    box_stop(&a);
+    box_stop(&b);
+    rig_stop(&pod.hub);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -763,6 +832,7 @@ int main(void)
         cmocka_unit_test(test_hub_orphaned),   cmocka_unit_test(test_forward),
         cmocka_unit_test(test_internal),       cmocka_unit_test(test_many_addresses),
         cmocka_unit_test(test_malformed),      cmocka_unit_test(test_no_resolver),
+        cmocka_unit_test(test_changed),
     };
 
     return cmocka_run_group_tests(tests, begin_outside, end_outside);
