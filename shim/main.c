@@ -19,6 +19,7 @@ static const struct command *const commands[] = {
     &cmd_atp_forward,
     &cmd_atp_monitor,
     &cmd_atp_options,
+    &cmd_atp_plan,
     &cmd_atp_recover,
     &cmd_atp_secret,
     &cmd_attach,

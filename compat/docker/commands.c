@@ -7,6 +7,7 @@ const struct cmd_def *const cmd_defs[] = {
     &cmd_def_atp_forward,
     &cmd_def_atp_monitor,
     &cmd_def_atp_options,
+    &cmd_def_atp_plan,
     &cmd_def_atp_recover,
     &cmd_def_atp_secret,
     &cmd_def_attach,

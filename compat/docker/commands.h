@@ -6,7 +6,7 @@
 
 #include "compat/docker/opt.h"
 
-extern const struct cmd_def cmd_def_root, cmd_def_atp, cmd_def_atp_forward, cmd_def_atp_monitor, cmd_def_atp_options, cmd_def_atp_recover, cmd_def_atp_secret, cmd_def_attach,
+extern const struct cmd_def cmd_def_root, cmd_def_atp, cmd_def_atp_forward, cmd_def_atp_monitor, cmd_def_atp_options, cmd_def_atp_plan, cmd_def_atp_recover, cmd_def_atp_secret, cmd_def_attach,
     cmd_def_build, cmd_def_builder, cmd_def_builder_build, cmd_def_builder_prune, cmd_def_buildx, cmd_def_buildx_bake,
     cmd_def_buildx_build, cmd_def_buildx_create, cmd_def_buildx_du, cmd_def_buildx_imagetools, cmd_def_buildx_inspect,
     cmd_def_buildx_ls, cmd_def_buildx_prune, cmd_def_buildx_rm, cmd_def_buildx_stop, cmd_def_buildx_use,

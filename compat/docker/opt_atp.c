@@ -39,6 +39,15 @@ const struct cmd_def cmd_def_atp_options = {
     OURS,
 };
 
+const struct cmd_def cmd_def_atp_plan = {
+    .path = "atp plan",
+    .usage = "run|create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+    .summary = "Say what would become of each option of such a line",
+    .min_args = 2,
+    .max_args = -1,
+    OURS,
+};
+
 const struct cmd_def cmd_def_atp_recover = {
     .path = "atp recover",
     .summary = "Take up what commands that were killed have left",

@@ -224,6 +224,19 @@ surroundings() {
     done < <(rows)
 }
 
+@test "the plan of a line says the same" {
+    run -1 --separate-stderr docker atp plan run --cap-drop ALL --hostname x --device /dev/null --device /dev/fuse "$IMAGE" true
+    [ "$output" = "OPTION               VERDICT        REASON
+--cap-drop           carried out    
+--device /dev/fuse   refused        devices of a host cannot be passed on
+--hostname           approximated   what the kernel calls the machine is changed only where the platform permits it" ]
+    [[ "$stderr" == "--device /dev/fuse is not carried out by atp-docker: "* ]]
+    run -0 docker atp plan create --init -h x "$IMAGE"
+    run -1 docker atp plan exec x y
+    run -1 docker atp plan run --nosuch x
+    [ -z "$(docker ps -aq)" ]
+}
+
 @test "ATP_DOCKER_APPROXIMATE=all goes on without, ATP_DOCKER_STRICT=1 takes nothing less" {
     cat >compose.yaml <<YAML
 services:

@@ -37,11 +37,13 @@ static void add(struct report *r, const struct cnode *n, const char *key, enum c
     r->list[r->len++] = (struct compose_finding){xstrdup(r->service), xstrdup(key), verdict, reason, n->file, n->line};
 }
 
-static enum verdict option_verdict(const struct report *r, const struct opt_def *def, const char **ret_reason)
+/* A key that is told by its parts has their verdicts. */
+static enum verdict option_verdict(const struct report *r, const struct opt_def *def, bool parts,
+                                   const char **ret_reason)
 {
     const char *value;
 
-    if (r->words && opt_given(r->words, def->name))
+    if (!parts && r->words && opt_given(r->words, def->name))
         return verdict_of(r->words, def, ret_reason, &value);
     *ret_reason = def->reason;
     return def->verdict;
@@ -57,7 +59,7 @@ static enum compose_verdict key_verdict(const struct report *r, const struct key
     *reason = k->reason;
     if (!def)
         return k->verdict;
-    switch (option_verdict(r, def, &why)) {
+    switch (option_verdict(r, def, k->flags & KEY_PARTS, &why)) {
     case VERDICT_REFUSED:
     case VERDICT_DELEGATED:
     case VERDICT_UNLESS_ALL:

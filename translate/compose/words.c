@@ -76,7 +76,6 @@ static const struct {
              {"ipc", "--ipc", WORD_TEXT},
              {"isolation", "--isolation", WORD_TEXT},
              {"labels", "--label", WORD_MAP},
-             {"logging", "--log-driver", WORD_ELSEWHERE},
              {"mac_address", "--mac-address", WORD_TEXT},
              {"mem_limit", "--memory", WORD_ELSEWHERE},
              {"mem_reservation", "--memory-reservation", WORD_ELSEWHERE},
@@ -442,19 +441,27 @@ static void add_depends_label(const struct words *w)
     words_add(w, "--label", LABEL "depends_on=%s", text);
 }
 
+/* Owned by caller. */
+static char *with_commas(const struct strlist *list)
+{
+    char *text = xstrdup("");
+
+    for (size_t i = 0; i < list->len; i++) {
+        char *longer = xasprintf("%s%s%s", text, i ? "," : "", list->items[i]);
+
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
 static int add_labels(const struct words *w, struct err *err)
 {
     cleanup_free char *hash = compose_hash(w->p, w->name, err);
-    cleanup_free char *files = xstrdup("");
+    cleanup_free char *files = with_commas(&w->p->files), *env_files = with_commas(&w->p->env_files);
 
     if (!hash)
         return -1;
-    for (size_t i = 0; i < w->p->files.len; i++) {
-        char *longer = xasprintf("%s%s%s", files, i ? "," : "", w->p->files.items[i]);
-
-        free(files);
-        files = longer;
-    }
     words_add(w, "--label", LABEL "project=%s", w->p->name);
     words_add(w, "--label", LABEL "service=%s", w->name);
     words_add(w, "--label", LABEL "container-number=%u", w->number);
@@ -463,6 +470,8 @@ static int add_labels(const struct words *w, struct err *err)
     words_add(w, "--label", LABEL "version=%s", COMPOSE_SPOKEN_VERSION);
     words_add(w, "--label", LABEL "project.config_files=%s", files);
     words_add(w, "--label", LABEL "project.working_dir=%s", w->p->working_dir);
+    if (w->p->env_named)
+        words_add(w, "--label", LABEL "project.environment_file=%s", env_files);
     add_depends_label(w);
     return 0;
 }
