@@ -44,6 +44,9 @@ static int open_change(struct change *ch, const char *word, const char *network,
     if (c->row.recovered)
         return err_set(err, 125, "network %s is not carried out by atp-docker for %s, which was found on the server",
                        verb, c->row.name);
+    if (!container_may_run(c) && c->row.sandbox_id && /* it has ended just now */
+        (container_reach(c, err) < 0 || container_settle(c, err) < 0 || container_reread(c, err) < 0))
+        return -1;
     ch->runs = container_may_run(c) && pod_is_sidecar(&c->row) && c->row.pod;
     if (!ch->runs && (container_may_run(c) || c->row.sandbox_id))
         return err_set(err, 125,
@@ -169,7 +172,8 @@ static int disconnect_it(struct change *ch, struct err *err)
     } else if (spec->network == NETWORK_BRIDGE && !strcmp(ch->n.name, "bridge")) {
         spec->network = NETWORK_NONE;
     } else {
-        return err_set(err, 1, DAEMON "container %s is not connected to network %s", ch->c.row.id, ch->n.name);
+        return err_set(err, 1, DAEMON "container %s is not connected to %snetwork %s", ch->c.row.id,
+                       ch->runs ? "" : "the ", ch->n.name);
     }
     if (write_down(ch, err) < 0)
         return -1;

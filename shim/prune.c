@@ -61,13 +61,13 @@ static bool has_label(const struct strlist *labels, const char *wanted)
 
 bool prune_filter_takes(const struct prune_filter *f, int64_t created_ns, const struct strlist *labels)
 {
-    bool ok = !f->until_ns || created_ns < f->until_ns;
+    bool ok = !f->until_ns || created_ns < f->until_ns, all = true;
 
     for (size_t i = 0; i < f->labels.len; i++)
         ok = ok && has_label(labels, f->labels.items[i]);
     for (size_t i = 0; i < f->without_labels.len; i++)
-        ok = ok && !has_label(labels, f->without_labels.items[i]);
-    return ok;
+        all = all && has_label(labels, f->without_labels.items[i]);
+    return ok && !(f->without_labels.len && all); /* what has all of them is spared, as Docker reads it */
 }
 
 bool prune_confirmed(const struct opt_parsed *opts, const char *warning)

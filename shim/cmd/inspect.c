@@ -61,13 +61,19 @@ static int read_type(const char *word, enum kind *ret, struct err *err)
                    *word ? "unknown type: \"" : "type is empty", word, *word ? "\"" : "");
 }
 
-/* Where its neighbours reach it: the same in all its networks, which are one sandbox. */
+/* Which predefined network it is in, or where its neighbours reach it: the same in all its networks, which are one
+ * sandbox. */
 static void add_address(struct container *c, json_t *value)
 {
     cleanup_free char *address = pod_address(c);
     json_t *networks = json_object_get(json_object_get(value, "NetworkSettings"), "Networks"), *one;
-    const char *name;
+    struct state_network n = {0};
+    const char *name = json_object_iter_key(json_object_iter(networks));
 
+    if (!c->row.networks && name && container_may_run(c) && network_find(c->app, name, &n, NULL) == 0 &&
+        network_is_predefined(&n))
+        json_object_set_new(json_object_get(networks, name), "NetworkID", json_string(n.id));
+    state_network_clear(&n);
     if (!address)
         return;
     json_object_foreach(networks, name, one) json_object_set_new(one, "IPAddress", json_string(address));

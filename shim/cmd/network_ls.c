@@ -2,6 +2,7 @@
 #include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
+#include "compat/docker/go_regex.h"
 #include "compat/docker/units.h"
 #include "shim/app.h"
 #include "shim/command.h"
@@ -46,11 +47,11 @@ static int takes(const struct subject *s, const char *key, const char *value, st
     if (!strcmp(key, "driver"))
         return !strcmp(s->n->driver, value);
     if (!strcmp(key, "id"))
-        return strstr(s->n->id, value) != NULL;
+        return go_regex_finds(value, s->n->id);
     if (!strcmp(key, "label"))
         return takes_label(s, value);
     if (!strcmp(key, "name"))
-        return strstr(s->n->name, value) != NULL;
+        return go_regex_finds(value, s->n->name);
     if (!strcmp(key, "scope"))
         return !strcmp(value, "local");
     if (!strcmp(key, "type")) {

@@ -89,6 +89,12 @@ Error: failed to start containers: runs" docker start runs
     says 1 "$daemon invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")" docker network ls -f dangling=x
     run -1 docker network prune -f --filter foo=x
     [ "$(docker network ls -f scope=global -q)" = "" ]
+    docker network create nn
+    docker network create xnn
+    [ "$(docker network ls -f name=^n --format '{{.Name}}')" = "nn
+none" ]
+    [ "$(docker network ls -f name=nn --format '{{.Name}}')" = "nn
+xnn" ]
 }
 
 @test "prune by label and age, and its question" {
@@ -98,6 +104,11 @@ Error: failed to start containers: runs" docker start runs
     [ -z "$(docker network prune -f --filter until=1h)" ]
     [ "$(docker network prune -f --filter label!=keep)" = "Deleted Networks:
 mm" ]
+    docker network create --label keep --label k=v both
+    [ "$(docker network prune -f --filter label!=keep --filter label!=k=v)" = "Deleted Networks:
+nn" ] # one that has them all is spared, as Docker has it
+    docker network rm both
+    docker network create --label keep nn
     [ "$(docker network ls -f type=custom --format '{{.Name}}')" = nn ]
 }
 
@@ -111,7 +122,7 @@ mm" ]
     [ "$(docker ps -a -f network=mm --format '{{.Names}} {{.Networks}}')" = "box nn,mm" ] || [ "$(docker ps -a -f network=mm --format '{{.Names}} {{.Networks}}')" = "box mm,nn" ]
     docker network disconnect nn box
     [ "$(docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}' box)" = "mm " ]
-    says 1 "$daemon container $(docker ps -aq --no-trunc -f name=box) is not connected to network nn" docker network disconnect nn box
+    says 1 "$daemon container $(docker ps -aq --no-trunc -f name=box) is not connected to the network nn" docker network disconnect nn box
     says 1 "$daemon No such container: nope" docker network connect nn nope
     says 1 "$daemon network nope not found" docker network connect nope box
     docker create --name shut --network none "$IMAGE" true
