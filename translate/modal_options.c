@@ -113,6 +113,7 @@ const struct modal_key_def modal_keys[MODAL_KEY_MAX] = {
 static const char *const source_names[] = {
     [MODAL_FROM_DEFAULT] = "default", [MODAL_FROM_PROFILE] = "profile",           [MODAL_FROM_ENV] = "env",
     [MODAL_FROM_X_TOP] = "x-modal",   [MODAL_FROM_X_SERVICE] = "service.x-modal", [MODAL_FROM_LABEL] = "label",
+    [MODAL_FROM_DOCKER] = "docker",
 };
 
 const char *modal_source_name(enum modal_source source)

@@ -122,6 +122,7 @@ static int check_value(const struct modal_pod *p, const struct modal_options *o,
                        struct err *err)
 {
     const struct modal_pod_value *v = &p->values[key];
+    int rank = rank_of(o->values[key].source);
     cleanup_free char *text = NULL;
 
     if (!modal_given(o, key))
@@ -131,7 +132,7 @@ static int check_value(const struct modal_pod *p, const struct modal_options *o,
         return err_set(err, 125,
                        "%s asks for %s (%s), but the sandbox that its networks have was made without: " TOO_LATE, who,
                        modal_keys[key].name, o->values[key].origin);
-    if (strcmp(v->text, text) == 0 || v->rank > rank_of(o->values[key].source))
+    if (strcmp(v->text, text) == 0 || (rank < MODAL_FROM_X_SERVICE && v->rank > rank))
         return 0;
     return err_set(
         err, 125,

@@ -2,7 +2,6 @@
 #include "shim/compose/team.h"
 
 #include "compat/base/alloc.h"
-#include "compat/base/buf.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "shim/app.h"
@@ -10,8 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#define MODAL_MAX (64u << 10)
 
 /* Its own name on this machine. */
 static const char *name_of(const struct cnode *resource, const char *key)
@@ -144,45 +141,6 @@ static int look_network(struct team *w, const char *key, const struct cnode *net
     return ret;
 }
 
-/* One key of x-modal, as translate/compose/words_modal.c has them for services: a map's keys with dots between, a list
- * as lines. */
-static int add_modal_option(const char *key, const struct cnode *value, struct strlist *words, struct err *err)
-{
-    cleanup_buf struct buf text = BUF_INIT(MODAL_MAX);
-
-    for (size_t i = 0; cnode_is(value, CNODE_MAP) && i < value->len; i++) {
-        cleanup_free char *below = xasprintf("%s.%s", key, value->keys[i]);
-
-        if (add_modal_option(below, value->items[i], words, err) < 0)
-            return -1;
-    }
-    if (cnode_is(value, CNODE_MAP))
-        return 0;
-    for (size_t i = 0; cnode_is(value, CNODE_LIST) && i < value->len; i++) {
-        if (!cnode_text(value->items[i]))
-            return err_set(err, 1, "x-modal.%s: a list of words is wanted", key);
-        buf_addf(&text, "%s\n", cnode_text(value->items[i]));
-    }
-    if (cnode_text(value))
-        buf_adds(&text, cnode_text(value));
-    if (text.overflowed)
-        return err_set(err, 1, "x-modal.%s is too long", key);
-    strlist_add(words, "--opt");
-    strlist_addf(words, "modal.%s=%s", key, text.data);
-    return 0;
-}
-
-/* x-modal of the project is what the sandbox of its networks is made with. */
-static int add_modal_options(const struct team *w, struct strlist *words, struct err *err)
-{
-    const struct cnode *modal = cnode_get(w->project.model, "x-modal");
-
-    for (size_t i = 0; cnode_is(modal, CNODE_MAP) && i < modal->len; i++)
-        if (add_modal_option(modal->keys[i], modal->items[i], words, err) < 0)
-            return -1;
-    return 0;
-}
-
 static int plan_network(const struct team *w, const char *key, const struct cnode *network, struct acts *acts,
                         size_t act, struct err *err)
 {
@@ -190,8 +148,6 @@ static int plan_network(const struct team *w, const char *key, const struct cnod
     struct step *s = acts_call(acts, act, "Creating", "Created", "network create", NULL);
 
     add_options(network, &s->words);
-    if (add_modal_options(w, &s->words, err) < 0)
-        return -1;
     add_labels(network, &s->words);
     if (add_our_labels(w, LABEL_NETWORK, key, &s->words, err) < 0)
         return -1;

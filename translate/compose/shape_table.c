@@ -217,7 +217,7 @@ static const struct key device_request_keys[] = {
     OK("capabilities", unique_strings, FORM_STRINGS),
     NEAR("driver", string, FORM_STRING, "the platform's GPUs have one driver"),
     OK("count", int_or_string, FORM_COUNT),
-    NO("device_ids", unique_strings, FORM_STRINGS, "the platform's GPUs have no ids; give their number or x-modal.gpu"),
+    OK("device_ids", unique_strings, FORM_STRINGS), /* as many GPUs */
     NO("options", list_or_dict, FORM_MAPPING, "the platform's GPUs have no options"),
     END};
 OBJECT(device_request, device_request_keys, .required = "capabilities");
