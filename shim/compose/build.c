@@ -158,11 +158,21 @@ static void add_flags(struct one *o)
         strlist_copy(&o->words, how->more);
 }
 
+/* By these `down --rmi local` knows the image again. */
+static void add_our_label(struct one *o, const char *label, const char *value)
+{
+    strlist_add(&o->words, "--label");
+    strlist_addf(&o->words, "%s=%s", label, value);
+}
+
 /* What changes nothing in a sandbox is nothing; what would change something is refused by `docker build` itself. */
 static int fill_words(struct one *o, struct err *err)
 {
     const char *context = cnode_str(o->build, "context"), *platform = cnode_str(o->s->node, "platform");
 
+    add_our_label(o, LABEL_PROJECT, o->w->name);
+    add_our_label(o, LABEL_SERVICE, o->s->name);
+    add_our_label(o, LABEL_VERSION, COMPOSE_VERSION);
     add2(o, "-t", o->s->image);
     add_pairs(o, "tags", "-t", "");
     add_pairs(o, "args", "--build-arg", "=");
@@ -255,6 +265,8 @@ static int build_one(struct team *w, const struct service *s, const struct build
         return -1;
     if (look == DISPLAY_QUIET && !how->quiet)
         strlist_add(&o.words, "-q");
+    else if (how->quiet)
+        ; /* which says it all */
     else if (look == DISPLAY_PLAIN || look == DISPLAY_TTY)
         strlist_add(&o.words, look == DISPLAY_PLAIN ? "--progress=plain" : "--progress=tty");
     else if (look == DISPLAY_JSON)

@@ -288,6 +288,8 @@ void display_event(struct display *d, enum display_kind kind, const char *id, co
 {
     cleanup_free char *tame_id = tame_copy(id), *tame_text = tame_copy(text), *tame_status = tame_copy(status);
 
+    if (!d)
+        return;
     switch (d->look) {
     case DISPLAY_TTY:
         remember(d, kind, tame_id, tame_text, tame_status);

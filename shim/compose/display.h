@@ -31,7 +31,8 @@ struct display *display_open(struct app *app, const char *title, struct err *err
 struct display *display_open_plain(struct app *app, struct err *err);
 void display_free(struct display *d); /* draws the last state; NULL is fine */
 
-/* id: "Container p-web-1"; text: between id and status, mostly ""; status: "Creating". Texts are made tame. */
+/* id: "Container p-web-1"; text: between id and status, mostly ""; status: "Creating". Texts are made tame. d may be
+ * NULL. */
 void display_event(struct display *d, enum display_kind kind, const char *id, const char *text, const char *status);
 /* Time goes on; cheap: ten times a second is enough. */
 void display_tick(struct display *d);

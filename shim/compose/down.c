@@ -8,20 +8,36 @@
 #include "shim/compose/contents.h"
 #include "shim/compose/up.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_here(struct team *w, const char *image)
+/* Whether there is such an image; *ret_ours: it was built for this project. */
+static bool is_here(struct team *w, const char *image, bool *ret_ours)
 {
     struct state_image found = {0};
+    json_auto_t *config = NULL;
+    const char *of;
 
     if (app_state(w->app, NULL) < 0 || catalog_find_word(w->app, image, &found, NULL) < 0)
         return false;
+    config = json_loads(found.config ? found.config : "", 0, NULL);
+    of =
+        json_string_value(json_object_get(json_object_get(json_object_get(config, "config"), "Labels"), LABEL_PROJECT));
+    *ret_ours = of && !strcmp(of, w->name);
     state_image_clear(&found);
     return true;
 }
 
-/* --rmi: images that have no name of their own, or all that services use. */
+/* "p-web:latest" */
+static char *with_tag(const char *image)
+{
+    const char *slash = strrchr(image, '/');
+
+    return strpbrk(slash ? slash : image, ":@") ? xstrdup(image) : xasprintf("%s:latest", image);
+}
+
+/* --rmi: images that were built for the project or have no name of their own, or all that services use. */
 static int remove_images(struct team *w, const char *which, bool *ret_any, struct err *err)
 {
     cleanup_with(acts_clear) struct acts acts = ACTS_INIT;
@@ -29,11 +45,11 @@ static int remove_images(struct team *w, const char *which, bool *ret_any, struc
 
     for (size_t i = 0; i < w->services.len; i++) {
         const struct service *s = &w->services.items[i];
-        cleanup_free char *title = xasprintf("Image %s", s->image);
+        cleanup_free char *name = with_tag(s->image), *title = xasprintf("Image %s", name);
+        bool all = !cnode_str(s->node, "image") || !strcmp(which, "all"), ours = false;
         struct step *step;
 
-        if ((cnode_str(s->node, "image") && strcmp(which, "all") != 0) || strlist_has(&names, s->image) ||
-            !is_here(w, s->image))
+        if (strlist_has(&names, s->image) || !is_here(w, s->image, &ours) || !(all || ours))
             continue;
         strlist_add(&names, s->image);
         step = acts_call(&acts, acts_add(&acts, title), "Removing", "Removed", "rmi", "--", s->image, NULL);

@@ -73,7 +73,7 @@ static int pull_run(struct app *app, const struct opt_parsed *opts, struct err *
         return err_set(err, 1, "invalid --policy value \"%s\"", policy);
     if (team_load(&w, opt_args(opts), opt_bool(opts, "include-deps"), err) < 0)
         return -1;
-    if (opt_bool(opts, "quiet") ? 0 : team_show(&w, "Pulling", err) < 0)
+    if (team_show(&w, "Pulling", err) < 0)
         return -1;
     for (size_t i = 0; i < w.services.len; i++) {
         const struct service *s = &w.services.items[i];

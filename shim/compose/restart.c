@@ -69,6 +69,7 @@ static void plan(const struct team *w, bool deps, struct condition *waits, struc
             strlist_add(&s->words, w->stop_timeout);
         }
         strlist_add(&s->words, id);
+        s->flags = STEP_SILENT;
         team_hooks(service, "post_start", id, acts, act);
     }
     for (size_t a = 0; deps && a < w->members.len; a++) {

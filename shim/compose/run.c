@@ -224,7 +224,7 @@ static int run_run(struct app *app, const struct opt_parsed *opts, struct err *e
         o.w.quiet_pull = true;
     name_it(&o);
     change_service(&o);
-    if (team_show(&o.w, "Running", err) < 0 || begin_others(&o, err) < 0)
+    if ((!opt_bool(opts, "quiet") && team_show(&o.w, "Running", err) < 0) || begin_others(&o, err) < 0)
         goto out;
     ret = carry_out(&o, err);
 out:

@@ -45,6 +45,7 @@ struct compose_project {
     char *working_dir;    /* absolute */
     struct strlist files; /* absolute */
     struct strlist env_files;
+    bool env_named;             /* they were named, by --env-file or COMPOSE_ENV_FILES */
     struct strlist environment; /* K=V: what interpolation saw */
     struct strlist profiles;    /* those enabled */
     struct strlist warnings;    /* lines for stderr, e.g. of variables that are not set */

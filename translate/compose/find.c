@@ -80,6 +80,7 @@ static int choose_env_files(const struct loader *l, struct project_files *p, str
     bool off = false, is_dir;
 
     strlist_clear(&p->env_files);
+    p->env_named = true;
     if (l->in->env_files.len) {
         strlist_copy(&p->env_files, &l->in->env_files);
         return 0;
@@ -90,6 +91,7 @@ static int choose_env_files(const struct loader *l, struct project_files *p, str
     }
     if (p->env_files.len)
         return 0;
+    p->env_named = false;
     if (disabled && parse_bool(disabled, &off, err) < 0)
         return -1;
     dir = folder(l, p);

@@ -11,6 +11,7 @@
 struct project_files {
     struct strlist files;     /* absolute, or "-" */
     struct strlist env_files; /* as they were named */
+    bool env_named;           /* they were: it is not the usual one */
     char *dir;                /* absolute */
     struct cnode *env;        /* a map of strings: the environment, and what the env files add */
     char **texts;             /* of the files, in their order */

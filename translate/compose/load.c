@@ -72,6 +72,7 @@ static void describe(const struct compose_input *in, struct project_files *files
     p->working_dir = xstrdup(files->dir);
     strlist_copy(&p->files, &files->files);
     strlist_copy(&p->env_files, &files->env_files);
+    p->env_named = files->env_named;
     for (size_t i = 0; i < files->env->len; i++)
         strlist_addf(&p->environment, "%s=%s", files->env->keys[i], cnode_text(files->env->items[i]));
     choose_profiles(in, files->env, &p->profiles);
