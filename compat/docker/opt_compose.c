@@ -64,7 +64,7 @@ static const struct opt_def options_compose_up[] = {
     FLAG("timestamps", 0, "Print the time of each line", OURS),
     FLAG("wait", 0, "Wait until services are running or healthy", OURS),
     OPT("wait-timeout", 0, OPT_INT, "int", "Wait at most so many seconds", OURS),
-    FLAG("watch", 'w', "Refresh services when files change", LATER),
+    FLAG("watch", 'w', "Refresh services when files change", OURS),
     FLAG("y", 0, "Answer yes to every question", OURS, .flags = OPT_HIDDEN, .alias_of = "yes"),
     FLAG("yes", 'y', "Answer yes to every question", OURS),
     END_OF_OPTIONS,

@@ -4,8 +4,12 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
+#include "compat/docker/units.h"
+#include "compat/sys/loop.h"
+#include "compat/sys/parent.h"
 #include "shim/app.h"
 #include "shim/compose/streams.h"
+#include "shim/compose/watching.h"
 #include "shim/container.h"
 
 #include <errno.h>
@@ -17,13 +21,15 @@
 #include <unistd.h>
 
 #define TURN_MS     200
-#define LATE_TURNS  10 /* for the last lines of what was stopped */
+#define LOOK_MS     1000 /* containers that others make or start are looked for so often */
+#define LATE_TURNS  10   /* for the last lines of what was stopped */
 #define INTERRUPTED 130
 
 /* Compose writes these also where there is no terminal. */
 #define CLEAR_LINE "\r\033[K"
 #define RED_BOLD   "\033[31m\033[1m"
 #define RESET      "\033[0m"
+#define WATCH_NAME "#watch" /* what compose's own lines about files are counted as */
 
 static volatile sig_atomic_t interrupts; /* how often we were asked to end */
 
@@ -33,14 +39,22 @@ static void on_interrupt(int signo)
     interrupts++;
 }
 
+/* A container whose output is shown, or was. */
+struct followed {
+    struct member m; /* as it was when its output began */
+    bool streaming;
+};
+
 struct attached {
     struct team *w;
     const struct opt_parsed *opts;
     struct streams *streams;
-    struct members followed;
-    pid_t starter, stopper; /* processes that start, and that stop; 0: none */
-    int start_fd;           /* where the starter tells its error */
-    int seen;               /* interrupts that were acted on */
+    struct followed **followed;
+    size_t followed_len;
+    int64_t looked_at;
+    pid_t starter, stopper, watcher; /* processes that start, stop and follow files; 0: none */
+    int start_fd;                    /* where the starter tells its error */
+    int seen;                        /* interrupts that were acted on */
     bool start_failed, ending;
     int code;        /* the command's */
     bool code_final; /* it is told by one container and by no other */
@@ -158,31 +172,153 @@ static int check_attach(const struct attached *a, struct err *err)
     return 0;
 }
 
-static void follow_them(struct attached *a)
+static struct followed *find_followed(const struct attached *a, const char *id)
+{
+    for (size_t i = 0; i < a->followed_len; i++)
+        if (!strcmp(a->followed[i]->m.row.id, id))
+            return a->followed[i];
+    return NULL;
+}
+
+/* The member is taken out of its list. */
+static struct followed *add_followed(struct attached *a, struct member *m)
+{
+    struct followed *f = xcalloc(1, sizeof(*f));
+
+    a->followed = xreallocarray(a->followed, a->followed_len + 1, sizeof(struct followed *));
+    a->followed[a->followed_len++] = f;
+    f->m = *m;
+    *m = (struct member){0};
+    return f;
+}
+
+/* again: what it said in an earlier life was shown. */
+static void begin_stream(struct attached *a, struct followed *f, bool again)
 {
     cleanup_strlist struct strlist options = STRLIST_INIT;
-    bool first = true;
+    cleanup_free char *name = member_short_name(a->w->app, &f->m);
+    cleanup_free char *since = units_stamp(f->m.row.started_ns);
 
     strlist_add(&options, "-f");
-    members_sort(&a->followed);
-    for (size_t i = 0; i < a->followed.len; i++) {
-        struct member *m = &a->followed.items[i];
-        cleanup_free char *name = member_short_name(a->w->app, m);
+    if (again)
+        strlist_addf(&options, "--since=%s", since);
+    f->streaming = true;
+    streams_add(a->streams, &(struct stream_request){.name = name,
+                                                     .id = f->m.row.id,
+                                                     .options = &options,
+                                                     .stamps = opt_bool(a->opts, "timestamps"),
+                                                     .after_ns = member_is(&f->m, "running") ? -1 : f->m.row.started_ns,
+                                                     .token = f});
+}
 
-        if (!is_shown(a, m))
+static int follow_them(struct attached *a, struct err *err)
+{
+    cleanup_with(members_clear) struct members list = MEMBERS_INIT;
+    bool first = true;
+
+    if (members_list(a->w->app, a->w->name, NULL, 0, &list, err) < 0)
+        return -1;
+    members_sort(&list);
+    for (size_t i = 0; i < list.len; i++) {
+        cleanup_free char *name = member_short_name(a->w->app, &list.items[i]);
+
+        if (!is_shown(a, &list.items[i]))
             continue;
         printf("%s%s", first ? "Attaching to " : ", ", name);
         first = false;
-        streams_add(a->streams, &(struct stream_request){.name = name,
-                                                         .id = m->row.id,
-                                                         .options = &options,
-                                                         .stamps = opt_bool(a->opts, "timestamps"),
-                                                         .after_ns = member_is(m, "running") ? -1 : m->row.started_ns,
-                                                         .token = m});
+        begin_stream(a, add_followed(a, &list.items[i]), /* again= */ false);
     }
     if (!first)
         putchar('\n');
     fflush(stdout);
+    return 0;
+}
+
+/* One that was made meanwhile, in another's place or beside it. True: it is on its way. */
+static bool take_new(struct attached *a, struct member *m)
+{
+    const char *of = member_label(m, LABEL_REPLACE);
+    cleanup_free char *name = member_short_name(a->w->app, m);
+
+    if (of && strcmp(of, name) != 0)
+        return true; /* it has not got its name yet */
+    if (of) {
+        printf(CLEAR_LINE "%s has been recreated\n", of);
+        fflush(stdout);
+    }
+    begin_stream(a, add_followed(a, m), /* again= */ false);
+    return true;
+}
+
+/* Containers that were made, or started again, by somebody else, or by who watches the files. True: some are on their
+ * way. */
+static bool look_again(struct attached *a)
+{
+    cleanup_with(members_clear) struct members list = MEMBERS_INIT;
+    bool some = false;
+
+    a->looked_at = loop_now();
+    if (a->ending || members_list(a->w->app, a->w->name, NULL, MEMBERS_AS_IT_IS, &list, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < list.len; i++) {
+        struct member *m = &list.items[i];
+        struct followed *f = find_followed(a, m->row.id);
+
+        if (!is_shown(a, m))
+            continue;
+        if (!f) {
+            some |= take_new(a, m);
+        } else if (!f->streaming && member_is(m, "running") && m->row.started_ns > f->m.row.started_ns) {
+            member_clear(&f->m);
+            f->m = *m;
+            *m = (struct member){0};
+            begin_stream(a, f, /* again= */ true);
+            some = true;
+        }
+    }
+    jobs_rest(a->w->app);
+    return some;
+}
+
+/* ---- --watch ---- */
+
+/* A process of its own, which ends with this one; what it says stands between the lines of containers. */
+static pid_t begin_watch(struct attached *a)
+{
+    size_t width = streams_width(a->streams, strlen(WATCH_NAME)) + 1;
+    bool colours = !opt_bool(a->opts, "no-color") && display_colours(a->w->app);
+    const pid_t self = getpid();
+    pid_t pid;
+
+    jobs_rest(a->w->app);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        cleanup_free char *prefix =
+            xasprintf("%s%*s ⦿ %s", colours ? "\033[92m" : "", (int)width, "", colours ? RESET : "");
+        const struct watching_how how = {.prefix = opt_bool(a->opts, "no-log-prefix") ? "" : prefix};
+        struct err err = ERR_INIT;
+        int ret;
+
+        parent_tie(self);
+        setpgid(0, 0); /* Ctrl-C is for who started it */
+        ret = watching_run(a->w, &how, &err);
+        if (ret < 0 && err.msg)
+            fprintf(stderr, "%s\n", err.msg);
+        fflush(NULL);
+        _exit(ret < 0 ? 1 : 0);
+    }
+    return pid;
+}
+
+static void end_watch(struct attached *a)
+{
+    if (a->watcher <= 0)
+        return;
+    kill(a->watcher, SIGKILL); /* what it has begun is seen through by processes of their own */
+    while (waitpid(a->watcher, NULL, 0) < 0 && errno == EINTR)
+        ;
+    a->watcher = 0;
 }
 
 /* ---- the end ---- */
@@ -190,6 +326,7 @@ static void follow_them(struct attached *a)
 static void stop_all(struct attached *a)
 {
     a->ending = true;
+    end_watch(a);
     if (!a->stopper)
         a->stopper = beside(a, stop_them, NULL);
 }
@@ -281,12 +418,16 @@ static int stay(struct attached *a, struct err *err)
     bool started = false;
     int late = 0;
 
-    while (streams_busy(a->streams) || !started) {
+    while (streams_busy(a->streams) || !started || look_again(a)) {
         void *token = NULL;
         int status = 0;
 
-        if (streams_turn(a->streams, TURN_MS, &token))
-            container_ended(a, token);
+        if (streams_turn(a->streams, TURN_MS, &token)) {
+            struct followed *f = token;
+
+            f->streaming = false;
+            container_ended(a, &f->m);
+        }
         look_at_interrupts(a);
         if (!started && a->starter && has_ended(&a->starter, &status)) {
             started = true;
@@ -295,7 +436,11 @@ static int stay(struct attached *a, struct err *err)
 
                 return err_set(err, 1, "%s", why);
             }
+            if (opt_bool(a->opts, "watch") && !a->ending)
+                a->watcher = begin_watch(a);
         }
+        if (started && loop_now() - a->looked_at >= LOOK_MS)
+            look_again(a);
         if (a->ending && has_ended(&a->stopper, &status) && late++ == LATE_TURNS)
             break; /* one that never started has no output to wait for */
     }
@@ -312,19 +457,33 @@ int attached_run(struct team *w, const struct opt_parsed *opts, struct err *err)
     const struct sigaction act = {.sa_handler = on_interrupt};
     int ret;
 
-    if (check_attach(&a, err) < 0 || members_list(w->app, w->name, NULL, 0, &a.followed, err) < 0)
+    if (check_attach(&a, err) < 0)
         return -1;
+    if (opt_bool(opts, "watch") && !watching_wanted(w))
+        return err_set(err, 1,
+                       "none of the selected services is configured for watch, see "
+                       "https://docs.docker.com/compose/how-tos/file-watch/");
     display_free(w->display);
     w->display = NULL;
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     a.streams =
         streams_new(w->app, !opt_bool(opts, "no-log-prefix"), !opt_bool(opts, "no-color") && display_colours(w->app));
-    follow_them(&a);
-    a.starter = beside(&a, start_them, &a.start_fd);
-    ret = stay(&a, err);
+    if (opt_bool(opts, "watch"))
+        streams_width(a.streams, strlen(WATCH_NAME));
+    ret = follow_them(&a, err);
+    if (ret == 0) {
+        a.starter = beside(&a, start_them, &a.start_fd);
+        ret = stay(&a, err);
+    }
+    end_watch(&a);
     streams_free(a.streams);
-    members_clear(&a.followed);
-    close(a.start_fd);
+    for (size_t i = 0; i < a.followed_len; i++) {
+        member_clear(&a.followed[i]->m);
+        free(a.followed[i]);
+    }
+    free(a.followed);
+    if (a.start_fd >= 0)
+        close(a.start_fd);
     return ret;
 }

@@ -60,6 +60,12 @@ struct streams *streams_new(struct app *app, bool prefix, bool colours)
     return s;
 }
 
+size_t streams_width(struct streams *s, size_t at_least)
+{
+    s->width = s->width < at_least ? at_least : s->width;
+    return s->width;
+}
+
 bool streams_busy(const struct streams *s)
 {
     return s->len > 0;

@@ -11,6 +11,7 @@
 #define ATP_SHIM_COMPOSE_STREAMS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct app;
@@ -31,6 +32,8 @@ struct stream_request {
     void *token;
 };
 void streams_add(struct streams *s, const struct stream_request *r);
+/* How wide the names in front of the lines are, and at least so much from now on. */
+size_t streams_width(struct streams *s, size_t at_least);
 bool streams_busy(const struct streams *s);
 
 /* Something happened, or the time is over, or a signal came. 1: the one with *ret_token has ended. */

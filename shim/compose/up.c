@@ -30,11 +30,13 @@ static int check(const struct opt_parsed *opts, struct err *err)
                        "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies");
     if (opt_bool(opts, "build") && opt_bool(opts, "no-build"))
         return err_set(err, 1, "--build and --no-build are incompatible");
-    if ((wait || opt_bool(opts, "detach")) && (deps || stop || fail || attach))
+    if ((wait || opt_bool(opts, "detach")) && (deps || stop || fail || attach || opt_bool(opts, "watch")))
         return err_set(err, 1,
                        "--%s cannot be combined with --abort-on-container-exit, --abort-on-container-failure, "
                        "--attach, --attach-dependencies or --watch",
                        wait ? "wait" : "detach");
+    if (opt_bool(opts, "no-build") && opt_bool(opts, "watch") && up_check_recreate(opts, err) == 0)
+        return err_set(err, 1, "--no-build and --watch are incompatible");
     if (attach && deps)
         return err_set(err, 1, "cannot combine --attach and --attach-dependencies");
     return up_check_recreate(opts, err);
@@ -77,6 +79,7 @@ int up_options(struct team *w, const struct opt_parsed *opts, struct err *err)
     w->recreate_depends = opt_bool(opts, "no-recreate")            ? RECREATE_NEVER
                           : opt_bool(opts, "always-recreate-deps") ? RECREATE_FORCE
                                                                    : RECREATE_DIVERGED;
+    w->renew_volumes = opt_bool(opts, "renew-anon-volumes");
     w->quiet_pull = opt_bool(opts, "quiet-pull");
     w->quiet_build = opt_bool(opts, "quiet-build");
     w->build = opt_bool(opts, "build");
