@@ -20,13 +20,17 @@
 #include "shim/tunnels.h"
 #include "shim/volume.h"
 #include "translate/signals.h"
+#include "translate/wire/share.h"
 #include "translate/terms.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define START_MS 300000 /* for a sandbox to be scheduled and its image to be brought */
+#define START_MS     300000 /* for a sandbox to be scheduled and its image to be brought */
+#define BEHIND_TRIES 40
+#define BEHIND_NS    250000000
 
 /* ---- the sandbox ---- */
 
@@ -186,7 +190,8 @@ static void start_failed(struct container *c, int code, const struct err *why)
         state_container_remove(c->app->state, row->id, NULL);
         container_dir_remove(row->id);
     }
-    sandbox_end(c->app, row);
+    if (row->sandbox_id)
+        sandbox_end(c->app, row);
     free(steal(&row->sandbox_id));
     if (row->auto_remove)
         volumes_remove_anonymous(c->app, &c->spec);
@@ -200,6 +205,22 @@ static void start_failed(struct container *c, int code, const struct err *why)
     state_container_update(c->app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_PORTS, NULL);
 }
 
+/*
+ * A volume was mounted before another container, which has ended since, had saved it for the last time: once more, as
+ * what is mounted then is newer. False: that is not why it failed, or it was tried often enough; why says what counts.
+ */
+static bool relaunched(struct container *c, int *tries, struct err *why)
+{
+    if (!why->msg || !strstr(why->msg, SHARE_BEHIND) || ++*tries > BEHIND_TRIES)
+        return false;
+    modal_task_free(steal(&c->task));
+    sandbox_end(c->app, &c->row);
+    free(steal(&c->row.sandbox_id));
+    nanosleep(&(struct timespec){.tv_nsec = BEHIND_NS}, NULL);
+    err_clear(why);
+    return launch_sandbox(c, /* image= */ NULL, why) == 0;
+}
+
 /* It runs: its ports get their process, and it is an event. */
 static void on_started(void *arg)
 {
@@ -209,17 +230,15 @@ static void on_started(void *arg)
     event_container_once(c, "start", NULL);
 }
 
-int launch_detached(struct container *c, const struct binds *binds, struct err *err)
+static void start_detached(struct container *c, const struct binds *binds, struct inquiry *q)
 {
     cleanup_with(wire_health_clear) struct wire_health health;
     cleanup_with(wire_names_clear) struct wire_names names;
     cleanup_strlist struct strlist terms = STRLIST_INIT;
     struct session_start start = fill_start(c);
     cleanup_free char *volumes = volumes_start_text(&c->spec);
-    cleanup_with(inquiry_clear) struct inquiry q;
-    int code;
 
-    inquiry_init(&q, c->row.sandbox_id, WIRE_ASK_BARRIER);
+    inquiry_init(q, c->row.sandbox_id, WIRE_ASK_BARRIER);
     start.volumes = volumes;
     start.health = health_on_wire(c, &health) ? &health : NULL;
     start.names = pod_names(c, &names) ? &names : NULL;
@@ -227,12 +246,25 @@ int launch_detached(struct container *c, const struct binds *binds, struct err *
     start.terms = &terms;
     start.detached = true;
     start.attach_stdin = start.keep_stdin_open = c->process.open_stdin;
-    q.start = &start;
-    q.task = c->task;
-    q.binds = binds;
-    q.patience_ms = START_MS;
-    q.alone = true;
-    inquiry_run(c->app, &q, 1, /* timeout_ms= */ 0);
+    q->start = &start;
+    q->task = c->task;
+    q->binds = binds;
+    q->patience_ms = START_MS;
+    q->alone = true;
+    inquiry_run(c->app, q, 1, /* timeout_ms= */ 0);
+    q->start = NULL;
+}
+
+int launch_detached(struct container *c, const struct binds *binds, struct err *err)
+{
+    cleanup_with(inquiry_clear) struct inquiry q;
+    int code, tries = 0;
+
+    start_detached(c, binds, &q);
+    while (q.end == SESSION_REFUSED && relaunched(c, &tries, &q.err)) {
+        inquiry_clear(&q);
+        start_detached(c, binds, &q);
+    }
     if (q.end == SESSION_DETACHED || q.end == SESSION_EXITED) {
         modal_task_free(steal(&c->task));
         on_started(c);
@@ -367,6 +399,7 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
     cleanup_strlist struct strlist terms = STRLIST_INIT;
     cleanup_free char *volumes = volumes_start_text(&c->spec);
     struct attach_result result;
+    int tries = 0;
 
     req.start.volumes = volumes;
     req.start.health = health_on_wire(c, &health) ? &health : NULL;
@@ -378,5 +411,11 @@ int launch_attached(struct container *c, const struct binds *binds, const struct
         tty_size(STDOUT_FILENO, &req.start.rows, &req.start.cols);
     event_container(c, "attach", NULL);
     attach_run(c->app, c->task, &req, &result);
+    while (result.end == SESSION_REFUSED && relaunched(c, &tries, &result.err)) {
+        req.sandbox_id = c->row.sandbox_id;
+        wire_names_clear(&names);
+        req.start.names = pod_names(c, &names) ? &names : NULL; /* it may be another pod */
+        attach_run(c->app, c->task, &req, &result);
+    }
     return finish(c, &result, err);
 }

@@ -105,7 +105,7 @@ int making_prepare(struct making *m, const struct opt_parsed *opts, bool to_run,
         return -1;
     ret = process_from_spec(spec, &config, &m->c.process, err);
     if (ret == 0)
-        ret = volumes_prepare(spec, &m->c.process, err);
+        ret = volumes_prepare(app, spec, &m->c.process, err);
     oci_config_clear(&config);
     if (ret == 0)
         ret = network_resolve(app, spec, /* must= */ false, err);

@@ -28,13 +28,14 @@
 #include <sys/file.h>
 #include <time.h>
 
-#define DAEMON         "Error response from daemon: "
-#define FOLDER         "/.atp/volumes" /* the agent's (backends/agent/agent.h) */
-#define ANONYMOUS      "com.docker.volume.anonymous"
-#define SERVER_NAME    64    /* what Modal takes (protocol 9.3) */
-#define SCRATCH_MODE   01777 /* Docker's */
-#define COMMIT_TRIES   5
-#define COMMIT_WAIT_NS 200000000
+#define DAEMON          "Error response from daemon: "
+#define FOLDER          "/.atp/volumes" /* the agent's (backends/agent/agent.h) */
+#define ANONYMOUS       "com.docker.volume.anonymous"
+#define COMPOSE_REPLACE "com.docker.compose.replace"
+#define SERVER_NAME     64    /* what Modal takes (protocol 9.3) */
+#define SCRATCH_MODE    01777 /* Docker's */
+#define COMMIT_TRIES    5
+#define COMMIT_WAIT_NS  200000000
 
 /* ---- names ---- */
 
@@ -94,7 +95,20 @@ bool volumes_writable(const struct container_spec *spec)
     return false;
 }
 
-int volumes_prepare(struct container_spec *spec, const struct process_spec *process, struct err *err)
+/* One that compose hands on from the container that this one replaces: nobody else knows its name. */
+static bool is_handed_on(struct app *app, const struct container_spec *spec, const struct mount *m)
+{
+    struct state_volume v = {0};
+    bool ret;
+
+    if (!strlist_env_get(&spec->labels, COMPOSE_REPLACE) || state_volume_get(app->state, m->source, &v, NULL) <= 0)
+        return false;
+    ret = v.anonymous;
+    state_volume_clear(&v);
+    return ret;
+}
+
+int volumes_prepare(struct app *app, struct container_spec *spec, const struct process_spec *process, struct err *err)
 {
     for (size_t i = 0; i < process->config.volumes.len; i++)
         mounts_add_declared(&spec->mounts, process->config.volumes.items[i]);
@@ -102,6 +116,8 @@ int volumes_prepare(struct container_spec *spec, const struct process_spec *proc
         struct mount *m = &spec->mounts.items[i];
         char name[65];
 
+        if (m->type == MOUNT_VOLUME && m->source)
+            m->anonymous = is_handed_on(app, spec, m);
         if (m->type != MOUNT_VOLUME || m->source)
             continue;
         if (volume_name_random(name, err) < 0)

@@ -34,7 +34,7 @@ bool volumes_any(const struct container_spec *spec);      /* one with a volume o
 bool volumes_writable(const struct container_spec *spec); /* one that is saved */
 
 /* Anonymous volumes get names, and so do the paths that the image declares. */
-int volumes_prepare(struct container_spec *spec, const struct process_spec *process, struct err *err);
+int volumes_prepare(struct app *app, struct container_spec *spec, const struct process_spec *process, struct err *err);
 /* A row for each, where there is none; what Docker says of labels and of a driver that is not there. */
 int volumes_register(struct app *app, const struct container_spec *spec, struct err *err);
 /* Of a container that never came to be, or is removed with its volumes: those that were made for it alone. */

@@ -198,6 +198,7 @@ static int plan_recreate(struct making_plan *p, const struct fated *f, struct er
         strlist_addf(&more, "%s=%s-%d", LABEL_REPLACE, f->service->name, m->number);
     if (team_words(w, f->service, m->number, &more, &words, err) < 0)
         return -1;
+    team_keep_volumes(w, &m->row, &words);
     act = acts_add(&p->acts, title);
     if (must_restart(p, f))
         acts_call(&p->acts, act, "Stopping", "Stopped", "stop", m->row.id, NULL)->flags = STEP_FORGIVE;

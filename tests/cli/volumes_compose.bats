@@ -1,0 +1,53 @@
+# Volumes of compose projects: what a container made anew keeps.
+bats_require_minimum_version 1.5.0
+load common
+
+setup_file() {
+    suite_start
+    cat >"$BATS_FILE_TMPDIR/Dockerfile" <<END
+FROM $REGISTRY/busybox:1
+VOLUME /declared
+END
+    docker build -q -t declares "$BATS_FILE_TMPDIR" >/dev/null
+}
+teardown_file() { suite_stop; }
+setup() {
+    WORK=$(mktemp -d "$SUITE/work-XXXXXX")
+    cd "$WORK"
+    export COMPOSE_PROJECT_NAME=vols COMPOSE_PROGRESS=plain
+}
+teardown() {
+    docker compose --progress quiet down -v -t 0 --remove-orphans 2>/dev/null
+    docker ps -aq | xargs -r "$ATP_BIN/atp-docker" rm -f -v >/dev/null
+    docker volume ls -q | xargs -r "$ATP_BIN/atp-docker" volume rm >/dev/null
+}
+dc() { docker compose "$@"; }
+
+@test "a container made anew keeps its anonymous volumes, also the image's own; not with -V" {
+    cat >compose.yaml <<YAML
+services:
+  app:
+    image: declares
+    command: sleep 100000
+    stop_grace_period: 0s
+    environment: {TURN: "\${TURN}"}
+    volumes:
+      - /short
+      - {type: volume, target: /long, volume: {nocopy: true}}
+YAML
+    TURN=1 dc up -d
+    dc exec -T app sh -c 'for i in short long declared; do echo $i >/$i/f; done'
+    TURN=2 dc up -d
+    run -0 dc exec -T app sh -c 'echo $TURN; cat /short/f /long/f /declared/f'
+    [ "$output" = $'2\nshort\nlong\ndeclared' ]
+    [ "$(docker volume ls -q | wc -l)" -eq 3 ]
+    TURN=3 dc up -d --force-recreate
+    run -0 dc exec -T app sh -c 'cat /short/f /long/f /declared/f'
+    [ "$output" = $'short\nlong\ndeclared' ]
+    TURN=3 dc up -d -V
+    run -0 dc exec -T app find /short /long /declared -type f
+    [ -z "$output" ]
+    dc down -v
+    docker volume prune -f
+    [ -z "$(docker volume ls -q)" ]
+}
