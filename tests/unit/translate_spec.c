@@ -197,7 +197,6 @@ static const struct {
     {{"-l", "modal.timout=1", "x"},
      "label modal.timout: there is no Modal option 'timout'; did you mean 'timeout'?",
      125},
-    {{"-l", "modal.gpu=T4", "x"}, "label modal.gpu is not carried out by atp-docker yet (TYPE or TYPE:COUNT)", 125},
     {{"-l", "modal.block_network=1", "-l", "modal.cidr_allowlist=10.0.0.0/8", "x"},
      "label modal.block_network and label modal.cidr_allowlist exclude each other: a blocked network has no addresses "
      "to "

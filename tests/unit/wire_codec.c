@@ -33,7 +33,7 @@ static void test_parser_refuses(void **state)
         size_t len;
     } bad[] = {
         {"\0\0\0\0\0", 5},       /* type 0 */
-        {"\x27\0\0\0\0", 5},     /* one past the last type */
+        {"\x28\0\0\0\0", 5},     /* one past the last type */
         {"\xff", 1},             /* told at the first byte */
         {"\x0b\x01\0\x10\0", 5}, /* one byte over the limit */
         {"\x0b\xff\xff\xff\xff", 5},
@@ -596,6 +596,8 @@ static void test_start_services(void **state)
     strlist_add(&s.health.test, "");
     strlist_add(&s.names.members, "front/web");
     strlist_add(&s.names.hosts, "db:::1");
+    strlist_add(&s.terms, "hostname web");
+    strlist_add(&s.terms, "");
     strlist_add(&s.argv, "sh");
     start_round_trip(&s, &r);
     assert_true(r.complete);
@@ -610,11 +612,13 @@ static void test_start_services(void **state)
     assert_string_equal(r.start.names.members.items[0], "front/web");
     assert_string_equal(r.start.names.hosts.items[0], "db:::1");
     assert_string_equal(r.start.volumes, "[\"a\"]");
+    assert_int_equal(r.start.terms.len, 2);
+    assert_string_equal(r.start.terms.items[0], "hostname web");
     wire_start_reader_clear(&r);
 
     s.flags = 0; /* of an exec nothing of it is sent */
     start_round_trip(&s, &r);
-    assert_true(!r.start.health.test.len && !r.start.names.self && !r.start.volumes);
+    assert_true(!r.start.health.test.len && !r.start.names.self && !r.start.volumes && !r.start.terms.len);
     wire_start_reader_clear(&r);
 
     strlist_add(&plain.argv, "sh");
@@ -640,7 +644,8 @@ static void test_start_services_refused(void **state)
         {"\x0c\x01\0\0\0x", 6},                 /* a member without NAMES */
         {"\x0d\x01\0\0\0x", 6},                 /* a host without NAMES */
         {"\x0e\x01\0\0\0x\x0e\x01\0\0\0x", 12}, /* VOLUMES twice */
-        {"\x0f\x00\0\0\0", 5},                  /* no such field */
+        {"\x0f\x02\0\0\0x\0", 7},               /* a NUL byte within a TERM */
+        {"\x10\x00\0\0\0", 5},                  /* no such field */
     };
 
     (void)state;
