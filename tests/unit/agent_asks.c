@@ -46,10 +46,29 @@ static void expect_refused(struct rig *rig, const struct wire_ask *ask)
     run_clear(&r);
 }
 
-static const struct wire_ask stop = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = 300};
+static const struct wire_ask stop = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = 20000};
 static const struct wire_ask wait_end = {.kind = WIRE_ASK_ATTACH};
 static const struct wire_ask logs = {
     .kind = WIRE_ASK_LOGS, .flags = WIRE_ASK_STDOUT | WIRE_ASK_STDERR, .tail = -1, .text = ""};
+
+/* Until the log is this. */
+static void await_log(struct rig *rig, const char *text)
+{
+    for (int64_t until = loop_now() + RIG_DEADLINE;; usleep(20000)) {
+        struct run r;
+        bool same;
+
+        run_init(&r, rig, NULL);
+        r.ask = &logs;
+        run_all(&r, NULL, 0);
+        same = r.got[1].data && !strcmp(r.got[1].data, text);
+        if (!same && loop_now() > until)
+            fail_msg("the log: %s", r.got[1].data);
+        run_clear(&r);
+        if (same)
+            return;
+    }
+}
 
 static void test_nothing_ran(void **state)
 {
@@ -76,7 +95,7 @@ static void test_stop(void **state)
     rig_start(&rig, NULL);
     begin_detached(&rig, "trap 'echo term; exit 3' TERM; echo up; while :; do sleep 0.05; done", WIRE_RESTART_ALWAYS,
                    0);
-    usleep(200000);
+    await_log(&rig, "up\n");
     expect(&rig, &stop, 3, ""); /* the policy does not bring it back */
     expect(&rig, &stop, 3, "");
     expect(&rig, &wait_end, 3, "");
@@ -91,15 +110,16 @@ static void test_stop(void **state)
 
 static void test_stop_needs_kill(void **state)
 {
+    const struct wire_ask soon = {.kind = WIRE_ASK_STOP, .signo = SIGTERM, .grace_ms = 300};
     int64_t began;
     struct rig rig;
 
     (void)state;
     rig_start(&rig, NULL);
-    begin_detached(&rig, "trap '' TERM; while :; do sleep 0.05; done", WIRE_RESTART_NO, 0);
-    usleep(200000);
+    begin_detached(&rig, "trap '' TERM; echo up; while :; do sleep 0.05; done", WIRE_RESTART_NO, 0);
+    await_log(&rig, "up\n");
     began = loop_now();
-    expect(&rig, &stop, 137, "");
+    expect(&rig, &soon, 137, "");
     assert_true(loop_now() - began >= 250);
     rig_stop(&rig);
 }
@@ -125,15 +145,13 @@ static void test_restart(void **state)
     (void)state;
     rig_start(&rig, NULL);
     begin_detached(&rig, "echo life; read x; exit 4", WIRE_RESTART_NO, 0);
-    usleep(200000);
+    await_log(&rig, "life\n");
     expect(&rig, &restart, 0, NULL);
-    usleep(200000);
-    expect(&rig, &logs, 0, "life\nlife\n");
+    await_log(&rig, "life\nlife\n");
     expect(&rig, &stop, 143, "");
     expect(&rig, &restart, 0, NULL); /* after its end too */
-    usleep(200000);
+    await_log(&rig, "life\nlife\nlife\n");
     rig_expect(&rig, "echo in", 0, "in\n", "");
-    expect(&rig, &logs, 0, "life\nlife\nlife\n");
     rig_stop(&rig);
 }
 

@@ -300,20 +300,24 @@ static void test_signals(void **state)
 
 static void test_background(void **state)
 {
-    int64_t at = loop_now();
+    int64_t at = loop_now(), took = 1000;
     struct run r;
 
     rig_expect(*state, "sleep 20 & echo main", 0, "main\n", "");
-    assert_true(loop_now() - at >= 1000 && loop_now() - at < 10000); /* it lingered and returned */
-    at = loop_now();
-    rig_expect(*state, "sleep 20 >/dev/null 2>&1 & echo main", 0, "main\n", "");
-    assert_true(loop_now() - at < 1000); /* nobody holds the streams: no linger */
+    assert_true(loop_now() - at >= 1000 && loop_now() - at < 18000); /* it lingered and returned */
+    for (int i = 0; i < 20 && took >= 1000;
+         i++) { /* nobody holds the streams: no linger, which a busy machine may hide */
+        at = loop_now();
+        rig_expect(*state, "sleep 20 >/dev/null 2>&1 & echo main", 0, "main\n", "");
+        took = loop_now() - at;
+    }
+    assert_true(took < 1000);
     /* a chatty child does not keep it either, and goes on living */
     at = loop_now();
     run_init(&r, *state, "(while :; do echo child; sleep 0.01; done) 2>/dev/null & exit 5");
     run_all(&r, NULL, 0);
     assert_int_equal(r.result.code, 5);
-    assert_true(loop_now() - at < 10000);
+    assert_true(loop_now() - at < 30000);
     run_clear(&r);
 }
 

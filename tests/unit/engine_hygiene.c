@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define AT_ONCE 10
-#define GONE_MS 3000 /* an ended sandbox's folder and descriptors are gone by then */
+#define GONE_MS 30000 /* an ended sandbox's folder and descriptors are gone by then */
 
 static size_t entries(const char *path)
 {

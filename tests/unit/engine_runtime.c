@@ -572,8 +572,8 @@ static void test_times(void **st)
     }
     print_message("%s %s: start %.1f ms, exec %.1f ms (best of %d)\n", rt_name(rt), rt_version(rt), best_start,
                   best_exec, ROUNDS);
-    assert_true(best_start < 2000);
-    assert_true(best_exec < 1000);
+    assert_true(best_start < 6000);
+    assert_true(best_exec < 3000);
 }
 
 int main(void)

@@ -258,7 +258,7 @@ static void connect_failures(void **state)
         assert_int_equal(reply.status, GRPC_UNAVAILABLE);
         assert_non_null(strstr(reply.message, texts[i]));
         assert_true(reply.unprocessed);
-        assert_true(i != 2 || loop_now() - before < 2000);
+        assert_true(i != 2 || loop_now() - before < 4500);
         grpc_reply_clear(&reply);
         grpc_channel_free(ch);
     }
@@ -509,7 +509,7 @@ static void silent_peer(void **state)
     before = loop_now();
     turn_until(&b, &lost.ended, 5000);
     assert_true(loop_now() - before >= 200);
-    assert_true(loop_now() - before < 1000);
+    assert_true(loop_now() - before < 4500);
     assert_true(lost.ended && lost_too.ended && patient.ended);
     assert_int_equal(lost.status, GRPC_UNAVAILABLE);
     assert_true(patient.heard);
@@ -545,17 +545,18 @@ static void deadlines(void **state)
     int64_t before = loop_now();
 
     (void)state;
-    start(&b, PATH("Hang"), "", 150, &hanging);
-    start(&b, PATH("Stream-5-5"), "", 150, &paused);
-    start(&b, PATH("Echo"), "x", 150, &done);
-    turn_until(&b, &hanging.ended, 5000);
-    assert_true(loop_now() - before >= 150);
-    turn_until(&b, &paused.ended, 5000);
+    start(&b, PATH("Hang"), "", 1000, &hanging);
+    start(&b, PATH("Stream-5-5"), "", 1000, &paused);
+    start(&b, PATH("Echo"), "x", 1000, &done);
+    turn_until(&b, &hanging.ended, 20000);
+    assert_true(loop_now() - before >= 1000);
+    turn_until(&b, &paused.ended, 20000);
     assert_int_equal(hanging.status, GRPC_DEADLINE_EXCEEDED);
     assert_int_equal(paused.status, GRPC_DEADLINE_EXCEEDED);
     assert_int_equal(paused.messages, 1);
     assert_int_equal(done.status, GRPC_OK);
-    turn_for(&b, 100);
+    for (int i = 0; i < 200 && !atomic_load(&b.server->resets); i++)
+        turn_for(&b, 100);
     assert_true(atomic_load(&b.server->resets) >= 1);
     bench_close(&b);
 }

@@ -364,7 +364,7 @@ static void one_round_trip(void **state)
     run(task, "true", "", &output); /* the container is up */
     modal_exec_output_clear(&output);
     modal_task_free(task);
-    set_fault("latency=300");
+    set_fault("latency=1000");
     strlist_add(&options.argv, "/bin/busybox");
     strlist_add(&options.argv, "cat");
     began = loop_now();
@@ -372,10 +372,10 @@ static void one_round_trip(void **state)
     exec = modal_exec_start(task, &options, &handlers, &ended, NULL);
     modal_exec_write(exec, "x", 1);
     modal_exec_write_eof(exec);
-    while (!ended && loop_now() - began < 10000)
+    while (!ended && loop_now() - began < 20000)
         loop_step(world.loop, 10);
-    assert_true(ended - began >= 600);
-    assert_true(ended - began < 1150); /* two would be 1200 */
+    assert_true(ended - began >= 2000);
+    assert_true(ended - began < 3950); /* two would be 4000 */
     modal_exec_free(exec);
     modal_task_free(task);
     modal_exec_options_clear(&options);
