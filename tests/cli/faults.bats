@@ -200,9 +200,9 @@ forget() { rm -f "$XDG_STATE_HOME/atp-docker/state.db"*; }
 @test "tokens that expire between runs and during one" {
     exchange 'expire-tokens' 15
     right
-    exchange 'token-ttl=1' 15
+    exchange 'token-ttl=3' 15
     right
-    exchange 'token-ttl=1, bandwidth=3000000' 30
+    exchange 'token-ttl=4, bandwidth=3000000' 30
     right
 }
 

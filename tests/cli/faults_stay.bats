@@ -257,8 +257,8 @@ ALL="exec mount cp logs follow ps life"
 @test "tokens that expire between commands and during one" {
     under 'expire-tokens' 15 $ALL
     forget
-    under 'token-ttl=1' 15 life # over as it comes, as if the clock here were ahead
-    under 'token-ttl=1, bandwidth=1000000' 25 exec mount
+    under 'token-ttl=3' 15 life # over as it comes, as if the clock here were ahead
+    under 'token-ttl=4, bandwidth=1000000' 25 exec mount
 }
 
 # ---- ended ----
