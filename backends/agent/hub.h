@@ -1,8 +1,8 @@
 /*
  * The hub of a pod's names: `init --hub --hub-token TOKEN` listens on AGENT_HUB_PORT, and every other agent of the pod
- * that says the token is a member for as long as its connection lasts (translate/wire/wire.h, NAMES); JOIN again tells new names. Whoever does not
- * say it within HUB_PATIENCE is dropped. A member whose `self` is there already takes the older one's place: the older
- * one's end was not seen yet.
+ * that says the token is a member for as long as its connection lasts (translate/wire/wire.h, NAMES); JOIN again tells
+ * new names. Whoever does not say it within HUB_PATIENCE is dropped. A member whose `self` is there already takes the
+ * older one's place: the older one's end was not seen yet.
  */
 #ifndef ATP_AGENT_HUB_H
 #define ATP_AGENT_HUB_H
