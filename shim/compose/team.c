@@ -33,8 +33,13 @@ void team_clear(struct team *w)
 /* What the file says of its sandbox, which the project's network would make with what all of them say, and GPUs. */
 static bool wants_sandbox(const struct team *w, const struct cnode *service)
 {
-    return cnode_get(service, "x-modal") || cnode_get(w->project.model, "x-modal") || cnode_get(service, "gpus") ||
-           cnode_path(service, "deploy.resources.reservations.devices");
+    const struct cnode *labels = cnode_get(service, "labels");
+    bool said = cnode_get(service, "x-modal") || cnode_get(w->project.model, "x-modal") ||
+                cnode_get(w->project.model, "x-inspect_modal_sandbox");
+
+    for (size_t i = 0; cnode_is(labels, CNODE_MAP) && i < labels->len; i++)
+        said |= strncmp(labels->keys[i], "modal.", 6) == 0;
+    return said || cnode_get(service, "gpus") || cnode_path(service, "deploy.resources.reservations.devices");
 }
 
 bool team_is_alone(const struct team *w)

@@ -191,7 +191,7 @@ gpu_of() { # YAML of the service, expected
     : >"$ATP_ENGINE_RECORD"
     printf 'services:\n  app:\n    image: %s\n    command: sleep 600\n%s\n' "$IMAGE" "$1" >compose.yaml
     run dc up -d
-    [[ "$output" == *"a Sandbox with a GPU is not supported by this server"* ]]
+    [[ "$output" == *"a Sandbox with a GPU is not supported by this server"* ]] || { echo "$output"; return 1; }
     [ "$(asked SandboxCreate .definition.resources.gpu_config)" = "$2" ]
     [ -z "$(calls SandboxCreateV2)" ]
     dc down -t 0 >/dev/null 2>&1
@@ -212,8 +212,35 @@ services:
 YAML
     run dc up -d
     [ "$status" != 0 ]
-    [[ "$output" == *"--gpus all is refused by atp-docker in a network of one's own: only a sandbox's main container can have a GPU"* ]]
-    [ -z "$(docker ps -q)" ]
+    [[ "$output" == *"services.app.gpus is refused by atp-docker: a GPU is for a container alone in its sandbox: network_mode: bridge"* ]]
+    run -125 docker create --network n --gpus 1 "$IMAGE"
+    [[ "$output" == *"--gpus 1 is refused by atp-docker in a network of one's own: only a sandbox's main container can have a GPU"* ]]
+    [ -z "$(docker ps -aq)" ]
+}
+
+@test "the report says so before" {
+    local key
+    docker atp options | tail -n +2 >options
+    {
+        printf 'services:\n  app:\n    image: %s\n    x-modal:\n' "$IMAGE"
+        while read -r key; do
+            case $key in sandbox_env) echo "      $key: {A: 1}" ;; *) echo "      $key: 1" ;; esac
+        done < <(awk '{print $1}' options)
+        printf '      nonsense: 1\n  db: {image: %s, gpus: all, x-modal: {gpu: T4}}\n  own: {image: %s, gpus: all, network_mode: bridge}\n' "$IMAGE" "$IMAGE"
+    } >compose.yaml
+    dc config --x-modal-report --format json >report
+    verdict() { jq -r --arg s "$1" --arg k "$2" '.[] | select(.Service == $s and .Key == $k) | .Verdict' report; }
+    while read -r key; do
+        case $(grep "^$key " options) in
+        *"(refused today)"* | environment* | gpu*) [ "$(verdict app "x-modal.$key")" = refused ] ;;
+        *) [ "$(verdict app "x-modal.$key")" = "carried out" ] ;;
+        esac || { echo "$key: $(verdict app "x-modal.$key")"; return 1; }
+    done < <(awk '{print $1}' options)
+    [ "$(verdict app x-modal.nonsense)" = refused ]
+    [ "$(verdict db gpus)" = refused ]
+    [ "$(verdict db x-modal.gpu)" = refused ]
+    [ "$(verdict own gpus)" = "carried out" ]
+    rm compose.yaml
 }
 
 @test "variables of secrets and of the sandbox arrive in every process" {

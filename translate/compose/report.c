@@ -11,12 +11,14 @@
 #include "translate/compose/shape.h"
 #include "translate/compose/words.h"
 #include "translate/modal_options.h"
+#include "translate/networks.h"
 #include "translate/verdict.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct report {
+    const struct compose_project *project;
     const char *service;            /* NULL: top level */
     const struct opt_parsed *words; /* the service as `docker create` would be told; NULL: it cannot be */
     size_t from;                    /* the first finding of this service */
@@ -49,6 +51,35 @@ static enum verdict option_verdict(const struct report *r, const struct opt_def 
     return def->verdict;
 }
 
+#define GPU_ALONE "a GPU is for a container alone in its sandbox: network_mode: bridge"
+
+/* One service and one network of the project's: its container is a sandbox of its own, as `up` makes it. */
+static bool is_single(const struct compose_project *p)
+{
+    const struct cnode *services = cnode_get(p->model, "services");
+    const struct cnode *own = services && services->len == 1 ? cnode_get(services->items[0], "networks") : NULL;
+    const struct cnode *network;
+
+    if (!cnode_is(own, CNODE_MAP) || own->len != 1 || p->disabled->len)
+        return false;
+    network = cnode_get(cnode_get(p->model, "networks"), own->keys[0]);
+    return !cnode_true(network, "external") && !cnode_true(network, "internal") &&
+           cnode_number(services->items[0], "scale", 1) <= 1;
+}
+
+/* Whether it lives in a sandbox with others, which has no GPU. */
+static bool shares_sandbox(const struct report *r)
+{
+    struct network_joins joins = {0};
+    enum network_mode mode = NETWORK_BRIDGE;
+    cleanup_err struct err err = ERR_INIT;
+
+    if (r->words)
+        network_parse(opt_list(r->words, "network"), opt_list(r->words, "network-alias"), &mode, &joins, &err);
+    network_joins_clear(&joins);
+    return mode == NETWORK_OWN && !is_single(r->project);
+}
+
 /* The option's verdict, on the value as it is, over the table's. */
 static enum compose_verdict key_verdict(const struct report *r, const struct key *k, const char *path,
                                         const char **reason)
@@ -59,6 +90,10 @@ static enum compose_verdict key_verdict(const struct report *r, const struct key
     *reason = k->reason;
     if (!def)
         return k->verdict;
+    if (strcmp(def->name, "gpus") == 0 && shares_sandbox(r)) {
+        *reason = GPU_ALONE;
+        return COMPOSE_REFUSED;
+    }
     switch (option_verdict(r, def, k->flags & KEY_PARTS, &why)) {
     case VERDICT_REFUSED:
     case VERDICT_DELEGATED:
@@ -137,6 +172,8 @@ static void find_modal(struct report *r, const struct cnode *n, const char *path
             find_modal(r, n->items[i], below);
         else if (key == MODAL_KEY_MAX)
             add(r, n->items[i], below, COMPOSE_REFUSED, "no such key");
+        else if (key == MODAL_KEY_GPU && shares_sandbox(r))
+            add(r, n->items[i], below, COMPOSE_REFUSED, GPU_ALONE);
         else if (key == MODAL_KEY_ENVIRONMENT)
             add(r, n->items[i], below, COMPOSE_REFUSED, "of a whole command: set ATP_DOCKER_MODAL_ENVIRONMENT");
         else if (modal_keys[key].carried_out)
@@ -174,7 +211,7 @@ int compose_report(const struct compose_project *p, struct compose_finding **ret
     static const char *const sections[] = {"networks", "volumes", "secrets", "configs", "models"};
     const struct key *services = shape_key(&compose_shape, "services");
     const struct cnode *map = cnode_get(p->model, "services");
-    struct report r = {.service = NULL};
+    struct report r = {.project = p};
 
     (void)err;
     for (size_t i = 0; map && i < map->len; i++) {
