@@ -121,7 +121,8 @@ services:
   app: {image: $IMAGE, command: sh -c "mkdir -p /www; cat /proc/sys/kernel/random/uuid >/www/index.html; exec httpd -f -p 80 -h /www", stop_grace_period: 0s}
 YAML
     dc --progress quiet up -d
-    one=$(dc exec -T app cat /www/index.html)
+    for _ in $(seq 100); do ! dc exec -T app wget -qO- http://127.0.0.1/ >got 2>/dev/null || break; sleep 0.1; done
+    one=$(cat got)
     for name in app many-app-1; do
         [ "$(docker run --rm --network many_default "$IMAGE" wget -qO- http://$name/)" = "$one" ]
     done
@@ -181,7 +182,8 @@ YAML
     [ "$(docker network inspect -f '{{index .Labels "a"}}' many_default)" = 2 ]
     [ "$(docker network inspect -f '{{.Id}}' many_default)" != "$net" ]
     [ "$(dc ps -q db)" = "$db" ]
-    [ "$(dc exec -T web wget -qO- http://db/)" = "$(dc exec -T db cat /www/index.html)" ]
+    for _ in $(seq 100); do ! dc exec -T web wget -qO- http://db/ >got 2>/dev/null || break; sleep 0.1; done
+    [ "$(cat got)" = "$(dc exec -T db cat /www/index.html)" ]
     docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' many_default | grep -q many-web-1
 }
 
@@ -205,7 +207,8 @@ YAML
     dc --progress quiet down -t 0
     export ATP_DOCKER_APPROXIMATE=all
     dc --progress quiet up -d
-    [ "$(dc exec -T api wget -qO- http://db/)" = rows ]
+    for _ in $(seq 100); do ! dc exec -T api wget -qO- http://db/ >got 2>/dev/null || break; sleep 0.1; done
+    [ "$(cat got)" = rows ]
     run dc exec -T web nslookup db
     [ "$status" -ne 0 ]
     out() { dc exec -T "$1" nc -w 2 "${REGISTRY%:*}" "${REGISTRY#*:}" </dev/null; }
