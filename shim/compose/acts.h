@@ -33,9 +33,9 @@ enum {
     STEP_OPTIONAL = 1 << 1, /* one that fails is told as a warning, and what comes after it is done all the same */
     STEP_WAITS = 1 << 2,    /* it changes nothing and may be killed */
     STEP_SILENT = 1 << 3,   /* its failure is not shown beside the thing */
-    STEP_LOOKS = 1 << 5,    /* it changes nothing: it is done in a dry run too */
     STEP_TEXT = 1 << 4,     /* "Pulling" is no status but a text: compose's way with images */
     STEP_DOOMS = 1 << 5,    /* its last word is a container that the next step removes: nothing of it is kept */
+    STEP_LOOKS = 1 << 6,    /* it changes nothing: it is done in a dry run too */
 };
 
 struct step {

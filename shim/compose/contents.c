@@ -40,7 +40,8 @@ static int text_of(const struct compose_project *p, const struct cnode *object, 
 }
 
 /* A file for each text, named by it: one that is there is right. */
-static int write_text(const struct compose_project *p, struct cnode *object, const char *text, struct err *err)
+static int write_text(const struct compose_project *p, struct cnode *object, const char *text, bool dry,
+                      struct err *err)
 {
     cleanup_free char *folder = folder_of(p->name), *path = NULL;
     uint8_t digest[SHA256_LEN];
@@ -49,14 +50,14 @@ static int write_text(const struct compose_project *p, struct cnode *object, con
     sha256(text, strlen(text), digest);
     sha256_hex(digest, hex);
     path = xasprintf("%s/%s", folder, hex);
-    if (!fs_exists(path) &&
+    if (!dry && !fs_exists(path) &&
         (fs_mkdirs(folder, 0700, err) < 0 || fs_write_file(path, text, strlen(text), MODE_FILE, err) < 0))
         return -1;
     cnode_set(object, "file", cnode_string(path));
     return 0;
 }
 
-int contents_write(struct compose_project *p, const char *service, struct err *err)
+int contents_write(struct compose_project *p, const char *service, bool dry, struct err *err)
 {
     static const char *const sections[] = {"secrets", "configs"};
     const struct cnode *s = cnode_get(cnode_get(p->model, "services"), service);
@@ -68,7 +69,8 @@ int contents_write(struct compose_project *p, const char *service, struct err *e
             const char *key = cnode_str(uses->items[i], "source"), *text;
             struct cnode *object = key ? cnode_get(cnode_get(p->model, sections[k]), key) : NULL;
 
-            if (text_of(p, object, sections[k], key, &text, err) < 0 || (text && write_text(p, object, text, err) < 0))
+            if (text_of(p, object, sections[k], key, &text, err) < 0 ||
+                (text && write_text(p, object, text, dry, err) < 0))
                 return -1;
         }
     }

@@ -6,11 +6,13 @@
 #ifndef ATP_SHIM_COMPOSE_CONTENTS_H
 #define ATP_SHIM_COMPOSE_CONTENTS_H
 
+#include <stdbool.h>
+
 struct compose_project;
 struct err;
 
-/* For what the service uses: the model's secret or config gets the `file` that was written. */
-int contents_write(struct compose_project *p, const char *service, struct err *err);
+/* For what the service uses: the model's secret or config gets the `file` that was written; dry: that would be. */
+int contents_write(struct compose_project *p, const char *service, bool dry, struct err *err);
 /* Of a project that is gone; what cannot be removed stays. */
 void contents_remove(const char *project);
 

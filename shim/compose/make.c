@@ -46,7 +46,7 @@ int team_words(struct team *w, const struct service *s, int number, const struct
 {
     cleanup_strlist struct strlist ours = STRLIST_INIT;
 
-    if ((!w->app->dry_run && contents_write(&w->project, s->name, err) < 0) ||
+    if (contents_write(&w->project, s->name, w->app->dry_run, err) < 0 ||
         compose_service_words(&w->project, s->name, (unsigned)number, ret, err) < 0)
         return -1;
     if (team_is_alone(w)) {
