@@ -47,7 +47,7 @@ job() {
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$job" | grep -qx GITHUB_ACTIONS=true || { die "its environment"; return; }
 
     health=
-    for _ in $(seq 60); do
+    for _ in $(seq 400); do
         health=$(docker inspect --format '{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}' "$service")
         [ "$health" = healthy ] && break
         sleep 0.5

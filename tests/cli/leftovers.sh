@@ -22,7 +22,7 @@ if [ "$1" = record ]; then
     exit 0
 fi
 # What ends by itself gets a moment to do so.
-for _ in $(seq 50); do
+for _ in $(seq 300); do
     left=$(list | sort | comm -13 "$3" -)
     [ -n "$left" ] || exit 0
     sleep 0.2

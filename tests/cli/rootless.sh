@@ -98,7 +98,7 @@ told "the state folder (XDG_STATE_HOME or HOME" env HOME="$work/closed" "${run[@
 told "the state folder (XDG_STATE_HOME or HOME" env HOME=/nowhere "${run[@]}"
 
 # The suite of its own, once without each half of the network, for what is said then.
-alone="timeout 300 bats --filter without.a.way.out $work/source/tests/cli/rootless/alone.bats"
+alone="timeout 900 bats --filter without.a.way.out $work/source/tests/cli/rootless/alone.bats"
 chmod 600 /dev/net/tun
 as_user $alone || failed=1
 chmod 666 /dev/net/tun # as udev makes it where there is one
@@ -115,7 +115,7 @@ echo "== snapshots, as $user"
 as_user unshare --user --map-auto --map-root-user --mount "$work/tools/unit_modal_snapshot" || failed=1
 
 # Nobody of this user is left, but for the dead whom this machine's first process does not collect.
-for _ in $(seq 50); do
+for _ in $(seq 300); do
     left=$(ps -u "$uid" -o pid=,stat=,args= | awk '$2 !~ /^Z/')
     [ -n "$left" ] || break
     sleep 0.1

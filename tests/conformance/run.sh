@@ -89,7 +89,7 @@ normal() {
 side() {
     local dir=$tmp/$1 code=0
     mkdir -p "$dir/work"
-    (cd "$dir/work" && IMAGE=$REGISTRY/busybox:1 R=$REGISTRY ARCHIVES=$tmp PATH=$dir/bin:$PATH timeout 60 bash -o pipefail -c "$2") \
+    (cd "$dir/work" && IMAGE=$REGISTRY/busybox:1 R=$REGISTRY ARCHIVES=$tmp PATH=$dir/bin:$PATH timeout 180 bash -o pipefail -c "$2") \
         >"$dir/out" 2>"$dir/err" </dev/null || code=$?
     {
         normal <"$dir/out" | sed 's/^/out /'

@@ -90,19 +90,19 @@ way_out() {
     [ ! -w /dev/net/tun ] || network=bridge
     docker run --rm --network "$network" "$IMAGE" sh -c 'echo up; sleep 300' >"$SUITE/up" 2>&1 3>&- &
     client=$!
-    for _ in $(seq 100); do grep -q up "$SUITE/up" && break; sleep 0.1; done
+    for _ in $(seq 300); do grep -q up "$SUITE/up" && break; sleep 0.1; done
     [ "$network" = none ] || pgrep -u "$(id -u)" slirp4netns
     kill -KILL "$(engine_pid)"
     wait "$client" || true
     docker run --rm --network none "$IMAGE" true
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         mine=$(ps -u "$(id -u)" -o pid=,stat=,args= | awk '$2 !~ /^Z/ && /slirp4netns|sleep 300/ && !/awk/')
         [ -n "$mine" ] || break
         sleep 0.1
     done
     [ -z "$mine" ] || { echo "$mine"; false; }
     # What it left on the disk is gone too, and so is what the engine after it made.
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         mine=$(ls "$XDG_STATE_HOME/atp-docker/engine/runtime/containers")
         [ -n "$mine" ] || break
         sleep 0.1
