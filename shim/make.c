@@ -105,6 +105,8 @@ int making_prepare(struct making *m, const struct opt_parsed *opts, bool to_run,
         return -1;
     ret = process_from_spec(spec, &config, &m->c.process, err);
     if (ret == 0)
+        ret = volumes_from(app, opt_list(opts, "volumes-from"), spec, err);
+    if (ret == 0)
         ret = volumes_prepare(app, spec, &m->c.process, err);
     oci_config_clear(&config);
     if (ret == 0)

@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DAEMON          "Error response from daemon: "
 #define FOLDER          "/.atp/volumes" /* the agent's (backends/agent/agent.h) */
@@ -297,6 +298,14 @@ static int lock_name(const char *name, struct err *err)
     return fd >= 0 ? fd : err_set_errno(err, 125, errno, "locking the volume %s", name);
 }
 
+/* Of a volume that is gone, and whose name nobody will think of again. */
+static void forget_lock(const char *name)
+{
+    cleanup_free char *state = fs_state_dir(), *path = xasprintf("%s/volumes/%s", state, name);
+
+    unlink(path);
+}
+
 static bool writes_to(const struct container_spec *spec, const char *name)
 {
     for (size_t i = 0; i < spec->mounts.len; i++) {
@@ -385,7 +394,7 @@ int volumes_claim(struct container *c, struct volume_claim *ret, struct err *err
 
     *ret = (struct volume_claim){0};
     for (size_t i = 0; i < c->spec.mounts.len; i++)
-        if (is_volume(&c->spec.mounts.items[i]) && !c->spec.mounts.items[i].anonymous)
+        if (is_volume(&c->spec.mounts.items[i]))
             strlist_add(&names, c->spec.mounts.items[i].source);
     if (!names.len)
         return 0;
@@ -518,6 +527,8 @@ int volume_remove(struct app *app, const char *name, bool force, struct err *err
         return err_wrap(err, DAEMON "remove %s", name);
     if (state_volume_remove(app->state, name, err) < 0)
         return -1;
+    if (v.anonymous)
+        forget_lock(name);
     event_volume(app, "destroy", name, NULL, NULL, 0);
     return 0;
 }

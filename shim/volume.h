@@ -33,6 +33,8 @@ struct state_volume;
 bool volumes_any(const struct container_spec *spec);      /* one with a volume of the server behind it */
 bool volumes_writable(const struct container_spec *spec); /* one that is saved */
 
+/* --volumes-from: what these containers have mounted; "CONTAINER[:ro|rw]". Before volumes_prepare(). */
+int volumes_from(struct app *app, const struct strlist *words, struct container_spec *spec, struct err *err);
 /* Anonymous volumes get names, and so do the paths that the image declares. */
 int volumes_prepare(struct app *app, struct container_spec *spec, const struct process_spec *process, struct err *err);
 /* A row for each, where there is none; what Docker says of labels and of a driver that is not there. */

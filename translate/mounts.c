@@ -567,3 +567,43 @@ void mounts_add_declared(struct mounts *m, const char *path)
     mounts_take(m, &mount);
     sort_by_depth(m);
 }
+
+static char *copied(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+static bool has_target(const struct mounts *m, const char *target)
+{
+    for (size_t i = 0; i < m->len; i++)
+        if (strcmp(m->items[i].target, target) == 0)
+            return true;
+    return false;
+}
+
+int mounts_add_from(struct mounts *m, const struct mounts *from, const char *word, bool readonly, struct err *err)
+{
+    for (size_t i = 0; i < from->len; i++) {
+        const struct mount *other = &from->items[i];
+        struct mount mount = {
+            .type = other->type,
+            .spec = xasprintf("--volumes-from %s", word),
+            .source = copied(other->source),
+            .target = xstrdup(other->target),
+            .readonly = other->readonly || readonly,
+            .create_source = other->create_source,
+            .from_other = true,
+            .nocopy = true,
+            .anonymous = other->anonymous,
+            .driver = copied(other->driver),
+            .subpath = copied(other->subpath),
+        };
+
+        if (other->type == MOUNT_TMPFS || has_target(m, other->target))
+            mount_clear(&mount);
+        else
+            mounts_take(m, &mount);
+    }
+    sort_by_depth(m);
+    return check_volumes(m, err);
+}

@@ -23,6 +23,7 @@ enum mount_type { MOUNT_BIND, MOUNT_VOLUME, MOUNT_TMPFS, MOUNT_NPIPE, MOUNT_IMAG
 struct mount { /* strings are owned */
     enum mount_type type;
     bool from_mount; /* --mount, not -v */
+    bool from_other; /* --volumes-from */
     char *spec;      /* as typed; of -v with its source made absolute */
     char *type_word; /* --mount: type= in small letters */
     char *source;    /* bind: absolute and clean; volume: its name, NULL = anonymous; others: as typed or NULL */
@@ -71,6 +72,12 @@ int mounts_finish(struct mounts *m, const struct input *in, struct err *err);
 /* A path that the image declares, if nothing is mounted there: an anonymous volume. Of what cannot be a target, none.
  */
 void mounts_add_declared(struct mounts *m, const char *path);
+
+/*
+ * --volumes-from: what another container has mounted, but for tmpfs, where nothing is mounted yet. word: the value, for
+ * messages; readonly: ":ro".
+ */
+int mounts_add_from(struct mounts *m, const struct mounts *from, const char *word, bool readonly, struct err *err);
 
 const char *mount_type_name(enum mount_type type); /* "bind" */
 

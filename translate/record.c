@@ -191,7 +191,7 @@ static json_t *host_config(json_t *bytes, const struct container_spec *s)
             add_tmpfs(host, m);
         else if (m->from_mount)
             json_array_append_new(asked, asked_mount(m));
-        else
+        else if (!m->from_other)
             strlist_add(&binds, m->spec);
     }
     json_object_set_new(host, "Binds", record_shown_list(&binds));
@@ -278,8 +278,9 @@ static json_t *atp_mount(json_t *bytes, const struct mount *m, size_t index)
         const char *key;
         bool value;
     } flags[] = {
-        {"FromMount", m->from_mount}, {"ReadOnly", m->readonly}, {"CreateSource", m->create_source},
-        {"WholeHome", m->whole_home}, {"NoCopy", m->nocopy},     {"Anonymous", m->anonymous},
+        {"FromMount", m->from_mount},       {"FromOther", m->from_other}, {"ReadOnly", m->readonly},
+        {"CreateSource", m->create_source}, {"WholeHome", m->whole_home}, {"NoCopy", m->nocopy},
+        {"Anonymous", m->anonymous},
     };
     const struct {
         const char *key;

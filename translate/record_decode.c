@@ -249,6 +249,7 @@ static int read_mount(const json_t *bytes, const json_t *object, size_t index, s
 
     if (read_mount_type(object, &m->type, err) < 0 || read_mount_texts(bytes, object, section, m, err) < 0 ||
         record_get_bool(object, "FromMount", &m->from_mount, err) < 0 ||
+        record_get_bool(object, "FromOther", &m->from_other, err) < 0 ||
         record_get_bool(object, "ReadOnly", &m->readonly, err) < 0 ||
         record_get_bool(object, "CreateSource", &m->create_source, err) < 0 ||
         record_get_bool(object, "WholeHome", &m->whole_home, err) < 0 ||

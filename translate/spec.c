@@ -75,6 +75,7 @@ static const char *const carried[] = {
     "tty",
     "user",
     "volume",
+    "volumes-from",
     "workdir",
     "x-modal",
     "x-modal-top",

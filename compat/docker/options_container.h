@@ -160,7 +160,7 @@
     OPT("volume", 'v', OPT_LIST, "list", "Bind mount a volume", OURS),
     OPT("volume-driver", 0, OPT_STRING, "string", "Optional volume driver for the container",
         REFUSED("volume drivers belong to a Docker daemon")),
-    OPT("volumes-from", 0, OPT_LIST, "list", "Mount volumes from the specified container(s)", LATER),
+    OPT("volumes-from", 0, OPT_LIST, "list", "Mount volumes from the specified container(s)", OURS),
     OPT("workdir", 'w', OPT_STRING, "string", "Working directory inside the container", OURS),
     OPT("x-modal", 0, OPT_LIST, "list", "Options of Modal that a service of a compose file gives", OURS,
         .flags = OPT_HIDDEN),

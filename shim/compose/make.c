@@ -116,12 +116,43 @@ struct fated {
     enum fate fate;
 };
 
+/* A container of the service is made by that act. */
+struct planned {
+    const struct service *service;
+    size_t act;
+};
+
 struct making_plan {
     struct team *w;
     struct acts acts;
+    struct planned *made;
+    size_t made_len;
     struct fated *old; /* one for each member of a service that was chosen */
     size_t old_len;
 };
+
+static void planned_add(struct making_plan *p, const struct service *s, size_t act)
+{
+    p->made = xreallocarray(p->made, p->made_len + 1, sizeof(*p->made));
+    p->made[p->made_len++] = (struct planned){s, act};
+}
+
+/* Whose volumes a container gets is there before. */
+static void order_volumes(struct making_plan *p)
+{
+    for (size_t i = 0; i < p->made_len; i++) {
+        const struct cnode *from = cnode_get(p->made[i].service->node, "volumes_from");
+
+        for (size_t n = 0; from && n < from->len; n++) {
+            const char *text = cnode_text(from->items[n]);
+            cleanup_free char *name = xstrndup(text ? text : "", strcspn(text ? text : "", ":"));
+
+            for (size_t k = 0; k < p->made_len; k++)
+                if (k != i && strcmp(p->made[k].service->name, name) == 0 && p->made[k].service != p->made[i].service)
+                    acts_after(&p->acts, p->made[i].act, p->made[k].act);
+        }
+    }
+}
 
 static struct fated *fated_add(struct making_plan *p, struct member *m, const struct service *s)
 {
@@ -200,6 +231,7 @@ static int plan_recreate(struct making_plan *p, const struct fated *f, struct er
         return -1;
     team_keep_volumes(w, &m->row, &words);
     act = acts_add(&p->acts, title);
+    planned_add(p, f->service, act);
     if (must_restart(p, f))
         acts_call(&p->acts, act, "Stopping", "Stopped", "stop", m->row.id, NULL)->flags = STEP_FORGIVE;
     s = acts_call(&p->acts, act, NULL, NULL, "rm", "-f", temp, NULL); /* of an earlier try that was killed */
@@ -225,10 +257,13 @@ static int plan_create(struct making_plan *p, const struct service *s, int numbe
     cleanup_free char *title = xasprintf("Container %s", name);
     cleanup_strlist struct strlist words = STRLIST_INIT;
     struct step *step;
+    size_t act;
 
     if (team_words(p->w, s, number, NULL, &words, err) < 0)
         return -1;
-    step = acts_call(&p->acts, acts_add(&p->acts, title), "Creating", "Created", "create", NULL);
+    act = acts_add(&p->acts, title);
+    planned_add(p, s, act);
+    step = acts_call(&p->acts, act, "Creating", "Created", "create", NULL);
     strlist_copy(&step->words, &words);
     note_made(p->w, name, s, number);
     return 0;
@@ -295,9 +330,11 @@ int team_create(struct team *w, struct err *err)
         }
     if (ret == 0)
         ret = plan_old(&p, err);
+    order_volumes(&p);
     if (ret == 0)
         ret = team_run(w, &p.acts, err);
     acts_clear(&p.acts);
     free(p.old);
+    free(p.made);
     return ret;
 }

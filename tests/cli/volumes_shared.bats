@@ -196,6 +196,30 @@ engine_gone() { [ -z "$(engine_pid)" ]; }
     [ "$output" -eq 1 ]
 }
 
+@test "volumes-from: named and anonymous ones, in step; :ro; what is mounted there wins" {
+    member one -v data:/d -v /anon -v other:/taken
+    in_it one 'echo d >/d/f; echo a >/anon/f; echo t >/taken/f'
+    member two --volumes-from one -v /taken
+    [ "$(in_it two 'cat /d/f /anon/f; ls /taken')" = $'d\na' ]
+    in_it two 'echo two >/anon/f'
+    [ "$(in_it one 'cat /anon/f')" = two ]
+    member three --volumes-from two:ro
+    run -0 docker inspect -f '{{range .Mounts}}{{.Destination}} {{.RW}};{{end}}{{.HostConfig.Binds}}' three
+    [ "$(tr ';' '\n' <<<"$output" | sort)" = $'/anon false\n/d false\n/taken false\n[]' ]
+    run -125 docker run --rm --volumes-from nobody "$IMAGE" true
+    [[ $output == *"No such container: nobody"* ]]
+    run -125 docker run --rm --volumes-from one:rx "$IMAGE" true
+    [[ $output == *"invalid mode: rx"* ]]
+    cat >compose.yaml <<YAML
+services:
+  first: {image: $IMAGE, command: "sh -c 'echo first >/v/f; exec sleep 100000'", volumes: [/v], stop_grace_period: 0s}
+  second: {image: $IMAGE, command: sleep 100000, volumes_from: ["first:ro"], stop_grace_period: 0s}
+YAML
+    dc up -d
+    has() { [ "$(dc exec -T second cat /v/f)" = first ]; }
+    until_true 60 has
+}
+
 @test "containers that share no network: one writer at a time, as it is said" {
     docker network create other >/dev/null
     member one -v data:/d
