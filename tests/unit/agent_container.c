@@ -11,7 +11,7 @@
 
 static const char config[] =
     "{\"ociVersion\":\"1.0.0\",\"process\":{\"terminal\":false,\"user\":{\"uid\":0,\"gid\":0},"
-    "\"args\":[\"" RIG_INSIDE "\",\"init\",\"--orphan-grace\",\"20000\",\"--linger\",\"500\"],"
+    "\"args\":[\"" RIG_INSIDE "\",\"init\",\"--orphan-grace\",\"600000\",\"--linger\",\"500\"],"
     "\"env\":[\"PATH=/bin\"],\"cwd\":\"/\",\"capabilities\":{%s},\"noNewPrivileges\":true},"
     "\"root\":{\"path\":\"root\",\"readonly\":false},\"hostname\":\"box\",\"mounts\":["
     "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
@@ -344,7 +344,7 @@ static void check_services(const char *runtime)
     strlist_add(&names.hosts, "extra:192.0.2.7");
     run_init(&r, &rig,
              "echo up; busybox nc -ll -p 8080 -e echo from inside & "
-             "i=0; while test $i -lt 400; do i=$((i+1)); echo x >> /tmp/count; sleep 0.1; done; kill $!");
+             "i=0; while test $i -lt 9000; do i=$((i+1)); echo x >> /tmp/count; sleep 0.1; done; kill $!");
     r.start.main = r.start.keep = true;
     r.start.user = "app";
     r.start.health = &health;
