@@ -549,7 +549,7 @@ void volume_labels(const struct state_volume *v, struct strlist *ret)
 json_t *volume_inspect(const struct state_volume *v)
 {
     cleanup_free char *mountpoint = volume_mountpoint(v->name);
-    cleanup_strlist struct strlist labels = STRLIST_INIT;
+    cleanup_strlist struct strlist labels = STRLIST_INIT, sorted = STRLIST_INIT;
     time_t seconds = (time_t)(v->created_ns / 1000000000);
     json_t *map = NULL;
     char created[32];
@@ -562,8 +562,10 @@ json_t *volume_inspect(const struct state_volume *v)
         strlist_add(&labels, ANONYMOUS "=");
     if (labels.len)
         map = json_object();
-    for (size_t i = 0; i < labels.len; i++) {
-        cleanup_free char *key = xstrndup(labels.items[i], strcspn(labels.items[i], "="));
+    strlist_copy(&sorted, &labels);
+    strlist_sort(&sorted);
+    for (size_t i = 0; i < sorted.len; i++) {
+        cleanup_free char *key = xstrndup(sorted.items[i], strcspn(sorted.items[i], "="));
         const char *value = strlist_env_get(&labels, key);
 
         json_object_set_new(map, key, json_string(value ? value : ""));
