@@ -16,10 +16,12 @@
 #include "shim/catalog.h"
 #include "shim/config_lines.h"
 #include "shim/container.h"
+#include "shim/events.h"
 #include "shim/image_layers.h"
 #include "shim/keep.h"
 #include "shim/pod.h"
 #include "translate/dockerfile/config.h"
+#include "translate/reference.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -320,6 +322,17 @@ static char *sizes_with(const struct commit *m)
     return json_dumps(sizes, JSON_COMPACT);
 }
 
+/* The events, in Docker's order. */
+static void tell(struct commit *m, const char *id)
+{
+    cleanup_free char *name = m->req->name ? image_name_familiar(m->req->name) : xstrdup("");
+
+    if (*name)
+        event_image(m->app, "tag", id, name);
+    event_container(&m->c, "commit", "comment", m->req->message ? m->req->message : "", "imageID", id, "imageRef", name,
+                    NULL);
+}
+
 static int make_image(struct commit *m, char **ret_id, struct err *err)
 {
     cleanup_free char *config = commit_config_text(m->config, &m->c, m->req, m->diff_id), *id = keep_image_id(config);
@@ -344,6 +357,7 @@ static int make_image(struct commit *m, char **ret_id, struct err *err)
     }
     if (m->stays && state_server_image_put(m->app->state, m->app->server_key, id, "snapshot", m->snapshot, err) < 0)
         return -1;
+    tell(m, id);
     *ret_id = steal(&id);
     return 0;
 }

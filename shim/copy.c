@@ -13,6 +13,7 @@
 #include "shim/container.h"
 #include "shim/copy_host.h"
 #include "shim/copy_tar.h"
+#include "shim/events.h"
 #include "shim/inquiry.h"
 #include "shim/output.h"
 #include "translate/tree/place.h"
@@ -390,6 +391,8 @@ int copy_from_container(struct app *app, const struct copy_request *req, struct 
     container_init(&o.c, app);
     if (container_ready(&o, req->container, err) == 0)
         status = fetch(&c, &o, path, err);
+    if (status == 0)
+        event_container(&o.c, "archive-path", NULL);
     status = container_rest(&o, status, err);
     if (c.out_closed && status < 0) { /* as if the signal had ended us: nobody is told */
         err_clear(err);
@@ -425,6 +428,8 @@ int copy_export(struct app *app, const char *container, int fd, struct err *err)
         close_mounts(&c, &o.c);
         status = fetch(&c, &o, NULL, err);
     }
+    if (status == 0)
+        event_container(&o.c, "export", NULL);
     status = container_rest(&o, status, err);
     if (c.out_closed && status < 0)
         err_set(err, 1, "the archive could not be written to its end: its reader has gone, or there is no room");
@@ -582,5 +587,7 @@ int copy_to_container(struct app *app, const struct copy_request *req, struct er
         no_container(req, archive, err);
     else if (!archive || (c.tar_in = tar_in_start(STDIN_FILENO, req->dest, err)))
         status = send(&c, &o, err);
+    if (status == 0)
+        event_container(&o.c, "extract-to-dir", NULL);
     return container_rest(&o, status, err);
 }

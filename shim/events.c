@@ -9,6 +9,7 @@
 #include "compat/sys/random.h"
 #include "shim/app.h"
 #include "shim/container.h"
+#include "shim/network.h"
 #include "translate/record_text.h"
 
 #include <inttypes.h>
@@ -95,9 +96,50 @@ void event_container_once(struct container *c, const char *action, ...)
     put(c->app, "container", action, c->row.id, map, once);
 }
 
+static void put_bridge(struct container *c, const char *action)
+{
+    cleanup_free char *once = once_of(c, action);
+    struct state_network bridge = {0};
+
+    if (network_find(c->app, "bridge", &bridge, NULL) < 0)
+        return;
+    put(c->app, "network", action, bridge.id,
+        json_pack("{s:s, s:s, s:s}", "name", "bridge", "type", "bridge", "container", c->row.id), once);
+    state_network_clear(&bridge);
+}
+
+/* Once in a life and for each target. */
+static void put_volumes(struct container *c, const char *action)
+{
+    for (size_t i = 0; i < c->spec.mounts.len; i++) {
+        const struct mount *m = &c->spec.mounts.items[i];
+        bool begins = !strcmp(action, "mount");
+        cleanup_free char *what = xasprintf("%s %s", action, m->target), *once = once_of(c, what);
+        json_t *map;
+
+        if (m->type != MOUNT_VOLUME || !m->source)
+            continue;
+        map = json_pack("{s:s, s:s}", "driver", "local", "container", c->row.id);
+        if (begins) {
+            json_object_set_new(map, "propagation", json_string(""));
+            json_object_set_new(map, "read/write", json_string(m->readonly ? "false" : "true"));
+            json_object_set_new(map, "destination", record_shown(m->target));
+        }
+        put(c->app, "volume", action, m->source, map, once);
+    }
+}
+
+void event_joins(struct container *c)
+{
+    if (c->spec.network == NETWORK_DEFAULT || c->spec.network == NETWORK_BRIDGE)
+        put_bridge(c, "connect");
+    put_volumes(c, "mount");
+}
+
 void event_died(struct container *c)
 {
     cleanup_free char *code = xasprintf("%d", c->row.exit_code), *duration = NULL, *start = once_of(c, "start");
+    cleanup_free char *joined = once_of(c, "connect");
     int64_t ended = c->row.finished_ns ? c->row.finished_ns : container_now_ns();
 
     /* one that could not be started never died */
@@ -105,6 +147,10 @@ void event_died(struct container *c)
         return;
     duration = xasprintf("%" PRId64, ended > c->row.started_ns ? (ended - c->row.started_ns) / 1000000000 : 0);
     event_container_once(c, "die", "exitCode", code, "execDuration", duration, NULL);
+    if (state_event_has(c->app->state, joined, NULL) > 0)
+        put_bridge(c, "disconnect");
+    if (container_load(c, NULL) == 0)
+        put_volumes(c, "unmount");
 }
 
 void event_kill(struct container *c, int signo)

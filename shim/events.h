@@ -37,6 +37,10 @@ void event_died(struct container *c);
 /* id: what Docker gives as Actor.ID: the id or the reference; name: the attribute, NULL = id. */
 void event_image(struct app *app, const char *action, const char *id, const char *name);
 
+/* At its start: what Docker connects and mounts for it, the bridge where it asked for no network of its own, and its
+ * volumes. Its end tells the other half. */
+void event_joins(struct container *c);
+
 /* container: id of who is connected or disconnected; NULL otherwise. */
 void event_network(struct app *app, const char *action, const char *id, const char *name, const char *container);
 

@@ -227,6 +227,7 @@ static void on_started(void *arg)
     struct container *c = arg;
 
     forward_start(c);
+    event_joins(c);
     event_container_once(c, "start", NULL);
 }
 

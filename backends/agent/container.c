@@ -180,9 +180,12 @@ static void tell_waiters(struct container *c, bool started)
             continue;
         }
         *p = w->next;
-        if (started)
+        if (started) {
             view_started(w->view, job_pid(c->job));
-        view_exit(w->view, started || (w->kind != WAITS_FOR_END && w->kind != WAITS_FOR_START) ? &done : &c->exit);
+            view_exit(w->view, c->exit.kind == WIRE_EXIT_REFUSED ? &done : &c->exit); /* of the life before */
+        } else {
+            view_exit(w->view, w->kind != WAITS_FOR_END && w->kind != WAITS_FOR_START ? &done : &c->exit);
+        }
         free(w);
     }
 }

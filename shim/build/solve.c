@@ -19,6 +19,7 @@
 #include "shim/build/request.h"
 #include "shim/build/secret.h"
 #include "shim/config_lines.h"
+#include "shim/events.h"
 #include "translate/config.h"
 #include "translate/dockerfile/config.h"
 #include "translate/reference.h"
@@ -432,8 +433,11 @@ static int export_image(struct solving *s, struct build_result *r, struct err *e
     board_status(s->board, v, line, true);
     for (size_t i = 0; !files_only && i < q->tags.len; i++) {
         cleanup_free char *naming = xasprintf("naming to %s", q->tags.items[i]);
+        cleanup_free char *familiar = image_name_familiar(q->tags.items[i]);
 
         board_status(s->board, v, naming, true);
+        if (q->output != BUILD_OUTPUT_NONE)
+            event_image(s->app, "tag", r->image.id, familiar);
     }
     board_end(s->board, v, false, NULL);
     return 0;

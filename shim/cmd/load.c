@@ -7,6 +7,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
+#include "shim/events.h"
 #include "shim/input.h"
 #include "shim/keep.h"
 #include "shim/progress.h"
@@ -68,6 +69,7 @@ static int load_image(struct app *app, struct image_archive *archive, size_t ind
     if (keep_archived(app, archive, index, progress, err) < 0 ||
         image_archive_layers(archive, index, &paths, err) < 0 || catalog_add(app, &image, NULL, &paths, err) < 0)
         return -1;
+    event_image(app, "load", from->id, NULL);
     if (!from->tags.len)
         printf("Loaded image ID: %s\n", from->id);
     for (size_t i = 0; i < from->tags.len; i++)

@@ -5,6 +5,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
+#include "shim/events.h"
 #include "shim/progress.h"
 #include "shim/push.h"
 
@@ -43,7 +44,8 @@ static void print_index_note(const struct pushed *pushed)
 static int push_tag(struct app *app, const struct reference *ref, struct progress *progress, bool quiet,
                     struct err *err)
 {
-    cleanup_free char *full = reference_string(ref), *familiar = reference_familiar(ref);
+    cleanup_free char *full = reference_string(ref), *familiar = reference_familiar(ref), *name = NULL;
+    struct reference bare = {0}; /* borrowed */
     struct state_image image = {0};
     struct pushed pushed = {0};
     int got = state_image_by_ref(app->state, full, &image, err);
@@ -56,6 +58,10 @@ static int push_tag(struct app *app, const struct reference *ref, struct progres
         progress_line(progress, "%s: digest: %s size: %lld", ref->tag, pushed.digest, pushed.size);
         if (quiet)
             puts(full);
+        bare.domain = ref->domain;
+        bare.path = ref->path;
+        name = reference_familiar(&bare);
+        event_image(app, "push", familiar, name);
         if (pushed.was_index)
             print_index_note(&pushed);
     }

@@ -3,6 +3,7 @@
 #include "shim/app.h"
 #include "shim/catalog.h"
 #include "shim/command.h"
+#include "shim/events.h"
 #include "shim/output_file.h"
 #include "shim/save.h"
 
@@ -20,6 +21,8 @@ static int save_run(struct app *app, const struct opt_parsed *opts, struct err *
             return -1;
     if (save_write(app, &list, out.fd, err) < 0)
         return err_wrap(err, "Error response from daemon");
+    for (size_t i = 0; i < list.len; i++)
+        event_image(app, "save", list.items[i].image.id, NULL);
     return output_file_commit(&out, err);
 }
 

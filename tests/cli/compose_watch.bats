@@ -32,6 +32,7 @@ YAML
     printf 'FROM %s\nCOPY src /app\n' "$IMAGE" >Dockerfile
     echo one >src/one
     echo new >first/new
+    touch -d 'now + 1 day' first/new
     touch -d 2001-01-01 first/old
 }
 teardown_file() {

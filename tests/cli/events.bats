@@ -72,6 +72,49 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
     [[ "$output" = *"Error parsing format: template: :1:"* ]]
 }
 
+@test "the bridge and volumes: connected and mounted at the start, and the other way at the end" {
+    docker volume create vol
+    docker run --rm --name c1 -v vol:/data:ro "$IMAGE" true
+    docker run --rm --network none "$IMAGE" true
+    docker volume rm vol
+    [ "$(told --format '{{.Type}} {{.Action}}' | sed -n '2,11p' | xargs)" = \
+        "container create container attach network connect volume mount container start container die network disconnect volume unmount container destroy container create" ]
+    [ "$(told --filter type=network --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}' | xargs)" = \
+        "connect bridge bridge disconnect bridge bridge" ]
+    [ "$(told --filter event=connect --format '{{.Actor.ID}}')" = "$(docker network ls -q --no-trunc --filter name=bridge)" ]
+    [ "$(told --filter event=mount --format '{{.Actor.ID}} {{index .Actor.Attributes "destination"}} {{index .Actor.Attributes "read/write"}}')" = "vol /data false" ]
+}
+
+@test "a restart says how the life before it ended" {
+    docker run -d --name c1 "$IMAGE" sh -c 'trap "exit 7" TERM; touch /ready; while :; do sleep 0.1; done'
+    until docker exec c1 test -e /ready; do sleep 0.1; done
+    docker restart -t 100 c1
+    [ "$(told --filter event=die --format '{{.Actor.Attributes.exitCode}}')" = 7 ]
+    docker restart -s KILL c1
+    [ "$(told --filter event=die --format '{{.Actor.Attributes.exitCode}}' | xargs)" = "7 137" ]
+}
+
+@test "images: tag, commit, save, load, push, build; and what is copied" {
+    local id
+    docker run -d --name c1 "$IMAGE" sleep 1000
+    docker commit -m words c1 made:1
+    id=$(docker images -q --no-trunc made:1)
+    docker tag made:1 "$REGISTRY/made:2"
+    docker push -q "$REGISTRY/made:2"
+    docker save -o made.tar made:1
+    docker load -q -i made.tar
+    printf 'FROM %s\nLABEL a=b\n' "$IMAGE" | docker build -q -t built:3 -
+    [ "$(told --filter type=image --format '{{.Action}} {{.Actor.Attributes.name}}' | xargs)" = \
+        "tag made:1 tag $REGISTRY/made:2 push $REGISTRY/made save $id load $id tag built:3" ]
+    [ "$(told --filter event=push --format '{{.Actor.ID}}')" = "$REGISTRY/made:2" ]
+    [ "$(told --filter event=commit --format '{{.Actor.Attributes.comment}} {{.Actor.Attributes.imageID}} {{.Actor.Attributes.imageRef}}')" = "words $id made:1" ]
+    docker cp c1:/etc/passwd .
+    docker cp passwd c1:/tmp
+    docker export c1 >/dev/null
+    [ "$(actions --filter container=c1 | cut -d' ' -f3-)" = "commit archive-path extract-to-dir export" ]
+    docker rmi made:1 "$REGISTRY/made:2" built:3
+}
+
 @test "filters: the same key twice is or, two keys are and" {
     docker run -d --name one --label set=x "$IMAGE" sleep 1000
     docker run -d --name two "$IMAGE" sleep 1000
@@ -80,7 +123,8 @@ actions() { told --format '{{.Action}}' "$@" | xargs; }
     [ "$(actions --filter label=set)" = "create start" ]
     [ "$(actions --filter label=set=y)" = "" ]
     [ "$(actions --filter image="$IMAGE" --filter event=create)" = "create create" ]
-    [ "$(actions --filter type=network)" = "" ]
+    [ "$(actions --filter type=network)" = "connect connect" ]
+    [ "$(actions --filter type=network --filter event=disconnect)" = "" ]
     run -1 docker events --until 0 --filter nosuch=1
     [ "$output" = "Error response from daemon: invalid filter 'nosuch'" ]
 }
