@@ -111,8 +111,12 @@ enum verdict verdict_of(const struct opt_parsed *p, const struct opt_def *def, c
 /* What cannot be missed is missed only where everything may be. */
 static int go_without(const struct walk *w, const struct opt_def *def, const char *value, const char *reason)
 {
-    if (!w->in->approximate_all)
+    if (w->in->strict)
         return refuse(w, def, value, reason);
+    if (!w->in->approximate_all)
+        return err_set(w->err, 125,
+                       "--%s%s%s is not carried out by atp-docker: %s (ATP_DOCKER_APPROXIMATE=all goes on without it)",
+                       def->name, value ? " " : "", value ? value : "", reason);
     strlist_addf(w->notes, "--%s: %s", def->name, reason);
     return 0;
 }

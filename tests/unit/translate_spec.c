@@ -113,7 +113,8 @@ static const struct {
      125},
     {{"--network", "name=n,ip=10.0.0.2", "x"},
      "--network name=n,ip=10.0.0.2 is not carried out by atp-docker: the platform gives out the addresses; use names, "
-     "which are answered in every network",
+     "which are answered in every network "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--network", "name=host,alias=y", "x"},
      "network-scoped aliases are only supported for user-defined networks",
@@ -139,22 +140,30 @@ static const struct {
      "Error response from daemon: Minimum memory limit can not be less than memory reservation limit, see usage",
      125},
     {{"--log-driver", "paper", "x"},
-     "--log-driver is not carried out by atp-docker: logs are kept on this machine; docker logs reads them",
+     "--log-driver is not carried out by atp-docker: logs are kept on this machine; docker logs reads them "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--security-opt", "no-new-privileges", "--security-opt", "seccomp=/x.json", "x"},
      "--security-opt seccomp=/x.json is not carried out by atp-docker: a sandbox has the platform's own confinement, "
-     "and no other",
+     "and no other "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--sysctl", "net.core.somaxconn=9", "--sysctl", "net.ipv4.ip_forward=0", "x"},
-     "--sysctl net.ipv4.ip_forward=0 is not carried out by atp-docker: kernel settings of a sandbox cannot be changed",
+     "--sysctl net.ipv4.ip_forward=0 is not carried out by atp-docker: kernel settings of a sandbox cannot be changed "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--device", "/dev/null", "--device", "/dev/null:/dev/zero", "x"},
-     "--device /dev/null:/dev/zero is not carried out by atp-docker: devices of a host cannot be passed on",
+     "--device /dev/null:/dev/zero is not carried out by atp-docker: devices of a host cannot be passed on "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--ipc", "host", "x"},
-     "--ipc is not carried out by atp-docker: namespaces are a sandbox's own and cannot be shared or chosen",
+     "--ipc is not carried out by atp-docker: namespaces are a sandbox's own and cannot be shared or chosen "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
-    {{"--read-only", "x"}, "--read-only is not carried out by atp-docker: a sandbox's root can always be written", 125},
+    {{"--read-only", "x"},
+     "--read-only is not carried out by atp-docker: a sandbox's root can always be written "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
+     125},
     {{"--name", "*bad", "x"},
      "Error response from daemon: Invalid container name (*bad), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
      125},
@@ -172,7 +181,8 @@ static const struct {
      "does not run on",
      125},
     {{"--privileged", "x"},
-     "--privileged is not carried out by atp-docker: a sandbox's powers are the platform's and cannot be changed",
+     "--privileged is not carried out by atp-docker: a sandbox's powers are the platform's and cannot be changed "
+     "(ATP_DOCKER_APPROXIMATE=all goes on without it)",
      125},
     {{"--restart", ":3", "x"}, "invalid restart policy format: no policy provided before colon", 125},
     {{"--restart", "no:", "--restart", "on-failure:x", "x"},
@@ -289,7 +299,8 @@ static void test_verdicts(void **state)
         {"--less", false, NULL, "--less: gives less"},
         {"--less", true, "--less is not carried out by atp-docker: gives less", ""},
         {"--less=false", true, NULL, ""},
-        {"--last", false, "--last is not carried out by atp-docker: more", ""},
+        {"--last", false,
+         "--last is not carried out by atp-docker: more (ATP_DOCKER_APPROXIMATE=all goes on without it)", ""},
         {"--last", true, "--last is not carried out by atp-docker: more", ""},
         {"--last=false", true, NULL, ""},
         {"--never=x", false, "--never is not carried out by atp-docker: cannot be", ""},

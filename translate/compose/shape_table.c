@@ -38,6 +38,7 @@ SHAPE(label_file, .one_of = {&string, &strings});
 /* Why a thing is not carried out. */
 #define SWARM      "only a swarm reads it; docker compose ignores it too"
 #define NO_ADDRESS "the platform gives out the addresses"
+#define USE_NAMES  NO_ADDRESS "; use names, which are answered in every network"
 #define NO_CGROUPS "a sandbox has no cgroups of its own"
 #define NO_DISK    "block devices cannot be throttled there"
 #define NO_SCHED   "the platform's scheduler cannot be set"
@@ -347,8 +348,8 @@ static const struct key service_network_keys[] = {
     NO("driver_opts", options_map, FORM_MAPPING, NO_DRIVER),
     IDLE("gw_priority", number, FORM_INT, "every way out is the same"),
     NO("interface_name", string, FORM_STRING, NO_ADDRESS),
-    NO("ipv4_address", string, FORM_STRING, NO_ADDRESS),
-    NO("ipv6_address", string, FORM_STRING, NO_ADDRESS),
+    NO("ipv4_address", string, FORM_STRING, USE_NAMES),
+    NO("ipv6_address", string, FORM_STRING, USE_NAMES),
     NO("link_local_ips", unique_strings, FORM_STRINGS, NO_ADDRESS),
     NEAR("mac_address", string, FORM_STRING, NO_ADDRESS),
     IDLE("priority", number, FORM_INT, "every way out is the same"),
