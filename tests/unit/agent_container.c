@@ -216,6 +216,8 @@ static void check_busybox(const char *runtime)
     r.start.cols = 90;
     r.start.user = "app";
     run_all(&r, NULL, 0);
+    if (r.error)
+        fail_msg("%s: %s", runtime, r.error);
     assert_string_equal(r.got[1].data, "40 90\r\ntty\r\n");
     run_clear(&r);
     memset(input, 'z', 9 << 20);

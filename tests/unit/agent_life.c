@@ -237,7 +237,7 @@ static void test_orphan_after_main(void **state)
     int64_t at = loop_now();
 
     (void)state;
-    rig_start(&rig, "--orphan-grace", "500", "--orphaned-after", "300", "--speak-every", "50", NULL);
+    rig_start(&rig, "--orphan-grace", "3000", "--orphaned-after", "1500", "--speak-every", "50", NULL);
     begin_main(&r, &rig, "sleep 2; exit 6");
     assert_true(run_turn(&r, RIG_DEADLINE, is_started));
     r.mute = true;
@@ -245,7 +245,7 @@ static void test_orphan_after_main(void **state)
     assert_int_equal(r.result.end, SESSION_LOST);
     run_finish(&r);
     assert_int_equal(wait_init(&rig), 6);
-    assert_true(loop_now() - at >= 2400);
+    assert_true(loop_now() - at >= 4900);
     run_clear(&r);
     rig_stop(&rig);
 }
@@ -257,11 +257,11 @@ static void test_no_orphan_while_spoken_to(void **state)
     struct run r;
 
     (void)state;
-    rig_start(&rig, "--orphan-grace", "200", NULL);
+    rig_start(&rig, "--orphan-grace", "3000", NULL);
     run_init(&r, &rig, "head -c 6000000 /dev/zero");
     r.take_nothing = true; /* so EXIT waits for us */
     run_begin(&r, NULL, 0);
-    run_turn(&r, 800, NULL);
+    run_turn(&r, 4500, NULL);
     assert_int_equal(kill(rig.init, 0), 0);
     r.take_nothing = false;
     session_output_ready(r.session);
