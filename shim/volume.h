@@ -44,7 +44,8 @@ void volumes_remove_anonymous(struct app *app, const struct container_spec *spec
 
 /*
  * Nobody else may start a container with one of these volumes until it is unclaimed. -1 if one of them may be written
- * to by another container that runs; what another one that has ended left to be done is done first.
+ * to by another container that runs, but in another pod; in one pod they are kept in step. What another one that has
+ * ended left to be done is done first.
  */
 struct volume_claim {
     int *fds;

@@ -51,3 +51,16 @@ YAML
     docker volume prune -f
     [ -z "$(docker volume ls -q)" ]
 }
+
+@test "the report says what sharing a volume does not carry" {
+    cat >compose.yaml <<YAML
+services:
+  one: {image: x, volumes: ["data:/d", "own:/o"]}
+  two: {image: x, volumes: ["data:/d:ro"]}
+  three: {image: x, volumes: ["other:/d"]}
+volumes: {data: {}, own: {}, other: {}}
+YAML
+    run -0 dc config --x-modal-report
+    [ "$(awk '$2 == "volumes" {print $1, $3}' <<<"$output" | sort)" = $'one approximated\nthree carried\ntwo approximated' ]
+    [[ $output == *"locks and mmap do not reach"* ]]
+}

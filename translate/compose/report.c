@@ -193,6 +193,37 @@ static struct opt_parsed *words_of(const struct compose_project *p, const char *
     return opt_parse(cmd_by_path("create"), (int)words->len, strlist_argv(words), &err);
 }
 
+#define IN_STEP "kept in step file by file: locks and mmap do not reach the other containers that have it"
+
+static bool has_volume(const struct cnode *service, const char *source)
+{
+    const struct cnode *list = cnode_get(service, "volumes");
+
+    for (size_t i = 0; list && i < list->len; i++) {
+        const char *type = cnode_str(list->items[i], "type"), *other = cnode_str(list->items[i], "source");
+
+        if (type && strcmp(type, "volume") == 0 && other && strcmp(other, source) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A volume that another service has as well is not one place, as on one machine. */
+static void find_shared(struct report *r, const struct cnode *service)
+{
+    const struct cnode *all = cnode_get(r->project->model, "services"), *list = cnode_get(service, "volumes");
+
+    for (size_t i = 0; list && i < list->len; i++) {
+        const char *source = cnode_str(list->items[i], "source");
+        size_t users = 0;
+
+        for (size_t k = 0; source && k < all->len; k++)
+            users += has_volume(all->items[k], source);
+        if (users > 1)
+            add(r, list, "volumes", COMPOSE_APPROXIMATED, IN_STEP);
+    }
+}
+
 static void find_service(struct report *r, const struct compose_project *p, const struct cnode *service,
                          const struct shape *shape)
 {
@@ -200,6 +231,7 @@ static void find_service(struct report *r, const struct compose_project *p, cons
     struct opt_parsed *parsed = words_of(p, r->service, &words);
 
     r->words = parsed;
+    find_shared(r, service);
     find_parts(r, shape, service, "");
     find_modal(r, cnode_get(service, "x-modal"), "x-modal");
     r->words = NULL;
