@@ -338,7 +338,7 @@ default-1  | hello
     run -1 --separate-stderr dc up ghost
     [ "$stderr" = "no such service: ghost" ]
     run -1 --separate-stderr dc watch
-    [[ "$stderr" == *"refused by atp-docker"* ]]
+    [[ "$stderr" == *"none of the selected services is configured for watch"* ]]
 }
 
 @test "what cannot be is refused before anything is made" {
