@@ -82,6 +82,9 @@ static void container_start(struct rig *rig, const char *runtime, bool busybox)
     struct strlist argv = STRLIST_INIT;
 
     *rig = (struct rig){0};
+    strlist_add(&rig->options,
+                "--orphaned-after"); /* who runs one command does not turn the main one's loop meanwhile */
+    strlist_add(&rig->options, "600000");
     snprintf(rig->dir, sizeof(rig->dir), "/tmp/atp-agent-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     snprintf(rig->run_dir, sizeof(rig->run_dir), "/.atp/run");
