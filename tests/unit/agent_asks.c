@@ -146,10 +146,10 @@ static void test_restart(void **state)
     rig_start(&rig, NULL);
     begin_detached(&rig, "echo life; read x; exit 4", WIRE_RESTART_NO, 0);
     await_log(&rig, "life\n");
-    expect(&rig, &restart, 0, NULL);
+    expect(&rig, &restart, 137, NULL); /* how the life before ended */
     await_log(&rig, "life\nlife\n");
     expect(&rig, &stop, 143, "");
-    expect(&rig, &restart, 0, NULL); /* after its end too */
+    expect(&rig, &restart, 143, NULL); /* after its end too */
     await_log(&rig, "life\nlife\nlife\n");
     rig_expect(&rig, "echo in", 0, "in\n", "");
     rig_stop(&rig);
