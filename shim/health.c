@@ -36,6 +36,17 @@ static enum health_status status_of(const char *json)
     return HEALTH_NONE;
 }
 
+/* One line is read by the image's SHELL, where it has said one. */
+static void use_shell(const struct strlist *shell, struct strlist *test)
+{
+    if (!shell->len || test->len != 2 || strcmp(test->items[0], "CMD-SHELL") != 0)
+        return;
+    strlist_remove(test, 0);
+    for (size_t i = 0; i < shell->len; i++)
+        strlist_insert(test, i, shell->items[i]);
+    strlist_insert(test, 0, "CMD");
+}
+
 bool health_on_wire(const struct container *c, struct wire_health *ret)
 {
     struct health_plan plan;
@@ -43,6 +54,7 @@ bool health_on_wire(const struct container *c, struct wire_health *ret)
     *ret = (struct wire_health){0};
     if (!health_plan_read(c->process.config.healthcheck, &plan))
         return false;
+    use_shell(&c->process.config.shell, &plan.test);
     *ret = (struct wire_health){.test = plan.test,
                                 .interval_ns = plan.interval_ns,
                                 .timeout_ns = plan.timeout_ns,

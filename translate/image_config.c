@@ -14,6 +14,7 @@ void oci_config_clear(struct oci_config *c)
     strlist_clear(&c->cmd);
     strlist_clear(&c->env);
     strlist_clear(&c->labels);
+    strlist_clear(&c->shell);
     strlist_clear(&c->volumes);
     strlist_clear(&c->exposed_ports);
     free(c->workdir);
@@ -117,8 +118,8 @@ static int read_raw(const json_t *object, const char *field, char **ret, struct 
 static int read_config(const json_t *config, struct oci_config *c, struct err *err)
 {
     if (read_list(config, "Entrypoint", &c->entrypoint, err) < 0 || read_list(config, "Cmd", &c->cmd, err) < 0 ||
-        read_list(config, "Env", &c->env, err) < 0 || read_map(config, "Labels", &c->labels, err) < 0 ||
-        read_keys(config, "Volumes", &c->volumes, err) < 0 ||
+        read_list(config, "Env", &c->env, err) < 0 || read_list(config, "Shell", &c->shell, err) < 0 ||
+        read_map(config, "Labels", &c->labels, err) < 0 || read_keys(config, "Volumes", &c->volumes, err) < 0 ||
         read_keys(config, "ExposedPorts", &c->exposed_ports, err) < 0 ||
         read_string(config, "WorkingDir", &c->workdir, err) < 0 || read_string(config, "User", &c->user, err) < 0 ||
         read_string(config, "StopSignal", &c->stop_signal, err) < 0 ||
@@ -218,6 +219,7 @@ char *oci_config_print(const struct oci_config *c)
     put_string(root, "StopSignal", c->stop_signal);
     if (c->healthcheck)
         json_object_set_new(root, "Healthcheck", json_loads(c->healthcheck, 0, NULL));
+    put_list(root, "Shell", &c->shell);
     put_map(root, "Labels", &c->labels);
     put_keys(root, "Volumes", &c->volumes);
     put_keys(root, "ExposedPorts", &c->exposed_ports);

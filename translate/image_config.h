@@ -17,6 +17,7 @@ struct oci_config { /* strings are NULL, lists empty, when the image does not sa
     struct strlist entrypoint;
     struct strlist cmd;
     struct strlist env;           /* K=V */
+    struct strlist shell;         /* who reads a health check that is one line */
     struct strlist labels;        /* K=V, in the order of the file */
     struct strlist volumes;       /* paths */
     struct strlist exposed_ports; /* "80/tcp" */

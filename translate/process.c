@@ -24,6 +24,7 @@ static void config_clear(struct config_spec *c)
     strlist_clear(&c->labels);
     strlist_clear(&c->volumes);
     strlist_clear(&c->exposed_ports);
+    strlist_clear(&c->shell);
     free(c->workdir);
     free(c->healthcheck);
     free(c->stop_signal);
@@ -131,6 +132,7 @@ static void fill_config(const struct container_spec *s, const struct oci_config 
     ports_expose_all(&c->exposed_ports, &image->exposed_ports, &s->ports.exposed);
     c->workdir = first_of(s->workdir, image->workdir, "");
     c->healthcheck = health_merge(s->healthcheck, image->healthcheck);
+    strlist_copy(&c->shell, &image->shell);
     c->stop_signal = either(s->stop_signal, image->stop_signal);
     c->stop_timeout = s->stop_timeout;
 }

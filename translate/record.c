@@ -116,6 +116,8 @@ static json_t *config_json(json_t *bytes, const struct container_spec *s, const 
         record_put(bytes, config, "Config", "StopSignal", c->stop_signal);
     if (c->stop_timeout != STOP_TIMEOUT_UNSET)
         set_int(config, "StopTimeout", c->stop_timeout);
+    if (c->shell.len)
+        record_put_list(bytes, config, "Config", "Shell", &c->shell);
     return config;
 }
 

@@ -345,7 +345,8 @@ static int read_process(const struct parts *r, const struct container_spec *s, s
     if (health && !json_is_object(health))
         return err_set(err, 125, "container record: Healthcheck is not an object");
     if (read_keys(r->config, "Volumes", &image.volumes, err) == 0 &&
-        read_keys(r->config, "ExposedPorts", &image.exposed_ports, err) == 0) {
+        read_keys(r->config, "ExposedPorts", &image.exposed_ports, err) == 0 &&
+        record_get_list(r->bytes, r->config, "Config", "Shell", &image.shell, err) == 0) {
         image.healthcheck = health ? json_dumps(health, JSON_COMPACT) : NULL;
         rc = process_from_spec(s, &image, ret, err);
     }

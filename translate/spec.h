@@ -111,6 +111,7 @@ struct config_spec {
     struct strlist exposed_ports; /* "80/tcp" */
     char *workdir;                /* "" = nobody said */
     char *healthcheck;            /* the raw JSON object, NULL = none */
+    struct strlist shell;         /* the image's SHELL, for a health check that is one line; empty: /bin/sh -c */
     char *stop_signal;            /* NULL = nobody said */
     int stop_timeout;             /* STOP_TIMEOUT_UNSET = nobody said */
 };

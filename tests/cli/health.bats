@@ -34,6 +34,16 @@ asked() { docker inspect --format '{{json .Config.Healthcheck}}' "$1"; }
     [ "$(docker inspect --format '{{.State.Health.FailingStreak}}' c1)" -ge 2 ]
 }
 
+@test "a check of one line is read by the image's SHELL" {
+    push_image shelled:1 '{"Cmd":["sleep","1000"],"Shell":["/bin/echo","said"]}' :
+    docker run -d --name shelled --health-cmd 'x y' --health-interval 300ms "$REGISTRY/shelled:1"
+    until_true 20 is_health shelled healthy
+    [ "$(docker inspect --format '{{(index .State.Health.Log 0).Output}}' shelled)" = "said x y" ]
+    [ "$(docker inspect --format '{{json .Config.Shell}}' shelled)" = '["/bin/echo","said"]' ]
+    docker restart -t 0 shelled
+    until_true 20 is_health shelled healthy
+}
+
 @test "the image's check; the line's words over it, field by field" {
     docker run -d --name image "$CHECKED"
     [ "$(asked image)" = '{"Test":["CMD","test","-e","/well"],"Interval":200000000,"Retries":2}' ]

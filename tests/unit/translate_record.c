@@ -28,7 +28,8 @@ static const char image_json[] =
     "{\"config\":{\"Entrypoint\":[\"/entry\"],\"Cmd\":[\"cmd\",\"of image\"],\"Env\":[\"PATH=/image/bin\",\"A=image\"],"
     "\"WorkingDir\":\"/srv//x/"
     "\",\"User\":\"65534:65534\",\"StopSignal\":\"SIGINT\",\"Labels\":{\"z\":\"1\",\"a-b\":\"2\","
-    "\"a\":\"3\"},\"Volumes\":{\"/data\":{}},\"ExposedPorts\":{\"80/tcp\":{}},\"Healthcheck\":{\"Test\":[\"NONE\"]}}}";
+    "\"a\":\"3\"},\"Volumes\":{\"/data\":{}},\"ExposedPorts\":{\"80/tcp\":{}},\"Healthcheck\":{\"Test\":[\"NONE\"]},"
+    "\"Shell\":[\"/bin/bash\",\"-c\"]}}";
 
 static int read_file(const char *path, struct buf *out, struct err *err, void *arg)
 {
