@@ -282,7 +282,7 @@ static int restore(struct mate *m, uint64_t need)
     const struct volume_dirs dirs = {m->job->options->volumes_dir, m->job->options->run_dir};
     uint64_t newest = 0;
 
-    if (volume_newest(&dirs, m->job->volume->key, &newest, &m->err) < 0)
+    if (volume_newest(&dirs, m->job->volume->key, /* empty_too= */ true, &newest, &m->err) < 0)
         return -1;
     if (newest < need)
         return err_set(&m->err, 125, "volume %s: " SHARE_BEHIND, m->job->volume->key);
@@ -473,7 +473,7 @@ static void try_hub(struct mate *m)
         loop_timer_set(m->timer, RETRY_MS);
         return;
     }
-    if (volume_newest(&dirs, m->job->volume->key, &join.number, &m->err) < 0) {
+    if (volume_newest(&dirs, m->job->volume->key, /* empty_too= */ false, &join.number, &m->err) < 0) {
         give_up(m);
         return;
     }

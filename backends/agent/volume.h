@@ -49,8 +49,8 @@ int volume_restore(const struct volume_dirs *dirs, const struct wire_volume *v, 
 int volume_save(const struct volume_dirs *dirs, const struct wire_volume *v, struct volume_report *ret,
                 struct err *err);
 
-/* The number of the newest generation that has anything in it; 0: there is none. */
-int volume_newest(const struct volume_dirs *dirs, const char *key, uint64_t *ret, struct err *err);
+/* The number of the newest generation, or of the newest one if it has anything in it; 0: there is none. */
+int volume_newest(const struct volume_dirs *dirs, const char *key, bool empty_too, uint64_t *ret, struct err *err);
 /* Everything in dir goes but what is mounted there, and the way to it. */
 int volume_empty(int dir, const struct strlist *closed, struct err *err);
 

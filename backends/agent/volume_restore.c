@@ -316,7 +316,7 @@ int volume_restore(const struct volume_dirs *dirs, const struct wire_volume *v, 
     return rc;
 }
 
-int volume_newest(const struct volume_dirs *dirs, const char *key, uint64_t *ret, struct err *err)
+int volume_newest(const struct volume_dirs *dirs, const char *key, bool empty_too, uint64_t *ret, struct err *err)
 {
     struct volume_store store;
     struct volume_manifest m = {0};
@@ -326,7 +326,7 @@ int volume_newest(const struct volume_dirs *dirs, const char *key, uint64_t *ret
     if (volume_store_open(dirs, key, /* write= */ false, &store, err) < 0)
         return -1;
     got = volume_store_newest(&store, &m, &last, err);
-    *ret = got > 0 && !is_empty(&m) ? m.generation : 0;
+    *ret = got > 0 && (empty_too || !is_empty(&m)) ? m.generation : 0;
     volume_manifest_clear(&m);
     volume_store_close(&store);
     return got < 0 ? -1 : 0;
