@@ -171,6 +171,8 @@ static int print_model(struct app *app, struct compose_project *p, const struct 
         return -1;
     if (opt_bool(opts, "lock-image-digests"))
         config_images_only(p);
+    if (opt_bool(opts, "lock-image-digests") && !strcmp(format, "json"))
+        cnode_set(p->model, "name", cnode_string("")); /* compose's encoder leaves no name out */
     if (strcmp(format, "yaml") == 0) {
         if (compose_render_yaml(p->model, &text, err) < 0)
             return -1;
