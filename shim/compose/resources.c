@@ -1,11 +1,14 @@
 /* Networks and volumes of a project: made before its containers, taken away after them. */
 #include "shim/compose/team.h"
 
+#include "backends/state/state.h"
+#include "backends/state/volumes.h"
 #include "compat/base/alloc.h"
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "shim/app.h"
 #include "shim/network.h"
+#include "shim/volume.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,18 +82,24 @@ static bool network_is_used(const struct team *w, const char *key)
     return false;
 }
 
+static bool service_has_volume(const struct cnode *service, const char *key)
+{
+    const struct cnode *mounts = cnode_get(service, "volumes");
+
+    for (size_t m = 0; cnode_is(mounts, CNODE_LIST) && m < mounts->len; m++) {
+        const char *type = cnode_str(mounts->items[m], "type"), *source = cnode_str(mounts->items[m], "source");
+
+        if (type && source && !strcmp(type, "volume") && !strcmp(source, key))
+            return true;
+    }
+    return false;
+}
+
 static bool volume_is_used(const struct team *w, const char *key)
 {
-    for (size_t i = 0; i < w->services.len; i++) {
-        const struct cnode *mounts = cnode_get(w->services.items[i].node, "volumes");
-
-        for (size_t m = 0; cnode_is(mounts, CNODE_LIST) && m < mounts->len; m++) {
-            const char *type = cnode_str(mounts->items[m], "type"), *source = cnode_str(mounts->items[m], "source");
-
-            if (type && source && !strcmp(type, "volume") && !strcmp(source, key))
-                return true;
-        }
-    }
+    for (size_t i = 0; i < w->services.len; i++)
+        if (service_has_volume(w->services.items[i].node, key))
+            return true;
     return false;
 }
 
@@ -246,6 +255,85 @@ static bool is_there(const struct acts *looked, size_t i)
     return looked->items[i].text && *looked->items[i].text;
 }
 
+/* It was made by others, or for others: it is used all the same, with a word. */
+static void warn_of_owner(const struct team *w, const char *name, const struct strlist *labels)
+{
+    const char *project = strlist_env_get(labels, LABEL_PROJECT);
+    cleanup_free char *line = NULL;
+
+    if (!project)
+        line = xasprintf("volume \"%s\" already exists but was not created by Docker Compose. Use `external: true` to "
+                         "use an existing volume",
+                         name);
+    else if (strcmp(project, w->name) != 0)
+        line = xasprintf("volume \"%s\" already exists but was created for project \"%s\" (expected \"%s\"). Use "
+                         "`external: true` to use an existing volume",
+                         name, project, w->name);
+    if (line)
+        compose_warn(line);
+}
+
+/* 1 = it is made anew, as it was made from another definition, and whoever was asked says so. 0 = it is used. */
+static int is_renewed(struct team *w, const char *name, const struct cnode *volume, struct err *err)
+{
+    cleanup_free char *expected = compose_resource_hash(volume, "volumes", err), *question = NULL;
+    cleanup_strlist struct strlist labels = STRLIST_INIT;
+    struct state_volume v = {0};
+    const char *hash;
+
+    if (!expected || app_state(w->app, err) < 0 || state_volume_get(w->app->state, name, &v, err) < 0)
+        return -1;
+    if (v.name)
+        volume_labels(&v, &labels);
+    state_volume_clear(&v);
+    warn_of_owner(w, name, &labels);
+    hash = strlist_env_get(&labels, LABEL_HASH);
+    if (!hash || strcmp(hash, expected) == 0)
+        return 0;
+    question = xasprintf("Volume \"%s\" exists but doesn't match configuration in compose file. Recreate (data will be "
+                         "lost)?",
+                         name);
+    return w->yes || team_confirmed(question);
+}
+
+/* Its containers go, and so does it: all are made anew. */
+static int plan_volume_removal(struct team *w, const char *key, const char *name, struct acts *acts, size_t act,
+                               struct err *err)
+{
+    const struct cnode *services = cnode_get(w->project.model, "services");
+
+    if (team_look(w, NULL, 0, err) < 0)
+        return -1;
+    for (size_t i = 0; i < w->members.len; i++) {
+        const struct member *m = &w->members.items[i];
+        cleanup_free char *title = member_title(m);
+        size_t end;
+
+        if (!service_has_volume(cnode_get(services, m->service), key))
+            continue;
+        end = acts_add(acts, title);
+        acts_call(acts, end, "Stopping", "Stopped", "stop", m->row.id, NULL)->flags = STEP_FORGIVE;
+        acts_call(acts, end, "Removing", "Removed", "rm", "-f", m->row.id, NULL);
+        acts_after(acts, act, end);
+    }
+    acts_call(acts, act, "Removing", "Removed", "volume rm", "-f", name, NULL);
+    return 0;
+}
+
+static int plan_volume(struct team *w, const char *key, const struct cnode *volume, struct acts *acts, size_t act,
+                       struct err *err)
+{
+    struct step *s = acts_call(acts, act, "Creating", "Created", "volume create", NULL);
+
+    add_options(volume, &s->words);
+    add_labels(volume, &s->words);
+    if (add_our_labels(w, LABEL_VOLUME, key, &s->words, err) < 0)
+        return -1;
+    strlist_add(&s->words, "--");
+    strlist_add(&s->words, name_of(volume, key));
+    return 0;
+}
+
 static int volumes_up(struct team *w, struct acts *acts, struct err *err)
 {
     const struct cnode *volumes = cnode_get(w->project.model, "volumes");
@@ -258,19 +346,24 @@ static int volumes_up(struct team *w, struct acts *acts, struct err *err)
     for (size_t i = 0; i < volumes->len; i++) {
         const char *name = name_of(volumes->items[i], volumes->keys[i]);
         cleanup_free char *title = xasprintf("Volume %s", name);
-        struct step *s;
+        bool external = cnode_true(volumes->items[i], "external"), there = is_there(&looked, i);
+        int renewed = 0;
+        size_t act;
 
-        if (!volume_is_used(w, volumes->keys[i]) || is_there(&looked, i))
+        if (!volume_is_used(w, volumes->keys[i]) || (external && there))
             continue;
-        if (cnode_true(volumes->items[i], "external"))
+        if (external)
             return err_set(err, 1, "external volume \"%s\" not found", name);
-        s = acts_call(acts, acts_add(acts, title), "Creating", "Created", "volume create", NULL);
-        add_options(volumes->items[i], &s->words);
-        add_labels(volumes->items[i], &s->words);
-        if (add_our_labels(w, LABEL_VOLUME, volumes->keys[i], &s->words, err) < 0)
+        if (there)
+            renewed = is_renewed(w, name, volumes->items[i], err);
+        if (renewed < 0)
             return -1;
-        strlist_add(&s->words, "--");
-        strlist_add(&s->words, name);
+        if (there && !renewed)
+            continue;
+        act = acts_add(acts, title);
+        if ((renewed && plan_volume_removal(w, volumes->keys[i], name, acts, act, err) < 0) ||
+            plan_volume(w, volumes->keys[i], volumes->items[i], acts, act, err) < 0)
+            return -1;
     }
     return 0;
 }

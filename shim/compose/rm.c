@@ -3,29 +3,14 @@
 #include "compat/base/cleanup.h"
 #include "compat/base/err.h"
 #include "compat/docker/opt.h"
-#include "compat/sys/tty.h"
 #include "shim/app.h"
 #include "shim/command.h"
 #include "shim/compose/up.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NAMES_MAX (1u << 20)
-
-/* A line of stdin says yes; a program is not told how to answer. */
-static bool confirmed(const char *question)
-{
-    char line[64] = "";
-
-    printf(tty_is(STDIN_FILENO) ? "? %s (y/N) " : "%s", question);
-    fflush(stdout);
-    if (!fgets(line, sizeof(line), stdin))
-        return false;
-    line[strcspn(line, "\r\n")] = '\0';
-    return up_env_true(line);
-}
 
 static int stop_first(struct team *w, struct err *err)
 {
@@ -82,7 +67,7 @@ static int rm_run(struct app *app, const struct opt_parsed *opts, struct err *er
     question = xasprintf("Going to remove %s", names.data);
     if (opt_bool(opts, "force"))
         puts(question);
-    else if (!confirmed(question))
+    else if (!team_confirmed(question))
         return 0;
     return team_run(&w, &acts, err);
 }

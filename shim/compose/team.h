@@ -36,6 +36,7 @@ struct team {
     char *stop_timeout; /* seconds, of -t; NULL */
     bool quiet_pull, quiet_build, no_build, build;
     bool ignore_orphans, remove_orphans;
+    bool yes;           /* -y */
     bool renew_volumes; /* -V: anonymous volumes are not kept over a recreation */
     const char *pull; /* --pull; NULL: each service's policy */
 };
@@ -67,6 +68,9 @@ bool team_is_alone(const struct team *w);
 
 /* ---- company.c: services that would be together, and are not to be, are refused ---- */
 int team_check_company(const struct team *w, struct err *err);
+
+/* ---- confirm.c: "y" on stdin; its end is a no ---- */
+bool team_confirmed(const char *question);
 
 /* ---- volumes_keep.c: words of `docker create`; old: the row of the container that it replaces ---- */
 void team_keep_volumes(const struct team *w, const struct state_container *old, struct strlist *words);

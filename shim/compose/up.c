@@ -79,7 +79,7 @@ int up_options(struct team *w, const struct opt_parsed *opts, struct err *err)
     w->recreate_depends = opt_bool(opts, "no-recreate")            ? RECREATE_NEVER
                           : opt_bool(opts, "always-recreate-deps") ? RECREATE_FORCE
                                                                    : RECREATE_DIVERGED;
-    w->renew_volumes = opt_bool(opts, "renew-anon-volumes");
+    w->yes = opt_bool(opts, "yes");
     w->renew_volumes = opt_bool(opts, "renew-anon-volumes");
     w->quiet_pull = opt_bool(opts, "quiet-pull");
     w->quiet_build = opt_bool(opts, "quiet-build");

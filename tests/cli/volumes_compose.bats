@@ -64,3 +64,28 @@ YAML
     [ "$(awk '$2 == "volumes" {print $1, $3}' <<<"$output" | sort)" = $'one approximated\nthree carried\ntwo approximated' ]
     [[ $output == *"locks and mmap do not reach"* ]]
 }
+
+@test "a volume whose definition changed is made anew when somebody says so; a stranger's is told" {
+    cat >compose.yaml <<YAML
+services:
+  app: {image: $IMAGE, command: sleep 100000, volumes: ["data:/d"], stop_grace_period: 0s}
+volumes: {data: {labels: {turn: "\${TURN}"}}}
+YAML
+    export TURN=1
+    dc up -d
+    dc exec -T app sh -c 'echo x >/d/f'
+    TURN=2
+    run -0 --separate-stderr dc up -d </dev/null
+    [[ $output == "Volume \"vols_data\" exists but doesn't match configuration in compose file."* ]]
+    [ "$(dc exec -T app cat /d/f)" = x ]
+    dc up -d <<<y
+    [ -z "$(dc exec -T app ls /d)" ]
+    [ "$(docker volume inspect -f '{{.Labels.turn}}' vols_data)" = 2 ]
+    TURN=3
+    dc up -d -y </dev/null
+    [ "$(docker volume inspect -f '{{.Labels.turn}}' vols_data)" = 3 ]
+    dc down -v
+    docker volume create vols_data
+    run -0 --separate-stderr dc up -d
+    [[ $stderr == *'already exists but was not created by Docker Compose'* ]]
+}
