@@ -47,7 +47,7 @@ memory|64|SandboxCreateV2|[.definition.resources|.memory_mb,.memory_mb_max]|[64,
 gpu|a100-80GB:2|SandboxCreate|.definition.resources.gpu_config|{"count":2,"gpu_type":"A100-80GB"}
 timeout|1000|SandboxCreateV2|.definition.timeout_secs|1120
 idle_timeout|4000|SandboxCreateV2|.definition.idle_timeout_secs|4000
-orphan_grace|7|SandboxCreateV2|.definition.entrypoint_args|["/.atp/0.1.0/agent","init","--orphan-grace","7000"]
+orphan_grace|7|SandboxCreateV2|.definition.entrypoint_args[1:]|["init","--orphan-grace","7000"]
 pty|true|SandboxCreateV2|[.definition.pty_info|.enabled,.pty_type]|[true,"PTY_TYPE_SHELL"]
 encrypted_ports|8000,8001|SandboxCreateV2|.definition.open_ports.ports|[{"port":8000,"unencrypted":false},{"port":8001,"unencrypted":false}]
 h2_ports|8000|SandboxCreateV2|.definition.open_ports.ports|[{"port":8000,"unencrypted":false,"tunnel_type":"TUNNEL_TYPE_H2"}]
