@@ -172,17 +172,14 @@ YAML
     in_it two 'echo two >/d/two'
     docker stop -t 0 one >/dev/null # two saves from now on
     in_it two 'echo later >/d/later'
-    newest() { in_it two 'n=$(ls /.atp/volumes/data/generations | tail -n 1); echo ${n:-0}'; }
-    was=$(newest)
-    higher() { [ "$(newest)" != "$was" ]; }
     in_it two 'echo last >/d/last'
-    until_true 60 higher
-    sleep 6 # the server commits every five seconds
+    committed() { [ "$(docker run --rm -v data:/d:ro "$IMAGE" cat /d/last)" = last ]; }
+    until_true 60 committed # what others are shown is what the server has
     pid=$(engine_pid)
     kill -9 "$pid"
     until_true 30 engine_gone
-    run -0 docker run --rm -v data:/d "$IMAGE" sh -c 'cat /d/one /d/two /d/later'
-    [ "$output" = $'one\ntwo\nlater' ]
+    run -0 --separate-stderr docker run --rm -v data:/d "$IMAGE" sh -c 'cat /d/one /d/two /d/later /d/last'
+    [ "$output" = $'one\ntwo\nlater\nlast' ]
 }
 engine_gone() { [ -z "$(engine_pid)" ]; }
 
