@@ -2,8 +2,16 @@
 bats_require_minimum_version 1.5.0
 load common
 
-setup_file() { suite_start; }
-teardown_file() { suite_stop; }
+. "$ROOT/tests/lib/outside.sh"
+
+setup_file() {
+    suite_start
+    outside_start 2
+}
+teardown_file() {
+    outside_stop
+    suite_stop
+}
 setup() {
     WORK=$(mktemp -d "$SUITE/work-XXXXXX")
     cd "$WORK"
@@ -211,9 +219,9 @@ YAML
     [ "$(cat got)" = rows ]
     run dc exec -T web nslookup db
     [ "$status" -ne 0 ]
-    out() { dc exec -T "$1" nc -w 2 "${REGISTRY%:*}" "${REGISTRY#*:}" </dev/null; }
-    run out db
-    [ "$status" -ne 0 ]
+    [ "$(dc exec -T web nc -w 20 "$OUTSIDE" 80 </dev/null)" = outside ]
+    [ "$(dc exec -T api nc -w 20 "$OUTSIDE" 80 </dev/null)" = outside ]
+    run ! dc exec -T db nc -w 3 "$OUTSIDE" 80 </dev/null
     dc --progress quiet down -t 0
     unset ATP_DOCKER_APPROXIMATE
 }

@@ -2,8 +2,16 @@
 bats_require_minimum_version 1.5.0
 load common
 
-setup_file() { suite_start; }
-teardown_file() { suite_stop; }
+. "$ROOT/tests/lib/outside.sh"
+
+setup_file() {
+    suite_start
+    outside_start 1
+}
+teardown_file() {
+    outside_stop
+    suite_stop
+}
 setup() {
     WORK=$(mktemp -d "$SUITE/work-XXXXXX")
     cd "$WORK"
@@ -220,8 +228,12 @@ kept
     serve server --network inner
     docker run -d --name client --network inner "$IMAGE" sleep 1000
     [ "$(hears client server)" = server ]
-    run docker exec client sh -c "nc -w 2 ${REGISTRY%:*} ${REGISTRY#*:} </dev/null"
-    [ "$status" -ne 0 ]
+    [ "$(docker run --rm "$IMAGE" nc -w 20 "$OUTSIDE" 80)" = outside ]
+    [ "$(docker run --rm --network net1 "$IMAGE" nc -w 20 "$OUTSIDE" 80)" = outside ]
+    run ! docker exec client nc -w 3 "$OUTSIDE" 80
+    run ! docker run --rm --network inner "$IMAGE" nc -w 3 "$OUTSIDE" 80
+    run ! docker run --rm --network none "$IMAGE" nc -w 3 "$OUTSIDE" 80
+    [ "$(hears client server)" = server ]
 }
 
 @test "a state folder that is lost: containers, names and networks are found again" {
