@@ -320,18 +320,32 @@ int build_services(struct team *w, const struct strlist *names, const struct bui
     return 0;
 }
 
+/* What `docker build` answers for itself, or refuses. */
+static void add_more(const struct opt_parsed *opts, struct strlist *ret)
+{
+    static const char *const valued[] = {"builder", "provenance", "sbom", "ssh"};
+
+    for (size_t i = 0; i < sizeof(valued) / sizeof(*valued); i++)
+        if (opt_given(opts, valued[i]))
+            strlist_addf(ret, "--%s=%s", valued[i], opt_str(opts, valued[i]));
+    if (opt_bool(opts, "check"))
+        strlist_add(ret, "--check");
+}
+
 static int build_run(struct app *app, const struct opt_parsed *opts, struct err *err)
 {
     cleanup_with(team_clear) struct team w;
-    cleanup_strlist struct strlist names = STRLIST_INIT;
+    cleanup_strlist struct strlist names = STRLIST_INIT, more = STRLIST_INIT;
     struct build_how how = {
         .quiet = opt_bool(opts, "quiet"),
         .no_cache = opt_bool(opts, "no-cache"),
         .pull = opt_bool(opts, "pull"),
         .push = opt_bool(opts, "push"),
         .args = opt_list(opts, "build-arg"),
+        .more = &more,
     };
 
+    add_more(opts, &more);
     team_init(&w, app);
     if (team_load(&w, NULL, true, err) < 0 || team_show(&w, "Building", err) < 0)
         return -1;

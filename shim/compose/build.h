@@ -5,7 +5,7 @@
 #include "shim/compose/team.h"
 
 struct build_how {
-    bool quiet, no_cache, pull, push, check;
+    bool quiet, no_cache, pull, push;
     const struct strlist *args; /* K=V or K, of the command line; NULL: none */
     const struct strlist *more; /* options of `docker build` as they are; NULL: none */
 };

@@ -302,6 +302,20 @@ YAML
     [ -z "$(docker ps -aq)" ]
 }
 
+@test "build: what docker build refuses, compose build refuses with its words" {
+    mkdir ctx
+    printf 'FROM %s\nRUN true\n' "$IMAGE" >ctx/Dockerfile
+    printf 'services: {default: {build: ./ctx}}\n' >compose.yaml
+    for option in --check --provenance=true --sbom=true --ssh=default; do
+        run -1 dc build "$option"
+        [[ "$output" == *"${option%%=default} is refused by atp-docker: "* ]]
+    done
+    run -1 dc build --builder other
+    [[ "$output" == *'no builder "other" found'* ]]
+    dc build --builder default --provenance=false --sbom=false
+    docker rmi "$P-default" >/dev/null
+}
+
 @test "attached: lines, the exit code, and Ctrl-C" {
     sed -i 's|command: .*|command: sh -c "echo hello; exit 4"|' compose.yaml
     run -4 --separate-stderr dc up --exit-code-from default
