@@ -26,7 +26,7 @@ static void test_vanished_client(void **state)
     struct run r;
 
     (void)state;
-    rig_start(&rig, "--speak-every", "100", "--orphaned-after", "500", NULL);
+    rig_start(&rig, "--speak-every", "400", "--orphaned-after", "1500", NULL);
     file = xasprintf("%s/vanished", rig.dir);
     script = xasprintf("yes | head -c 20000000; sleep 1.5; echo ok > %s", file);
     run_init(&r, &rig, script);
@@ -237,15 +237,15 @@ static void test_orphan_after_main(void **state)
     int64_t at = loop_now();
 
     (void)state;
-    rig_start(&rig, "--orphan-grace", "3000", "--orphaned-after", "1500", "--speak-every", "50", NULL);
-    begin_main(&r, &rig, "sleep 2; exit 6");
+    rig_start(&rig, "--orphan-grace", "3000", "--orphaned-after", "1500", "--speak-every", "400", NULL);
+    begin_main(&r, &rig, "sleep 7; exit 6");
     assert_true(run_turn(&r, RIG_DEADLINE, is_started));
     r.mute = true;
     run_turn(&r, RIG_DEADLINE, NULL);
     assert_int_equal(r.result.end, SESSION_LOST);
     run_finish(&r);
     assert_int_equal(wait_init(&rig), 6);
-    assert_true(loop_now() - at >= 4900);
+    assert_true(loop_now() - at >= 9900);
     run_clear(&r);
     rig_stop(&rig);
 }
