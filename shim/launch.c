@@ -173,7 +173,7 @@ static struct session_start fill_start(const struct container *c)
         .restart_max = (uint32_t)c->spec.restart_max,
         .stop_signal = (uint8_t)signo,
         .record = c->row.record,
-        .keep = !c->row.auto_remove,
+        .keep = !c->row.auto_remove || volumes_writable(&c->spec), /* the server is told to keep what was saved first */
     };
 }
 
