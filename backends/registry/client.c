@@ -101,7 +101,7 @@ void registry_free(struct registry *r)
 }
 
 /* Sleeps in small steps, so that a cancelled pull ends at once. */
-static void pause_ms(const struct registry *r, long ms)
+void registry_pause(const struct registry *r, long ms)
 {
     for (; ms > 0; ms -= 50) {
         struct timespec step = {0, (ms < 50 ? ms : 50) * 1000000L};
@@ -288,7 +288,7 @@ int registry_attempt(struct registry *r, struct attempts *a, struct http_reply *
         wait = again ? pause_before(a->failures++, reply) : -1;
         if (wait < 0)
             return err_move(err, &why);
-        pause_ms(r, wait);
+        registry_pause(r, wait);
         return 0;
     }
     if (is_good(a, reply->status))
@@ -300,7 +300,7 @@ int registry_attempt(struct registry *r, struct attempts *a, struct http_reply *
     wait = reply->status == 429 || reply->status >= 500 ? pause_before(a->failures++, reply) : -1;
     if (wait < 0)
         return refused(r, a->q.url, reply, err);
-    pause_ms(r, wait);
+    registry_pause(r, wait);
     return 0;
 }
 

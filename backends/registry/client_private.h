@@ -40,6 +40,9 @@ struct attempts {
     bool logged_in;
 };
 
+/* Waits, but not beyond a cancellation. */
+void registry_pause(const struct registry *r, long ms);
+
 /* One attempt: 1 there is a good answer, 0 try again (after any pause), -1 it is over. */
 int registry_attempt(struct registry *r, struct attempts *a, struct http_reply *reply, struct err *err);
 /* Attempts until it is over: 0 or -1. */

@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL_BLOB (1 << 20) /* sent with the request that ends the upload: one round trip less */
-#define MAX_STARTS 3         /* uploads that are begun for one blob */
-#define MAX_PAGES  1000      /* of a list of tags */
-#define MAX_TAGS   100000    /* of a repository: those of years of nightly builds are a tenth of it */
+#define SMALL_BLOB        (1 << 20) /* sent with the request that ends the upload: one round trip less */
+#define MAX_STARTS        3         /* uploads that are begun for one blob */
+/* Registries that write a blob's link in place do not know of it for an instant while somebody else pushes the same
+ * blob. */
+#define MANIFEST_TRIES    5
+#define MANIFEST_PAUSE_MS 50
+#define MAX_PAGES         1000   /* of a list of tags */
+#define MAX_TAGS          100000 /* of a repository: those of years of nightly builds are a tenth of it */
 
 static void reply_freep(struct http_reply *reply)
 {
@@ -281,13 +285,23 @@ int registry_put_manifest(struct registry *r, const char *what, const char *text
 {
     cleanup_free char *url = xasprintf("%s/manifests/%s", r->base, what);
     struct http_body body = {.bytes = text, .len = (int64_t)strlen(text), .type = type};
-    struct attempts a = {.q = {.url = url, .method = "PUT", .body = &body, .timeout_ms = 2 * MANIFEST_TIMEOUT_MS}};
+    const struct attempts fresh = {
+        .q = {.url = url, .method = "PUT", .body = &body, .timeout_ms = 2 * MANIFEST_TIMEOUT_MS}};
     cleanup_reply struct http_reply reply;
     char hex[DIGEST_HEX + 1];
 
     http_reply_init(&reply);
-    if (registry_request(r, &a, &reply, err) < 0)
-        return -1;
+    for (int tries = 1;; tries++) {
+        struct err why cleanup_err = ERR_INIT;
+        struct attempts a = fresh;
+
+        if (registry_request(r, &a, &reply, &why) == 0)
+            break;
+        if (reply.status != 400 || tries == MANIFEST_TRIES)
+            return err_move(err, &why);
+        registry_pause(r, MANIFEST_PAUSE_MS << tries);
+        http_reply_clear(&reply);
+    }
     digest_of(text, strlen(text), hex);
     if (digest_strip(reply.digest) && strcmp(digest_strip(reply.digest), hex) != 0) {
         err_set(err, 0, "the registry has stored the manifest as %s, which is not what was sent", reply.digest);
