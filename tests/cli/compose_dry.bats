@@ -8,6 +8,7 @@ setup_file() {
     export PROJECT=$SUITE/dry COMPOSE_PROJECT_NAME=dry COMPOSE_PROGRESS=plain
     mkdir -p "$PROJECT"
     cd "$PROJECT"
+    export WORD_OF_DRY=said
     cat >compose.yaml <<YAML
 services:
   db:
@@ -21,7 +22,7 @@ services:
     command: sleep 1000
     stop_grace_period: 0s
     depends_on: {db: {condition: service_healthy}}
-secrets: {word: {environment: SHELL}}
+secrets: {word: {environment: WORD_OF_DRY}}
 volumes: {data: {}}
 YAML
     sed -i 's/^    command: sleep 1000$/&\n    healthcheck: {test: "true", interval: 1s}/;' compose.yaml
