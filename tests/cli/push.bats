@@ -449,23 +449,6 @@ real_docker_stop() {
     [ "$(raw "$REGISTRY/scratch:1" --config | sha256sum | cut -d' ' -f1)" = "$(id_of "$REGISTRY/scratch:1" | cut -d: -f2)" ]
 }
 
-# The registry rewrites a blob's link for each who sends it, and may not see the blob for an instant.
-@test "one new image under eight names at once" {
-    for round in $(seq 8); do
-        pids=()
-        printf 'FROM %s\nRUN echo %s >/f\n' "$IMAGE" "$round" | docker build -q -t many:1 -
-        for i in $(seq 8); do
-            docker tag many:1 "$REGISTRY/many:$i"
-            "$ATP_BIN/atp-docker" push -q "$REGISTRY/many:$i" >"out$i" 2>&1 3>&- &
-            pids+=($!)
-        done
-        for pid in "${pids[@]}"; do
-            wait "$pid" || { cat out*; return 1; }
-        done
-    done
-    [ "$(skopeo list-tags --tls-verify=false "docker://$REGISTRY/many" | jq '.Tags | length')" = 8 ]
-}
-
 # Modal tells neither configuration nor layers: the base's own layers and one that the agent makes.
 @test "built on a server that tells nothing: what it was built on, and one layer" {
     (

@@ -338,6 +338,39 @@ static void test_mounts_and_scopes(void **state)
     strlist_clear(&from);
 }
 
+/* While somebody else sends the same blob a registry may deny having it: once more, and not for ever. */
+static void test_a_manifest_is_sent_again(void **state)
+{
+#define DENIED                                                                                                         \
+    {                                                                                                                  \
+        "PUT /v2/x/manifests/1 ", "Content-Length: 2\r\n", NULL,                                                       \
+            "400 Bad Request|{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown\"}]}", 0      \
+    }
+    static const struct step later[] = {DENIED, DENIED, {"PUT /v2/x/manifests/1 ", NULL, NULL, "201 Created", 0}};
+    static const struct step never[] = {DENIED, DENIED, DENIED, DENIED, DENIED};
+    static const struct step refused[] = {
+        {"PUT ", NULL, NULL, "413 Too Large|{\"errors\":[{\"code\":\"SIZE\",\"message\":\"too large\"}]}", 0}};
+    static const struct {
+        const struct step *steps;
+        size_t len;
+        int ret;
+    } all[] = {{later, 3, 0}, {never, 5, -1}, {refused, 1, -1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        cleanup_err struct err err = ERR_INIT;
+        struct registry *r;
+        struct server s;
+
+        server_start(&s, all[i].steps, all[i].len);
+        r = open_server(&s, NULL);
+        assert_int_equal(registry_put_manifest(r, "1", "{}", "application/json", NULL, &err), all[i].ret);
+        registry_free(r);
+        server_stop(&s);
+    }
+#undef DENIED
+}
+
 static void test_tags_come_in_pages(void **state)
 {
     static const struct step steps[] = {
@@ -459,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_credentials_stay_at_the_registry),
         cmocka_unit_test(test_mounts_and_scopes),
+        cmocka_unit_test(test_a_manifest_is_sent_again),
         cmocka_unit_test(test_tags_come_in_pages),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_manifest_text),
