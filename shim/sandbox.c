@@ -177,34 +177,28 @@ struct sandbox_ending {
  */
 void sandbox_gone(struct app *app, const char *container_id, const char *sandbox_id, int code)
 {
-    struct state_container c = {0};
-    int got = state_container_find(app->state, container_id, &c, NULL);
+    cleanup_with(container_clear) struct container gone;
+    struct state_container *row = &gone.row;
+    int got;
 
-    if (got == 0 || (got > 0 && strcmp(c.id, container_id) != 0)) {
+    container_init(&gone, app);
+    got = state_container_find(app->state, container_id, row, NULL);
+    if (got == 0 || (got > 0 && strcmp(row->id, container_id) != 0)) {
         container_dir_remove(container_id); /* who removed the row may have been killed before it came to this */
-    } else if (got > 0 && c.sandbox_id && !strcmp(c.sandbox_id, sandbox_id)) {
-        struct container gone;
-
-        container_init(&gone, app);
-        gone.row = c; /* borrowed */
-        if (c.auto_remove) {
-            container_set_exited(&gone.row, code, 0);
+    } else if (got > 0 && row->sandbox_id && !strcmp(row->sandbox_id, sandbox_id)) {
+        container_set_exited(row, code, 0);
+        if (row->auto_remove) {
             event_died(&gone);
             event_container_once(&gone, "destroy", NULL);
-            c = gone.row;
-            container_dir_remove(c.id);
-            state_container_remove(app->state, c.id, NULL);
+            container_dir_remove(row->id);
+            state_container_remove(app->state, row->id, NULL);
         } else {
-            container_set_exited(&c, code, 0);
-            free(steal(&c.sandbox_id));
-            free(steal(&c.pod));
-            state_container_update(app->state, &c, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_POD, NULL);
-            gone.row = c;
+            free(steal(&row->sandbox_id));
+            free(steal(&row->pod));
+            state_container_update(app->state, row, STATE_PART_STATUS | STATE_PART_SANDBOX | STATE_PART_POD, NULL);
             container_died(&gone);
-            c = gone.row;
         }
     }
-    state_container_clear(&c);
     state_intent_drop(app->state, sandbox_id, NULL); /* last: by it a kill in between is found */
     if (modal_place_container(sandbox_id))
         pod_left(app, container_id, sandbox_id);
