@@ -66,22 +66,6 @@ static json_t *keyed(const struct strlist *list, json_t *value)
     return object;
 }
 
-/* Labels as the map that Docker shows; one that is not UTF-8 has its bytes below "Atp" too. */
-static json_t *labels_map(const struct strlist *labels)
-{
-    json_t *map = json_object();
-
-    for (size_t i = 0; i < labels->len; i++) {
-        json_t *label = record_shown(labels->items[i]);
-        const char *text = json_string_value(label);
-        cleanup_free char *key = xstrndup(text, strcspn(text, "="));
-
-        json_object_set_new(map, key, json_string(text[strlen(key)] ? text + strlen(key) + 1 : ""));
-        json_decref(label);
-    }
-    return map;
-}
-
 static json_t *config_json(json_t *bytes, const struct container_spec *s, const struct process_spec *p)
 {
     const struct config_spec *c = &p->config;
@@ -109,7 +93,7 @@ static json_t *config_json(json_t *bytes, const struct container_spec *s, const 
     record_put(bytes, config, "Config", "WorkingDir", c->workdir);
     record_put_list(bytes, config, "Config", "Entrypoint", &c->entrypoint);
     json_object_set_new(config, "OnBuild", json_null());
-    json_object_set_new(config, "Labels", labels_map(&c->labels));
+    json_object_set_new(config, "Labels", record_map(&c->labels));
     record_put_list(bytes, none, "Config", "Labels", &c->labels); /* for the bytes */
     json_decref(none);
     if (c->stop_signal)

@@ -52,6 +52,21 @@ json_t *record_shown_list(const struct strlist *list)
     return array;
 }
 
+json_t *record_map(const struct strlist *list)
+{
+    json_t *map = json_object();
+
+    for (size_t i = 0; i < list->len; i++) {
+        json_t *whole = record_shown(list->items[i]);
+        const char *text = json_string_value(whole);
+        cleanup_free char *key = xstrndup(text, strcspn(text, "="));
+
+        json_object_set_new(map, key, json_string(text[strlen(key)] ? text + strlen(key) + 1 : ""));
+        json_decref(whole);
+    }
+    return map;
+}
+
 static bool is_utf8(const char *s)
 {
     json_t *value = json_string(s);

@@ -16,6 +16,7 @@ struct strlist;
 /* For show only: invalid bytes become U+FFFD. NULL is null. */
 json_t *record_shown(const char *s);
 json_t *record_shown_list(const struct strlist *list); /* null when empty */
+json_t *record_map(const struct strlist *list);        /* K=V as the map that Docker shows; K alone has "" */
 
 /* Sets object[key], and bytes["section.key"] when it must. */
 void record_put(json_t *bytes, json_t *object, const char *section, const char *key, const char *value);

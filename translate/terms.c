@@ -76,22 +76,6 @@ static const struct {
 
 /* ---- as HostConfig has it ---- */
 
-/* K=V as a map. */
-static json_t *map_of(const struct strlist *list)
-{
-    json_t *map = json_object();
-
-    for (size_t i = 0; i < list->len; i++) {
-        json_t *whole = record_shown(list->items[i]);
-        const char *text = json_string_value(whole);
-        cleanup_free char *key = xstrndup(text, strcspn(text, "="));
-
-        json_object_set_new(map, key, json_string(text[strlen(key)] ? text + strlen(key) + 1 : ""));
-        json_decref(whole);
-    }
-    return map;
-}
-
 /* PATH:RATE, checked while parsing. */
 static json_t *throttles_of(const struct strlist *list, const char *number)
 {
@@ -154,7 +138,7 @@ static json_t *made_member(const struct opt_parsed *p, const char *option)
 
     if (!list)
         return json_pack("{s:o, s:o}", "Type", record_shown(*opt_str(p, option) ? opt_str(p, option) : "json-file"),
-                         "Config", map_of(opt_list(p, "log-opt")));
+                         "Config", record_map(opt_list(p, "log-opt")));
     if (!strcmp(option, "device"))
         return devices_of(list);
     if (!strcmp(option, "ulimit"))
@@ -176,7 +160,7 @@ static json_t *member_of(const struct opt_parsed *p, const char *option, enum me
     case LIST_MEMBER:
         return record_shown_list(opt_list(p, option));
     case MAP_MEMBER:
-        return map_of(opt_list(p, option));
+        return record_map(opt_list(p, option));
     case MADE_MEMBER:
         break;
     }
