@@ -43,9 +43,9 @@ is_open() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
     [ "$(docker inspect --format '{{json .HostConfig.PortBindings}}' web)" = '{"80/tcp":[{"HostIp":"","HostPort":"'$PORT'"}]}' ]
     [ "$(docker ps -q --filter "publish=$PORT" --filter expose=80)" = "$(docker ps -q)" ]
     [ -z "$(docker ps -q --filter publish=1)" ]
-    # the client of one evaluation tool gives a request 0.15 s; of many some arrive in it, however busy the machine is
+    # the client of one evaluation tool gives a request 0.15 s: the half of many at least, however busy the machine is
     for _ in $(seq 50); do curl -sS -m 0.15 "http://127.0.0.1:$PORT/" 2>/dev/null || true; done >got
-    [ "$(grep -c '^hello$' got)" -ge 5 ]
+    [ "$(grep -c '^hello$' got)" -ge 25 ]
 }
 
 @test "run --rm -p in the foreground; its end frees the port" {

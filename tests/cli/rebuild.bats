@@ -38,7 +38,7 @@ large_context() {
     printf 'FROM %s\nCOPY . /all/\nRUN cat /all/many/* /all/large | sha256sum >/sum && sleep 3\nRUN echo second >/second\nCMD ["cat", "/sum"]\n' "$IMAGE" >context/Dockerfile
 }
 
-@test "a second build sends no contents, takes a small part of the time, and gives the same image" {
+@test "a second build sends no contents, takes under a tenth of the time, and gives the same image" {
     local began first second
 
     large_context
@@ -56,7 +56,7 @@ large_context() {
     done
     fault ''
     echo "first $first ms, second $second ms"
-    [ $((second * 5)) -lt "$first" ] # a tenth where there is no other work
+    [ $((second * 10)) -lt "$first" ]
     [ "$(docker run --rm again)" = "$(cd context/many && LC_ALL=C cat * ../large | sha256sum)" ]
 }
 
